@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * The records that the kernel programs write to the ring buffer: the only header that both worlds
+ * include. All numbers are in the machine's byte order, ports in host order, addresses 16 bytes with
+ * IPv4 as ::ffff:a.b.c.d. Records are also what a capture file holds. A field that the kernel could
+ * not tell has its `UT_HAS_…` bit clear; absent is never written as 0 with the bit set.
+ */
+#ifndef UT_BPF_RECORDS_H
+#define UT_BPF_RECORDS_H
+
+#ifdef __BPF__
+typedef unsigned char ut_u8;
+typedef unsigned short ut_u16;
+typedef unsigned int ut_u32;
+typedef int ut_s32;
+typedef unsigned long long ut_u64;
+#else
+#include <stdint.h>
+typedef uint8_t ut_u8;
+typedef uint16_t ut_u16;
+typedef uint32_t ut_u32;
+typedef int32_t ut_s32;
+typedef uint64_t ut_u64;
+#endif
+
+#define UT_RECORD_VERSION 1
+#define UT_CGROUP_PATH_MAX 512
+
+enum ut_record_type {
+    UT_RECORD_RETRANSMIT = 1,
+    UT_RECORD_CONNECTION = 2,
+    UT_RECORD_CGROUP = 3,
+};
+
+enum ut_tcp_role { UT_ROLE_UNKNOWN, UT_ROLE_CONNECT, UT_ROLE_ACCEPT };
+
+enum ut_tcp_cause {
+    UT_CAUSE_UNKNOWN,
+    UT_CAUSE_FAST,
+    UT_CAUSE_TIMEOUT,
+    UT_CAUSE_TAIL_LOSS_PROBE,
+    UT_CAUSE_SYN,
+    UT_CAUSE_SYN_ACK,
+};
+
+enum ut_has {
+    UT_HAS_NETNS = 1,
+    UT_HAS_RTO = 2,
+    UT_HAS_SRTT = 4,
+    UT_HAS_CWND = 8,
+    UT_HAS_WMEM = 16,
+    UT_HAS_ISN = 32,     /* both initial sequence numbers */
+    UT_HAS_COOKIE = 64,
+    UT_HAS_ERR = 128,    /* the kernel tells whether the retransmit was sent */
+};
+
+struct ut_record_header {
+    ut_u16 size; /* of the whole record */
+    ut_u8 version;
+    ut_u8 type;
+    ut_u32 has;        /* enum ut_has */
+    ut_u64 boot_ns;    /* CLOCK_BOOTTIME */
+    ut_u64 cgroup_id;  /* cgroup v2 id of the socket's owner; 0: none known */
+};
+
+struct ut_record_socket {
+    ut_u64 cookie;
+    ut_u64 netns_cookie;
+    ut_u8 local_address[16];
+    ut_u8 remote_address[16];
+    ut_u16 local_port;
+    ut_u16 remote_port;
+    ut_u8 role;  /* enum ut_tcp_role */
+    ut_u8 state; /* TCP_ESTABLISHED = 1, … as in the kernel */
+    ut_u8 reserved[2];
+    ut_u32 local_isn;  /* the initial sequence number of this end */
+    ut_u32 remote_isn; /* … and of the other */
+};
+
+struct ut_record_retransmit {
+    struct ut_record_header header;
+    struct ut_record_socket socket;
+    ut_u32 seq;
+    ut_u32 end_seq;
+    ut_u32 bytes; /* payload; 0 for SYN-, SYN-ACK- and FIN-only segments */
+    ut_u32 segments;
+    ut_s32 err; /* ≠ 0: not sent */
+    ut_u32 cause;  /* enum ut_tcp_cause */
+    ut_u32 rto_us; /* the timeout that elapsed */
+    ut_u32 srtt_us;
+    ut_u32 cwnd;
+    ut_u32 wmem_alloc; /* sk_wmem_alloc, bytes */
+};
+
+enum ut_connection_change {
+    UT_CONNECTION_OPENED = 1,    /* established */
+    UT_CONNECTION_CLOSED = 2,    /* an established one is gone */
+    UT_CONNECTION_CONNECTING = 3, /* a connect() began (SYN_SENT); the local port may still be 0 */
+    UT_CONNECTION_FAILED = 4,    /* it never became established */
+    UT_CONNECTION_SNAPSHOT = 5,  /* was open when the programs were attached; no ISN */
+};
+
+struct ut_record_connection {
+    struct ut_record_header header;
+    struct ut_record_socket socket;
+    ut_u32 change; /* enum ut_connection_change */
+    ut_u32 reserved;
+};
+
+enum ut_cgroup_change { UT_CGROUP_CREATED = 1, UT_CGROUP_REMOVED = 2 };
+
+/* Of the cgroup v2 hierarchy only; header.cgroup_id names it. */
+struct ut_record_cgroup {
+    struct ut_record_header header;
+    ut_u32 change; /* enum ut_cgroup_change */
+    ut_u32 path_size; /* bytes in path, no terminator; 0: not told */
+    char path[UT_CGROUP_PATH_MAX]; /* from the hierarchy's root, "/a/b" */
+};
+
+#endif

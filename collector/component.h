@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The plug-in contract: what a receiver, a processor and an exporter are to the rest of the program.
+ *
+ * Upstream a receiver pushes a batch and is answered by `done`; downstream a queue sends an item and
+ * is answered by `done` of the item. Each answer comes exactly once, maybe before the call returns.
+ * All of a component's calls happen on its worker's thread.
+ *
+ * Life: create → start → … → stop → stopped → free. `create` opens nothing. A component that failed
+ * to start is freed without stop.
+ */
+#ifndef UT_COMPONENT_H
+#define UT_COMPONENT_H
+
+#include "config/field.h"
+#include "loop/worker.h"
+#include "model/batch.h"
+#include "model/kernel_event.h"
+#include "model/verdict.h"
+
+struct ut_evidence; /* evidence/evidence.h; only processors of the program itself look inside */
+
+/* ---- upstream: receiver → pipeline ---------------------------------------------------------- */
+
+struct ut_push {
+    struct ut_batch *batch; /* the pipeline's from the push on; gone when UT_ACCEPTED is answered */
+    /* Once per push; `answer` is valid during the call. With BUSY or REJECTED the batch has been
+     * released. The push may be freed in here. */
+    void (*done)(struct ut_push *push, const struct ut_answer *answer);
+};
+
+struct ut_push_target {
+    void (*push)(struct ut_push_target *target, struct ut_push *push);
+};
+
+/* ---- between processors --------------------------------------------------------------------- */
+
+struct ut_consumer {
+    /* Takes the batch over. Never refuses: room was taken at admission. */
+    void (*consume)(struct ut_consumer *consumer, struct ut_batch *batch);
+};
+
+/* ---- downstream: queue → exporter ----------------------------------------------------------- */
+
+/* Spans first_span … first_span + span_count - 1 of the batch, counted over the spans that are not
+ * left out, in order of its bodies. */
+struct ut_item {
+    const struct ut_batch *batch; /* borrowed until done */
+    uint32_t first_span, span_count;
+    void (*done)(struct ut_item *item, const struct ut_outcome *outcome);
+    void *exporter_data; /* the exporter's own, NULL at each send; the queue never looks at it */
+};
+
+/* ---- components ----------------------------------------------------------------------------- */
+
+struct ut_build {
+    const char *id;     /* as in the config: "otlp", "otlp_grpc/second"; lives as long as the component */
+    const void *config; /* the filled struct of the type's table; likewise */
+    struct ut_worker *worker;
+};
+
+#define UT_ERROR_TEXT 256
+
+struct ut_receiver {
+    const struct ut_receiver_type *type;
+};
+
+struct ut_receiver_type {
+    const char *name;
+    const struct ut_field *fields;
+    size_t config_size;
+    bool once_per_process; /* as ebpf */
+    void (*check)(const void *config, struct ut_config_report *report); /* may be NULL */
+    /* The addresses it will listen on, into `out`; returns how many. NULL: none. */
+    size_t (*endpoints)(const void *config, const char **out, size_t room);
+
+    /* `target` is where batches go; `sink` where kernel events go (NULL without `evidence`). */
+    int (*create)(struct ut_receiver **ret, const struct ut_build *build,
+                  struct ut_push_target *target, struct ut_event_sink *sink);
+    /* On failure a negative errno, and in `error` what to do about it. */
+    int (*start)(struct ut_receiver *receiver, char error[UT_ERROR_TEXT]);
+    /* Stops accepting and finishes what is arriving; calls stopped(arg) when nothing is left. */
+    void (*stop)(struct ut_receiver *receiver, void (*stopped)(void *arg), void *arg);
+    void (*free)(struct ut_receiver *receiver);
+    /* Kernel events: a source to drain; NULL for receivers of spans. */
+    struct ut_event_source *(*event_source)(struct ut_receiver *receiver);
+};
+
+struct ut_processor {
+    const struct ut_processor_type *type;
+    struct ut_consumer in;
+    struct ut_consumer *out;
+};
+
+struct ut_processor_type {
+    const char *name;
+    const struct ut_field *fields;
+    size_t config_size;
+    void (*check)(const void *config, struct ut_config_report *report); /* may be NULL */
+    /* `evidence` is NULL where the pipeline has no `ebpf`. */
+    int (*create)(struct ut_processor **ret, const struct ut_build *build,
+                  struct ut_evidence *evidence, struct ut_consumer *out);
+    /* Passes on, at once, all that it holds. */
+    void (*flush)(struct ut_processor *processor);
+    void (*free)(struct ut_processor *processor);
+};
+
+struct ut_exporter {
+    const struct ut_exporter_type *type;
+};
+
+/* What the flow layer reads from an exporter's config: its queue and retry. A table includes them
+ * with UT_EXPORTER_FIELDS and the config struct begins with this struct. */
+struct ut_exporter_settings {
+    struct {
+        uint64_t num_consumers;
+        uint64_t queue_size; /* requests */
+    } sending_queue;
+    struct {
+        bool enabled;
+        uint64_t initial_interval_ns, max_interval_ns;
+        uint64_t max_elapsed_time_ns; /* 0: for ever */
+        double multiplier, randomization_factor;
+    } retry_on_failure;
+};
+
+extern const struct ut_field ut_sending_queue_fields[];
+extern const struct ut_field ut_retry_on_failure_fields[];
+
+struct ut_exporter_type {
+    const char *name;
+    const struct ut_field *fields;
+    size_t config_size;
+    void (*check)(const void *config, struct ut_config_report *report); /* may be NULL */
+    /* The address that it will send to; NULL: none. */
+    const char *(*endpoint)(const void *config);
+    /* What the flow layer needs; NULL: defaults. */
+    const struct ut_exporter_settings *(*settings)(const void *config);
+
+    int (*create)(struct ut_exporter **ret, const struct ut_build *build);
+    int (*start)(struct ut_exporter *exporter, char error[UT_ERROR_TEXT]);
+    /* Borrows the item and finishes it exactly once. */
+    void (*send)(struct ut_exporter *exporter, struct ut_item *item);
+    /* Finishes what is in flight as UT_RETRY at once; calls stopped(arg) when nothing is left. */
+    void (*stop)(struct ut_exporter *exporter, void (*stopped)(void *arg), void *arg);
+    void (*free)(struct ut_exporter *exporter);
+};
+
+/* Made by the build from the ut_component() lines; NULL-terminated. */
+extern const struct ut_receiver_type *const ut_receiver_types[];
+extern const struct ut_processor_type *const ut_processor_types[];
+extern const struct ut_exporter_type *const ut_exporter_types[];
+
+#endif

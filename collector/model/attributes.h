@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Names that Undertrace adds to spans and resources, each written once. */
+#ifndef UT_MODEL_ATTRIBUTES_H
+#define UT_MODEL_ATTRIBUTES_H
+
+#define UT_ATTR_PREFIX "undertrace."
+
+/* On the span. */
+#define UT_ATTR_TCP_MATCH "undertrace.tcp.match"
+#define UT_ATTR_TCP_SIDE "undertrace.tcp.side"
+#define UT_ATTR_TCP_RETRANSMITS "undertrace.tcp.retransmits"
+#define UT_ATTR_TCP_RETRANSMIT_BYTES "undertrace.tcp.retransmit_bytes"
+#define UT_ATTR_TCP_TIMEOUTS "undertrace.tcp.timeouts"
+#define UT_ATTR_TCP_PROBES "undertrace.tcp.probes"
+#define UT_ATTR_SHARED_BY "undertrace.shared_by"
+#define UT_ATTR_PARTIAL "undertrace.partial"
+
+/* On a span event. */
+#define UT_EVENT_TCP_RETRANSMIT "tcp.retransmit"
+#define UT_ATTR_MATCH "undertrace.match"
+#define UT_ATTR_SIDE "undertrace.side"
+#define UT_ATTR_LOCAL_ADDRESS "network.local.address"
+#define UT_ATTR_LOCAL_PORT "network.local.port"
+#define UT_ATTR_PEER_ADDRESS "network.peer.address"
+#define UT_ATTR_PEER_PORT "network.peer.port"
+#define UT_ATTR_TCP_TYPE "undertrace.tcp.type"
+#define UT_ATTR_TCP_SEQ "undertrace.tcp.seq"
+#define UT_ATTR_TCP_BYTES "undertrace.tcp.bytes"
+#define UT_ATTR_TCP_SEGMENTS "undertrace.tcp.segments"
+#define UT_ATTR_TCP_WAITED_MIN_NS "undertrace.tcp.waited_min_ns"
+#define UT_ATTR_TCP_SRTT_US "undertrace.tcp.srtt_us"
+#define UT_ATTR_TCP_CWND "undertrace.tcp.cwnd"
+#define UT_ATTR_TCP_SK_WMEM_ALLOC "undertrace.tcp.sk_wmem_alloc"
+#define UT_ATTR_TCP_STATE "undertrace.tcp.state"
+
+/* On the Resource, verified. */
+#define UT_ATTR_CONTAINER_ID "container.id"
+#define UT_ATTR_POD_UID "k8s.pod.uid"
+#define UT_ATTR_CGROUP_PATH "undertrace.cgroup.path"
+
+#endif

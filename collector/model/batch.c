@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/batch.h"
+
+#include <errno.h>
+
+static struct ut_body *new_body(struct ut_pool *pool, struct ut_segment *segment)
+{
+    struct ut_arena arena;
+    ut_arena_init(&arena, pool);
+    struct ut_body *body = ut_arena_alloc(&arena, sizeof(*body));
+    if (body == NULL)
+        return NULL;
+    /* The body lives in its own arena; the copy of the arena's state inside it is the one in use. */
+    *body = (struct ut_body){
+        .segment = segment,
+        .end = (uint32_t)segment->size,
+        .arena = arena,
+    };
+    return body;
+}
+
+static void free_body(struct ut_body *body)
+{
+    if (body->budget != NULL)
+        ut_budget_return(body->budget, body->charge);
+    ut_segment_unref(body->segment);
+    struct ut_arena arena = body->arena;
+    ut_arena_done(&arena);
+}
+
+struct ut_batch *ut_batch_new(struct ut_pool *pool, struct ut_segment *segment)
+{
+    struct ut_batch *batch = ut_pool_alloc(pool, sizeof(*batch));
+    if (batch == NULL)
+        return NULL;
+    struct ut_body *body = new_body(pool, segment);
+    if (body == NULL) {
+        ut_pool_free(pool, batch);
+        return NULL;
+    }
+    *batch = (struct ut_batch){
+        .pool = pool,
+        .first = body,
+        .last = &body->next,
+        .requests = 1,
+        .refs = 1,
+    };
+    return batch;
+}
+
+void ut_batch_measure(struct ut_batch *batch)
+{
+    batch->spans = 0;
+    batch->bytes = 0;
+    batch->newest_end_ns = 0;
+    for (const struct ut_body *body = batch->first; body != NULL; body = body->next) {
+        batch->spans += body->span_count - body->left_out;
+        batch->bytes += body->end - body->start;
+        if (body->newest_end_ns > batch->newest_end_ns)
+            batch->newest_end_ns = body->newest_end_ns;
+    }
+}
+
+void ut_batch_append(struct ut_batch *batch, struct ut_batch *other)
+{
+    UT_CHECK(other->refs == 1 && batch->refs == 1);
+    *batch->last = other->first;
+    batch->last = other->last;
+    batch->requests += other->requests;
+    batch->spans += other->spans;
+    batch->bytes += other->bytes;
+    if (other->received_ns < batch->received_ns)
+        batch->received_ns = other->received_ns;
+    if (other->newest_end_ns > batch->newest_end_ns)
+        batch->newest_end_ns = other->newest_end_ns;
+    ut_pool_free(other->pool, other);
+}
+
+struct ut_batch *ut_batch_ref(struct ut_batch *batch)
+{
+    batch->refs++;
+    return batch;
+}
+
+void ut_batch_unref(struct ut_batch *batch)
+{
+    UT_CHECK(batch->refs > 0);
+    if (--batch->refs > 0)
+        return;
+    for (struct ut_body *body = batch->first; body != NULL;) {
+        struct ut_body *next = body->next;
+        free_body(body);
+        body = next;
+    }
+    ut_pool_free(batch->pool, batch);
+}
+
+int ut_body_set_edit(struct ut_body *body, uint32_t span, const struct ut_edit *edit)
+{
+    if (body->span_edits == NULL) {
+        size_t bytes = body->span_count * sizeof(body->span_edits[0]);
+        const struct ut_edit **table = ut_arena_alloc(&body->arena, bytes);
+        if (table == NULL)
+            return -ENOMEM;
+        memset(table, 0, bytes);
+        body->span_edits = table;
+    }
+    body->span_edits[span] = edit;
+    return 0;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The program's own metrics: counters that anyone increments through a pointer, and gauges that are
+ * read when somebody looks. Written out as Prometheus text (version 0.0.4).
+ */
+#ifndef UT_TELEMETRY_METRICS_H
+#define UT_TELEMETRY_METRICS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/check.h"
+
+struct ut_metrics;
+
+struct ut_metrics *ut_metrics_new(void) UT_MUST_USE;
+void ut_metrics_free(struct ut_metrics *metrics);
+
+/* The cell of a counter; the same name and labels give the same cell. `labels` is the inside of the
+ * braces, values escaped (`receiver="otlp",transport="grpc"`), or "". All three texts are copied.
+ * Never NULL (out of memory ends the program at start); cells live as long as the metrics.
+ * `name` comes with its suffix `_total` where it has one. */
+uint64_t *ut_metrics_counter(struct ut_metrics *metrics, const char *name, const char *labels,
+                             const char *help);
+
+/* A gauge, read by `read(arg)` at each look. `remove` by the same arg before arg is gone. */
+void ut_metrics_gauge(struct ut_metrics *metrics, const char *name, const char *labels,
+                      const char *help, double (*read)(void *arg), void *arg);
+/* A counter that its owner keeps itself, read by `read(arg)`. */
+void ut_metrics_counter_read(struct ut_metrics *metrics, const char *name, const char *labels,
+                             const char *help, double (*read)(void *arg), void *arg);
+void ut_metrics_remove(struct ut_metrics *metrics, void *arg);
+
+/* The Prometheus text; the caller frees it with free(). NULL when out of memory. */
+char *ut_metrics_text(struct ut_metrics *metrics, size_t *ret_size) UT_MUST_USE;
+
+#endif
