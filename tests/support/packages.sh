@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+# The Debian packages that the build, the demo and the tests need, and how to get those missing.
+# Sourced by tests/run and deploy/try.
+
+# The program, with the kernel programs.
+packages_build=(
+    cmake ninja-build gcc libc6-dev pkg-config
+    libuv1-dev libnghttp2-dev libprotobuf-c-dev protobuf-c-compiler libfyaml-dev libjansson-dev
+    libcap-ng-dev libxxhash-dev node-llhttp
+    clang-14 llvm-14 bpftool libbpf-dev
+)
+# Namespaces, links, packet-filter rules, and a Python environment for the services.
+packages_demo=(python3 python3-venv iproute2 nftables ca-certificates)
+# The checks of style, the unit tests, and the tools that the end-to-end tests call.
+packages_tests=(
+    git libcriterion-dev clang-format-14 clang-tidy-14 libclang-rt-14-dev nghttp2-client
+    libcap2-bin util-linux procps
+)
+
+# packages_missing NAME…: those that are not installed, one a line. Asks dpkg only, no network.
+packages_missing()
+{
+    local name installed
+    installed=$(dpkg-query -W -f '${db:Status-Abbrev}|${Package}\n' "$@" 2>/dev/null |
+        sed -n 's/^.i *|//p')
+    for name in "$@"; do
+        grep -qxF "$name" <<<"$installed" || printf '%s\n' "$name"
+    done
+}
+
+# packages_ensure NAME…: installs what is missing; needs root only if something is.
+packages_ensure()
+{
+    local missing
+    mapfile -t missing < <(packages_missing "$@")
+    if ((${#missing[@]} == 0)); then
+        return 0
+    fi
+    if ((EUID != 0)); then
+        echo "missing packages (install them as root): ${missing[*]}" >&2
+        return 1
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -q || echo "apt-get update failed; trying with the lists at hand" >&2
+    apt-get install -q -y --no-install-recommends "${missing[@]}"
+}
