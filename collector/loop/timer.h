@@ -15,14 +15,15 @@
 struct ut_timer {
     /* Called once per setting, after the timer was taken out; it may set itself again. */
     void (*fire)(struct ut_timer *timer, uint64_t now_ns);
-    uint64_t due_ns;  /* monotonic */
-    size_t position;  /* in the heap, from 1; 0: not set */
+    uint64_t due_ns; /* monotonic */
+    size_t position; /* in the heap, from 1; 0: not set */
 };
 
 struct ut_timers {
     struct ut_timer **heap; /* from index 1 */
     size_t count, capacity;
     uint64_t now_ns; /* monotonic, as of the last run */
+    bool running;
     void (*changed)(struct ut_timers *timers); /* the earliest deadline moved; may be NULL */
 };
 
@@ -37,7 +38,8 @@ static inline bool ut_timer_is_set(const struct ut_timer *timer)
 }
 /* The earliest deadline, UINT64_MAX if none. */
 uint64_t ut_timers_next(const struct ut_timers *timers);
-/* Fires what is due at `now_ns`, in order of deadline. */
+/* Fires what is due at `now_ns`, in order of deadline; at most as many as were set when it began.
+ */
 void ut_timers_run(struct ut_timers *timers, uint64_t now_ns);
 
 #endif

@@ -23,14 +23,17 @@ struct ut_deferred {
 
 struct ut_worker {
     uv_loop_t uv;
-    uv_timer_t tick;       /* drives `timers` */
-    uv_prepare_t prepare;  /* runs the deferred work before the loop sleeps */
+    uv_timer_t tick;      /* drives `timers` */
+    uv_prepare_t prepare; /* runs the deferred work before the loop sleeps */
     struct ut_timers timers;
     struct ut_pool pool;
     struct ut_budget budget;
     struct ut_log *log;         /* borrowed */
     struct ut_metrics *metrics; /* borrowed */
     struct ut_deferred *deferred_first, **deferred_last;
+    /* Where every socket of the worker is read into; its bytes are valid until the next read. */
+    uint8_t *read_buffer;
+    size_t read_buffer_size;
 };
 
 /* `budget_bytes` bounds the bytes in flight. 0 or a negative errno. */

@@ -7,8 +7,8 @@
  * Writing is put off to the end of the loop's turn, so that all answers and requests of one turn
  * leave in one writev. When the socket is full the stream waits for it; `pending` is asked again.
  *
- * States: open → closing → closed. `on_end` comes once, for a peer that closed, an error, a deadline
- * or a protocol that asked for it; the handle's memory is the owner's until `on_closed`.
+ * States: open → closing → closed. `on_end` comes once, for a peer that closed, an error, a
+ * deadline or a protocol that asked for it; the handle's memory is the owner's until `on_closed`.
  */
 #ifndef UT_NET_STREAM_H
 #define UT_NET_STREAM_H
@@ -45,6 +45,7 @@ struct ut_stream {
     int fd;
     int events; /* what the poll handle waits for */
     struct ut_deferred flush;
+    struct ut_timer linger; /* bounds the wait of a stream that ends when flushed */
     bool write_blocked, read_paused, ended;
     bool end_when_flushed;
     int end_error;
@@ -57,7 +58,7 @@ int ut_stream_open(struct ut_stream *stream, struct ut_worker *worker, int fd,
                    const struct ut_stream_ops *ops) UT_MUST_USE;
 /* There is something pending: writes at the end of the loop's turn. */
 void ut_stream_flush_later(struct ut_stream *stream);
-/* Ends the stream after what is pending has been written. */
+/* Ends the stream after what is pending has been written, after one second at the latest. */
 void ut_stream_end_when_flushed(struct ut_stream *stream);
 /* Ends the stream now: on_end (unless it came already), then on_closed. */
 void ut_stream_close(struct ut_stream *stream, int error);

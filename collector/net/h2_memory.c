@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "net/h2_memory.h"
+
+#include <string.h>
+
+static void *allocate(size_t size, void *pool)
+{
+    return ut_pool_alloc(pool, size);
+}
+
+static void release(void *block, void *pool)
+{
+    ut_pool_free(pool, block);
+}
+
+static void *allocate_cleared(size_t count, size_t size, void *pool)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes))
+        return NULL;
+    void *block = ut_pool_alloc(pool, bytes);
+    return block != NULL ? memset(block, 0, bytes) : NULL;
+}
+
+static void *reallocate(void *block, size_t size, void *pool)
+{
+    if (block == NULL)
+        return ut_pool_alloc(pool, size);
+    size_t usable = ut_pool_usable(block);
+    if (size <= usable)
+        return block;
+    void *bigger = ut_pool_alloc(pool, size);
+    if (bigger == NULL)
+        return NULL;
+    memcpy(bigger, block, usable);
+    ut_pool_free(pool, block);
+    return bigger;
+}
+
+nghttp2_mem ut_h2_memory(struct ut_pool *pool)
+{
+    return (nghttp2_mem){
+        .mem_user_data = pool,
+        .malloc = allocate,
+        .free = release,
+        .calloc = allocate_cleared,
+        .realloc = reallocate,
+    };
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Listening TCP sockets of one endpoint on the worker's loop. "localhost" listens on 127.0.0.1 and
+ * ::1 (one of them is enough); no host, or "[::]", on every address of both families; a name on
+ * what it resolves to at the start.
+ *
+ * States: open → closed. When descriptors run out the listener rests for 100 ms: the connections
+ * wait in the kernel's queue.
+ */
+#ifndef UT_NET_LISTENER_H
+#define UT_NET_LISTENER_H
+
+#include <sys/socket.h>
+
+#include "loop/worker.h"
+#include "model/address.h"
+
+#define UT_LISTENER_SOCKETS 4
+
+struct ut_listener;
+
+struct ut_listener_ops {
+    /* A connected, non-blocking socket, the callee's from now on. */
+    void (*on_accept)(struct ut_listener *listener, int fd, const struct ut_endpoint *peer);
+    /* All handles are closed; the owner may free the listener. */
+    void (*on_closed)(struct ut_listener *listener);
+};
+
+struct ut_listener_socket {
+    uv_poll_t poll;
+    struct ut_listener *listener;
+    int fd;
+};
+
+struct ut_listener {
+    const struct ut_listener_ops *ops;
+    struct ut_worker *worker;
+    struct ut_listener_socket sockets[UT_LISTENER_SOCKETS];
+    size_t count;   /* of sockets */
+    size_t closing; /* handles whose close callback is to come */
+    uint16_t port;  /* bound, host order */
+    bool closed;
+    struct ut_timer rest;
+    uint64_t exhausted; /* times that descriptors or memory ran out */
+};
+
+/* 0, or a negative errno with the reason in `error` (nothing is open then, on_closed does not
+ * come). Port 0 takes a free one, the same for both families. */
+int ut_listener_open(struct ut_listener *listener, struct ut_worker *worker, const char *endpoint,
+                     const struct ut_listener_ops *ops, char *error, size_t error_size) UT_MUST_USE;
+/* Stops accepting at once; on_closed follows. */
+void ut_listener_close(struct ut_listener *listener);
+
+#endif
