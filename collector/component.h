@@ -127,6 +127,23 @@ struct ut_exporter_settings {
 extern const struct ut_field ut_sending_queue_fields[];
 extern const struct ut_field ut_retry_on_failure_fields[];
 
+/* The first rows of an exporter's table: `sending_queue` and `retry_on_failure`. */
+#define UT_EXPORTER_FIELDS                                                                         \
+    {                                                                                              \
+        .key = "sending_queue",                                                                    \
+        .type = UT_FIELD_MAP,                                                                      \
+        .offset = offsetof(struct ut_exporter_settings, sending_queue),                            \
+        .fields = ut_sending_queue_fields,                                                         \
+        .present = UT_FIELD_NO_PRESENT,                                                            \
+    },                                                                                             \
+    {                                                                                              \
+        .key = "retry_on_failure",                                                                 \
+        .type = UT_FIELD_MAP,                                                                      \
+        .offset = offsetof(struct ut_exporter_settings, retry_on_failure),                         \
+        .fields = ut_retry_on_failure_fields,                                                      \
+        .present = UT_FIELD_NO_PRESENT,                                                            \
+    }
+
 struct ut_exporter_type {
     const char *name;
     const struct ut_field *fields;

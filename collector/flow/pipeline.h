@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A pipeline: admission, the memory hold, a chain of processors and the fan-out to the queues of its
- * exporters. Receivers push at its front.
+ * A pipeline: admission, the memory hold, a chain of processors and the fan-out to the queues of
+ * its exporters. Receivers push at its front.
  *
  * Admission is one decision per request over every exporter that it reaches: room in all queues, or
  * BUSY with a delay and nothing taken anywhere. With the memory hold (`ack: queued`) the answer is
@@ -39,7 +39,8 @@ struct ut_pipeline_config {
 
 /* NULL when out of memory. */
 struct ut_pipeline *ut_pipeline_new(const struct ut_pipeline_config *config) UT_MUST_USE;
-/* Frees the processors too; what they still hold is released and lost: flush before. NULL is fine. */
+/* Frees the processors too; what they still hold is released and lost: flush before. NULL is fine.
+ */
 void ut_pipeline_free(struct ut_pipeline *pipeline);
 
 /* Creates a processor in front of those that are there, so the last one of the config comes first.

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A queue is what one exporter still has to send: batches held in memory, in order, with retry and
- * limits. Pipelines put batches in; the exporter's `send` takes pieces of them out, several at once;
- * `done` of the piece decides what comes next. One queue belongs to one exporter of one worker, and
- * several pipelines may share it.
+ * limits. Pipelines put batches in; the exporter's `send` takes pieces of them out, several at
+ * once; `done` of the piece decides what comes next. One queue belongs to one exporter of one
+ * worker, and several pipelines may share it.
  *
  * Room is counted in requests and taken at admission (ut_queue_reserve), long before the batch gets
  * here; a merged batch holds the slots of all its requests until it is finished. So a put never
@@ -34,7 +34,7 @@ struct ut_queue;
 struct ut_queue_config {
     const char *id; /* the exporter's, for metrics and the log; lives as long as the queue */
     struct ut_worker *worker;
-    struct ut_exporter *exporter; /* created; freed after the queue */
+    struct ut_exporter *exporter;                /* created; freed after the queue */
     const struct ut_exporter_settings *settings; /* copied; NULL: ut_queue_defaults */
     uint64_t random_seed;                        /* for the jitter of the back-off */
 };
@@ -77,10 +77,11 @@ uint32_t ut_queue_delay_ms(const struct ut_queue *queue);
  * now on. The exporter's `send` may be called in here. */
 void ut_queue_put(struct ut_queue *queue, struct ut_batch *batch);
 
-/* Stop, in two steps. Drain: no more room is given, entries whose back-off was our own idea are tried
- * at once, and drained(arg) comes once when nothing is left (perhaps in here, and perhaps from
- * inside the exporter: it must free neither). Abandon, at the deadline: what is not in flight is
- * dropped and counted now, what is in flight when the exporter answers RETRY (its `stop` does). */
+/* Stop, in two steps. Drain: no more room is given, entries whose back-off was our own idea are
+ * tried at once, and drained(arg) comes once when nothing is left (perhaps in here, and perhaps
+ * from inside the exporter: it must free neither). Abandon, at the deadline: what is not in flight
+ * is dropped and counted now, what is in flight when the exporter answers RETRY (its `stop` does).
+ */
 void ut_queue_drain(struct ut_queue *queue, void (*drained)(void *arg), void *arg);
 void ut_queue_abandon(struct ut_queue *queue);
 
