@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /*
  * The records that the kernel programs write to the ring buffer: the only header that both worlds
- * include. All numbers are in the machine's byte order, ports in host order, addresses 16 bytes with
- * IPv4 as ::ffff:a.b.c.d. Records are also what a capture file holds. A field that the kernel could
- * not tell has its `UT_HAS_…` bit clear; absent is never written as 0 with the bit set.
+ * include. All numbers are in the machine's byte order, ports in host order, addresses 16 bytes
+ * with IPv4 as ::ffff:a.b.c.d. Records are also what a capture file holds. A field that the kernel
+ * could not tell has its `UT_HAS_…` bit clear; absent is never written as 0 with the bit set.
  */
 #ifndef UT_BPF_RECORDS_H
 #define UT_BPF_RECORDS_H
@@ -32,6 +32,8 @@ enum ut_record_type {
     UT_RECORD_CGROUP = 3,
 };
 
+#define UT_RECORD_TYPES 4 /* one more than the highest, so that a type is an index */
+
 enum ut_tcp_role { UT_ROLE_UNKNOWN, UT_ROLE_CONNECT, UT_ROLE_ACCEPT };
 
 enum ut_tcp_cause {
@@ -49,18 +51,18 @@ enum ut_has {
     UT_HAS_SRTT = 4,
     UT_HAS_CWND = 8,
     UT_HAS_WMEM = 16,
-    UT_HAS_ISN = 32,     /* both initial sequence numbers */
+    UT_HAS_ISN = 32, /* both initial sequence numbers */
     UT_HAS_COOKIE = 64,
-    UT_HAS_ERR = 128,    /* the kernel tells whether the retransmit was sent */
+    UT_HAS_ERR = 128, /* the kernel tells whether the retransmit was sent */
 };
 
 struct ut_record_header {
     ut_u16 size; /* of the whole record */
     ut_u8 version;
     ut_u8 type;
-    ut_u32 has;        /* enum ut_has */
-    ut_u64 boot_ns;    /* CLOCK_BOOTTIME */
-    ut_u64 cgroup_id;  /* cgroup v2 id of the socket's owner; 0: none known */
+    ut_u32 has;       /* enum ut_has */
+    ut_u64 boot_ns;   /* CLOCK_BOOTTIME */
+    ut_u64 cgroup_id; /* cgroup v2 id of the socket's owner; 0: none known */
 };
 
 struct ut_record_socket {
@@ -84,7 +86,7 @@ struct ut_record_retransmit {
     ut_u32 end_seq;
     ut_u32 bytes; /* payload; 0 for SYN-, SYN-ACK- and FIN-only segments */
     ut_u32 segments;
-    ut_s32 err; /* ≠ 0: not sent */
+    ut_s32 err;    /* ≠ 0: not sent */
     ut_u32 cause;  /* enum ut_tcp_cause */
     ut_u32 rto_us; /* the timeout that elapsed */
     ut_u32 srtt_us;
@@ -93,11 +95,11 @@ struct ut_record_retransmit {
 };
 
 enum ut_connection_change {
-    UT_CONNECTION_OPENED = 1,    /* established */
-    UT_CONNECTION_CLOSED = 2,    /* an established one is gone */
+    UT_CONNECTION_OPENED = 1,     /* established */
+    UT_CONNECTION_CLOSED = 2,     /* an established one is gone */
     UT_CONNECTION_CONNECTING = 3, /* a connect() began (SYN_SENT); the local port may still be 0 */
-    UT_CONNECTION_FAILED = 4,    /* it never became established */
-    UT_CONNECTION_SNAPSHOT = 5,  /* was open when the programs were attached; no ISN */
+    UT_CONNECTION_FAILED = 4,     /* it never became established */
+    UT_CONNECTION_SNAPSHOT = 5,   /* was open when the programs were attached; no ISN */
 };
 
 struct ut_record_connection {
@@ -112,9 +114,18 @@ enum ut_cgroup_change { UT_CGROUP_CREATED = 1, UT_CGROUP_REMOVED = 2 };
 /* Of the cgroup v2 hierarchy only; header.cgroup_id names it. */
 struct ut_record_cgroup {
     struct ut_record_header header;
-    ut_u32 change; /* enum ut_cgroup_change */
-    ut_u32 path_size; /* bytes in path, no terminator; 0: not told */
+    ut_u32 change;                 /* enum ut_cgroup_change */
+    ut_u32 path_size;              /* bytes in path, no terminator; 0: not told */
     char path[UT_CGROUP_PATH_MAX]; /* from the hierarchy's root, "/a/b" */
+};
+
+/* What the programs counted, per CPU; the arrays are indexed by record type. Every event is in
+ * exactly one of recorded, limited and lost. */
+struct ut_kernel_counters {
+    ut_u64 recorded[UT_RECORD_TYPES];
+    ut_u64 limited[UT_RECORD_TYPES]; /* held back by the rate limit of their cgroup */
+    ut_u64 lost[UT_RECORD_TYPES];    /* found no room in the ring */
+    ut_u64 unowned;                  /* among the recorded: without a cgroup */
 };
 
 #endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Where kernels differ: each difference once, with the kernel's commit, chosen by what the running
+ * kernel's BTF holds and never by its version. The branches that do not apply are removed by the
+ * verifier, because the CO-RE relocations are constants by then.
+ */
+#ifndef UT_BPF_FLAVORS_H
+#define UT_BPF_FLAVORS_H
+
+#include "kernel_types.h"
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+
+/* The tracepoint's prototype with the result of the send, which came between 6.14 and 6.18. libbpf
+ * compares the parameters one by one, so the type exists only where the third argument does.
+ * Before, the tracepoint fired only for segments that were sent. */
+typedef void (*btf_trace_tcp_retransmit_skb)(void *, const struct sock *, const struct sk_buff *,
+                                             int);
+
+static __always_inline bool retransmit_tells_error(void)
+{
+    return bpf_core_type_exists(btf_trace_tcp_retransmit_skb);
+}
+
+/* 8520e224f547 ("bpf, cgroups: Fix cgroup v2 fallback on v1/v2 mixed mode", 5.15) made the pointer
+ * a member; before, it shared a word with the v1 numbers, told apart by the lowest bit. */
+struct sock_cgroup_data___before_5_15 {
+    __u64 val;
+} __attribute__((preserve_access_index));
+
+struct sock___before_5_15 {
+    struct sock_cgroup_data___before_5_15 sk_cgrp_data;
+} __attribute__((preserve_access_index));
+
+/* The cgroup v2 id of the socket's owner, 0 where there is none. */
+static __always_inline __u64 socket_cgroup(const struct sock *sk)
+{
+    if (bpf_core_field_exists(sk->sk_cgrp_data.cgroup)) {
+        const struct cgroup *cgroup = sk->sk_cgrp_data.cgroup;
+        return cgroup != NULL ? cgroup->kn->id : 0;
+    }
+    const struct sock___before_5_15 *old = (const void *)sk;
+    __u64 value = BPF_CORE_READ(old, sk_cgrp_data.val);
+    if (value & 1)
+        return 0;
+    const struct cgroup *cgroup = (const void *)(value & ~3ULL);
+    return cgroup != NULL ? BPF_CORE_READ(cgroup, kn, id) : 0;
+}
+
+/* 3d368ab87cf6 ("net: initialize net->net_cookie at netns setup", 5.12) made the cookie a plain
+ * number; before, it was given at the first question and could be missing. */
+static __always_inline bool netns_cookie(const struct sock_common *common, __u64 *ret)
+{
+    if (!bpf_core_field_exists(struct net, net_cookie))
+        return false;
+    const struct net *net = common->skc_net.net;
+    *ret = net->net_cookie;
+    return *ret != 0;
+}
+
+/* Requests have a timeout of their own since "tcp: Use BPF timeout setting for SYN ACK RTO". */
+struct request_sock___with_timeout {
+    __u32 timeout;
+} __attribute__((preserve_access_index));
+
+/* The timeout, in ticks, after which this SYN-ACK is sent again; 0 where the kernel does not tell.
+ */
+static __always_inline __u64 request_timeout(const struct request_sock *request)
+{
+    const struct request_sock___with_timeout *timed = (const void *)request;
+    if (!bpf_core_field_exists(timed->timeout))
+        return 0;
+    __u64 retries = BPF_CORE_READ_BITFIELD_PROBED(request, num_timeout);
+    return (__u64)BPF_CORE_READ(timed, timeout) << (retries & 31);
+}
+
+#endif

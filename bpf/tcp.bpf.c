@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * TCP: retransmits, SYN-ACK retransmits, and the life of connections.
+ *
+ * The owner of a record is always the socket's cgroup: the tracepoints fire in softirq, where
+ * `current` is whoever was interrupted. What a connection's later records need (role and the pair
+ * of initial sequence numbers) is kept in the socket's own storage, which goes when the socket
+ * goes. Only bytes of packet *headers* that the kernel keeps about a segment are read, never its
+ * payload.
+ */
+#include "output.bpf.h"
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_tracing.h>
+
+/* The length of a timer tick, which is the unit of the kernel's timeouts. Set by the loader, which
+ * can read it as the resolution of CLOCK_MONOTONIC_COARSE; no kernel config file is needed. */
+const volatile __u64 tick_ns = 4000000;
+
+/* 0: `snapshot` learns which ports listen; 1: it writes out the connections. */
+int snapshot_pass = 0;
+
+struct connection {
+    ut_u32 local_isn;
+    ut_u32 remote_isn;
+    ut_u8 role; /* enum ut_tcp_role */
+    ut_u8 known_isn;
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, int);
+    __type(value, struct connection);
+} connections SEC(".maps");
+
+struct listening_port {
+    __u64 netns_cookie;
+    __u64 port;
+};
+
+/* For the snapshot only: a socket whose local port listens in its namespace was accepted. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 16384);
+    __type(key, struct listening_port);
+    __type(value, __u8);
+} listening SEC(".maps");
+
+static __always_inline void write_v4(ut_u8 out[16], __be32 address)
+{
+    __u32 *words = (__u32 *)out;
+    words[0] = 0;
+    words[1] = 0;
+    words[2] = bpf_htonl(0xffff);
+    words[3] = address;
+}
+
+static __always_inline void write_v6(ut_u8 out[16], const struct in6_addr *address)
+{
+    __u32 *words = (__u32 *)out;
+    words[0] = address->in6_u.u6_addr32[0];
+    words[1] = address->in6_u.u6_addr32[1];
+    words[2] = address->in6_u.u6_addr32[2];
+    words[3] = address->in6_u.u6_addr32[3];
+}
+
+/* An IPv6 socket that speaks IPv4 holds its addresses v4-mapped already. */
+static __always_inline void write_addresses(struct ut_record_socket *out,
+                                            const struct sock_common *common)
+{
+    if (common->skc_family == AF_INET6) {
+        write_v6(out->local_address, &common->skc_v6_rcv_saddr);
+        write_v6(out->remote_address, &common->skc_v6_daddr);
+    } else {
+        write_v4(out->local_address, common->skc_rcv_saddr);
+        write_v4(out->remote_address, common->skc_daddr);
+    }
+}
+
+/* Fills `out`; returns the enum ut_has bits of what it could tell. */
+static __always_inline ut_u32 write_socket(struct ut_record_socket *out, struct tcp_sock *tcp,
+                                           struct sock *sk, const struct connection *connection)
+{
+    const struct sock_common *common = &sk->__sk_common;
+    ut_u32 has = 0;
+    write_addresses(out, common);
+    /* skc_num is 0 again by the time a socket is closed; the port in the header template is not. */
+    out->local_port = bpf_ntohs(tcp->inet_conn.icsk_inet.inet_sport);
+    out->remote_port = bpf_ntohs(common->skc_dport);
+    out->state = common->skc_state;
+    out->reserved[0] = 0;
+    out->reserved[1] = 0;
+    out->cookie = bpf_get_socket_cookie(sk);
+    if (out->cookie != 0)
+        has |= UT_HAS_COOKIE;
+    __u64 netns = 0;
+    if (netns_cookie(common, &netns))
+        has |= UT_HAS_NETNS;
+    out->netns_cookie = netns;
+    out->role = connection != NULL ? connection->role : UT_ROLE_UNKNOWN;
+    bool known_isn = connection != NULL && connection->known_isn;
+    out->local_isn = known_isn ? connection->local_isn : 0;
+    out->remote_isn = known_isn ? connection->remote_isn : 0;
+    return known_isn ? has | UT_HAS_ISN : has;
+}
+
+/* The pair of initial sequence numbers, from how far each direction has come. It holds at any time
+ * of the connection, with Fast Open too: `bytes_acked` counts the SYN of a connecting socket and
+ * not the one of an accepted socket, `bytes_received` never counts a SYN. */
+static __always_inline void learn_isn(struct connection *connection, const struct tcp_sock *tcp)
+{
+    __u32 own_syn = connection->role == UT_ROLE_ACCEPT ? 1 : 0;
+    connection->local_isn = tcp->snd_una - (__u32)tcp->bytes_acked - own_syn;
+    connection->remote_isn = tcp->rcv_nxt - (__u32)tcp->bytes_received - 1;
+    connection->known_isn = 1;
+}
+
+/* ---- retransmits ---------------------------------------------------------------------------- */
+
+/* The congestion state decides, because a pending probe timer may still stand when an ACK starts a
+ * fast recovery. `icsk_retransmits` counts the timeouts in a row. */
+static __always_inline ut_u32 retransmit_cause(const struct tcp_sock *tcp, ut_u8 state)
+{
+    const struct inet_connection_sock *icsk = &tcp->inet_conn;
+    if (state == TCP_SYN_SENT || state == TCP_SYN_RECV)
+        return UT_CAUSE_SYN;
+    ut_u8 ca_state = BPF_CORE_READ_BITFIELD(icsk, icsk_ca_state);
+    if (ca_state == TCP_CA_RECOVERY)
+        return UT_CAUSE_FAST;
+    if (ca_state == TCP_CA_LOSS)
+        return UT_CAUSE_TIMEOUT;
+    if (icsk->icsk_pending == ICSK_TIME_LOSS_PROBE)
+        return UT_CAUSE_TAIL_LOSS_PROBE;
+    return icsk->icsk_retransmits != 0 ? UT_CAUSE_TIMEOUT : UT_CAUSE_UNKNOWN;
+}
+
+static __always_inline ut_u32 ticks_to_us(__u64 ticks)
+{
+    __u64 us = ticks * tick_ns / 1000;
+    return us > 0xffffffffULL ? 0xffffffffU : (ut_u32)us;
+}
+
+static __always_inline ut_u32 write_path_state(struct ut_record_retransmit *record,
+                                               const struct tcp_sock *tcp, const struct sock *sk)
+{
+    ut_u32 has = UT_HAS_RTO | UT_HAS_CWND | UT_HAS_WMEM;
+    record->rto_us = ticks_to_us(tcp->inet_conn.icsk_rto);
+    record->srtt_us = tcp->srtt_us >> 3;
+    if (record->srtt_us != 0)
+        has |= UT_HAS_SRTT;
+    record->cwnd = tcp->snd_cwnd;
+    record->wmem_alloc = (ut_u32)sk->sk_wmem_alloc.refs.counter;
+    return has;
+}
+
+SEC("tp_btf/tcp_retransmit_skb")
+int BPF_PROG(tcp_retransmit_skb, struct sock *sk, struct sk_buff *skb)
+{
+    struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+    if (tcp == NULL)
+        return 0;
+    __u64 owner = socket_cgroup(sk);
+    struct ut_record_retransmit *record =
+        begin_record(UT_RECORD_RETRANSMIT, sizeof(*record), owner, owner);
+    if (record == NULL)
+        return 0;
+    struct connection *connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
+    ut_u32 has = write_socket(&record->socket, tcp, sk, connection);
+    ut_u8 state = record->socket.state;
+    if (state == TCP_SYN_SENT)
+        record->socket.role = UT_ROLE_CONNECT;
+    record->err = 0;
+    if (retransmit_tells_error()) {
+        record->err = (int)ctx[2];
+        has |= UT_HAS_ERR;
+    }
+    const struct tcp_skb_cb *segment = (const void *)&skb->cb[0];
+    record->seq = BPF_CORE_READ(segment, seq);
+    record->end_seq = BPF_CORE_READ(segment, end_seq);
+    record->segments = BPF_CORE_READ(segment, tcp_gso_segs);
+    record->bytes = skb->len;
+    record->cause = retransmit_cause(tcp, state);
+    has |= write_path_state(record, tcp, sk);
+    record->header.has = has;
+    end_record(record);
+    return 0;
+}
+
+/* ---- SYN-ACK retransmits -------------------------------------------------------------------- */
+
+/* How long the other end has waited: the request's timeout, or the time since the first SYN-ACK
+ * where that is less, because a SYN that comes again is answered at once. */
+static __always_inline ut_u32 synack_waited_us(const struct request_sock *request, ut_u32 *has)
+{
+    const struct tcp_request_sock *tcp = (const void *)request;
+    __u64 timeout = request_timeout(request);
+    __u64 first_us = BPF_CORE_READ(tcp, snt_synack);
+    __u64 now_us = bpf_ktime_get_ns() / 1000;
+    if (timeout == 0 || first_us == 0 || first_us > now_us)
+        return 0;
+    ut_u32 timeout_us = ticks_to_us(timeout);
+    __u64 since_us = now_us - first_us;
+    *has |= UT_HAS_RTO;
+    return since_us < timeout_us ? (ut_u32)since_us : timeout_us;
+}
+
+static __always_inline void write_request(struct ut_record_retransmit *record,
+                                          const struct request_sock *request)
+{
+    const struct tcp_request_sock *tcp = (const void *)request;
+    const struct sock_common *common = &request->__req_common;
+    struct ut_record_socket *out = &record->socket;
+    ut_u32 has = UT_HAS_ISN;
+    write_addresses(out, common);
+    out->local_port = common->skc_num;
+    out->remote_port = bpf_ntohs(common->skc_dport);
+    out->state = TCP_NEW_SYN_RECV;
+    out->role = UT_ROLE_ACCEPT;
+    /* A request has a cookie only if somebody asked for it; the accepted socket takes it over. */
+    out->cookie = (__u64)common->skc_cookie.counter;
+    if (out->cookie != 0)
+        has |= UT_HAS_COOKIE;
+    __u64 netns = 0;
+    if (netns_cookie(common, &netns))
+        has |= UT_HAS_NETNS;
+    out->netns_cookie = netns;
+    out->local_isn = BPF_CORE_READ(tcp, snt_isn);
+    out->remote_isn = BPF_CORE_READ(tcp, rcv_isn);
+    record->seq = out->local_isn;
+    record->end_seq = out->local_isn + 1;
+    record->rto_us = synack_waited_us(request, &has);
+    record->header.has |= has;
+}
+
+SEC("tp_btf/tcp_retransmit_synack")
+int BPF_PROG(tcp_retransmit_synack, struct sock *listener, struct request_sock *request)
+{
+    __u64 owner = socket_cgroup(listener);
+    struct ut_record_retransmit *record =
+        begin_record(UT_RECORD_RETRANSMIT, sizeof(*record), owner, owner);
+    if (record == NULL)
+        return 0;
+    __builtin_memset(&record->socket, 0, sizeof(*record) - sizeof(record->header));
+    write_request(record, request);
+    record->segments = 1;
+    /* The tracepoint stands behind the check that the segment was sent. */
+    record->header.has |= UT_HAS_ERR;
+    record->cause = UT_CAUSE_SYN_ACK;
+    end_record(record);
+    return 0;
+}
+
+/* ---- the life of connections ---------------------------------------------------------------- */
+
+static __always_inline void record_connection(struct sock *sk, struct tcp_sock *tcp, __u32 change,
+                                              int state, const struct connection *connection)
+{
+    __u64 owner = socket_cgroup(sk);
+    struct ut_record_connection *record =
+        begin_record(UT_RECORD_CONNECTION, sizeof(*record), owner, owner);
+    if (record == NULL)
+        return;
+    record->header.has = write_socket(&record->socket, tcp, sk, connection);
+    record->socket.state = (ut_u8)state; /* the socket still holds the old one */
+    record->change = change;
+    record->reserved = 0;
+    end_record(record);
+}
+
+static __always_inline void on_established(struct sock *sk, struct tcp_sock *tcp, int old_state)
+{
+    struct connection fresh = {
+        .role = old_state == TCP_SYN_SENT ? UT_ROLE_CONNECT : UT_ROLE_ACCEPT,
+    };
+    /* What connect() left stays: both ends may have connected at once (SYN_SENT, then SYN_RECV). */
+    struct connection *connection =
+        bpf_sk_storage_get(&connections, sk, &fresh, BPF_SK_STORAGE_GET_F_CREATE);
+    if (connection == NULL)
+        connection = &fresh;
+    learn_isn(connection, tcp);
+    record_connection(sk, tcp, UT_CONNECTION_OPENED, TCP_ESTABLISHED, connection);
+}
+
+static __always_inline void on_closed(struct sock *sk, struct tcp_sock *tcp, int old_state)
+{
+    if (old_state == TCP_LISTEN || old_state == TCP_CLOSE)
+        return;
+    struct connection *connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
+    if (old_state == TCP_SYN_RECV && connection == NULL)
+        return; /* a request that the program has never seen */
+    bool failed = old_state == TCP_SYN_SENT || old_state == TCP_SYN_RECV;
+    record_connection(sk, tcp, failed ? UT_CONNECTION_FAILED : UT_CONNECTION_CLOSED, TCP_CLOSE,
+                      connection);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(inet_sock_set_state, struct sock *sk, int old_state, int new_state)
+{
+    struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+    if (tcp == NULL)
+        return 0;
+    if (new_state == TCP_SYN_SENT) {
+        struct connection *connection =
+            bpf_sk_storage_get(&connections, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+        if (connection != NULL) {
+            connection->role = UT_ROLE_CONNECT;
+            connection->known_isn = 0; /* the socket may have been connected before */
+        }
+        record_connection(sk, tcp, UT_CONNECTION_CONNECTING, TCP_SYN_SENT, connection);
+    } else if (new_state == TCP_ESTABLISHED &&
+               (old_state == TCP_SYN_SENT || old_state == TCP_SYN_RECV)) {
+        on_established(sk, tcp, old_state);
+    } else if (new_state == TCP_CLOSE) {
+        on_closed(sk, tcp, old_state);
+    }
+    return 0;
+}
+
+/* ---- what was open before ------------------------------------------------------------------- */
+
+static __always_inline bool port_key(struct listening_port *key, struct tcp_sock *tcp,
+                                     const struct sock_common *common)
+{
+    key->netns_cookie = 0;
+    netns_cookie(common, &key->netns_cookie);
+    key->port = bpf_ntohs(tcp->inet_conn.icsk_inet.inet_sport);
+    return key->port != 0;
+}
+
+static __always_inline void write_snapshot(struct seq_file *seq, struct sock *sk,
+                                           struct tcp_sock *tcp, struct connection *connection)
+{
+    struct ut_record_connection record = {
+        .header =
+            {
+                .size = sizeof(record),
+                .version = UT_RECORD_VERSION,
+                .type = UT_RECORD_CONNECTION,
+                .boot_ns = bpf_ktime_get_boot_ns(),
+                .cgroup_id = socket_cgroup(sk),
+            },
+        .change = UT_CONNECTION_SNAPSHOT,
+    };
+    record.header.has = write_socket(&record.socket, tcp, sk, connection);
+    /* What does not fit is asked for again, so the socket counts as told only when it was. */
+    if (bpf_seq_write(seq, &record, sizeof(record)) == 0)
+        bpf_sk_storage_get(&connections, sk, connection, BPF_SK_STORAGE_GET_F_CREATE);
+}
+
+/* Over the files of all tasks, because that reaches every network namespace. Sockets that have a
+ * connection in their storage were told already: by inet_sock_set_state, or under another task. */
+SEC("iter/task_file")
+int snapshot(struct bpf_iter__task_file *ctx)
+{
+    struct file *file = ctx->file;
+    if (file == NULL)
+        return 0;
+    struct socket *socket = bpf_sock_from_file(file);
+    if (socket == NULL)
+        return 0;
+    struct sock *sk = socket->sk;
+    if (sk == NULL)
+        return 0;
+    struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+    struct listening_port key;
+    if (tcp == NULL || !port_key(&key, tcp, &sk->__sk_common))
+        return 0;
+    __u8 state = sk->__sk_common.skc_state;
+    if (snapshot_pass == 0) {
+        __u8 yes = 1;
+        if (state == TCP_LISTEN)
+            bpf_map_update_elem(&listening, &key, &yes, BPF_ANY);
+        return 0;
+    }
+    if (state == TCP_LISTEN || state == TCP_CLOSE || state == TCP_SYN_SENT ||
+        state == TCP_SYN_RECV || bpf_sk_storage_get(&connections, sk, NULL, 0) != NULL)
+        return 0;
+    struct connection connection = {
+        .role = bpf_map_lookup_elem(&listening, &key) != NULL ? UT_ROLE_ACCEPT : UT_ROLE_CONNECT,
+    };
+    learn_isn(&connection, tcp);
+    write_snapshot(ctx->meta->seq, sk, tcp, &connection);
+    return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";
