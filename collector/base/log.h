@@ -22,8 +22,8 @@ void ut_log_free(struct ut_log *log);
 /* `event` is a constant name, one per cause; `format` gives the `key=value` pairs. Values that may
  * hold blanks or come from outside are written with %q-like care: see ut_log_quote. A NULL log
  * drops the line. */
-void ut_log(struct ut_log *log, enum ut_log_level level, const char *event, const char *format,
-            ...) UT_PRINTF(4, 5);
+void ut_log(struct ut_log *log, enum ut_log_level level, const char *event, const char *format, ...)
+    UT_PRINTF(4, 5);
 
 /* Writes `text` into `out` as a logfmt value: quoted where needed, control characters and bytes
  * that are not UTF-8 escaped, cut to the room (out_size ≥ 8). Returns `out`. */

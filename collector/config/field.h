@@ -32,7 +32,7 @@ struct ut_strings {
 struct ut_pairs {
     struct ut_pair {
         char *key, *value;
-    } *items;
+    } * items;
     size_t count;
 };
 
@@ -40,9 +40,9 @@ struct ut_field {
     const char *key; /* NULL ends the table */
     enum ut_field_type type;
     size_t offset;
-    const char *fallback; /* the default, as one would write it in YAML; NULL: zero or absent */
-    double least, most;   /* for numbers; both 0: any. Durations in seconds, bytes in bytes */
-    const char *const *words;      /* for ENUM, NULL-terminated */
+    const char *fallback;     /* the default, as one would write it in YAML; NULL: zero or absent */
+    double least, most;       /* for numbers; both 0: any. Durations in seconds, bytes in bytes */
+    const char *const *words; /* for ENUM, NULL-terminated */
     const struct ut_field *fields; /* for MAP; `offset` is then of the inner struct and the inner
                                     * offsets count from there */
     size_t present; /* for MAP: offset of a bool that tells whether the key stood in the file, also

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A whole configuration: the shape of the OpenTelemetry Collector's, read over tables of component
+ * types that the program (or a test) gives. Everything is read and checked in one pass; nothing is
+ * opened.
+ */
+#ifndef UT_CONFIG_CONFIG_H
+#define UT_CONFIG_CONFIG_H
+
+#include "base/log.h"
+#include "base/slice.h"
+#include "config/expand.h"
+#include "config/field.h"
+
+/* One component type, as far as its settings go. */
+struct ut_config_type {
+    const char *name; /* NULL ends a table */
+    const struct ut_field *fields;
+    size_t config_size;
+    void (*check)(const void *config, struct ut_config_report *report); /* may be NULL */
+    bool once_per_process;       /* one component of this type at most may be in use */
+    const char *needs_processor; /* a pipeline with this receiver must name this processor type */
+    const char *unavailable;     /* not NULL: known, but why this build has none */
+    size_t (*listens)(const void *config, const char **out,
+                      size_t room);           /* receivers; may be NULL */
+    const char *(*sends)(const void *config); /* exporters; may be NULL */
+    const void *implementation;               /* the caller's */
+};
+
+struct ut_config_types {
+    const struct ut_config_type *receivers, *processors, *exporters;
+};
+
+struct ut_config_component {
+    const struct ut_config_type *type;
+    const char *id; /* "otlp", "otlp_grpc/second" */
+    void *config;   /* of type->config_size bytes, aligned for any type */
+    struct ut_config_at at;
+    const char *path; /* "exporters.otlp_grpc/second" */
+    size_t uses;      /* pipelines that name it */
+};
+
+struct ut_config_components {
+    struct ut_config_component *items;
+    size_t count;
+};
+
+struct ut_config_pipeline {
+    const char *id; /* "traces", "traces/second" */
+    const struct ut_config_component **receivers, **processors, **exporters;
+    size_t receiver_count, processor_count, exporter_count;
+};
+
+/* `undertrace:` */
+struct ut_config_program {
+    struct {
+        uint64_t limit_mib;
+    } memory;
+    char *admin; /* "unix:///path"; "" : none */
+    uint64_t shutdown_timeout_ns;
+};
+
+/* `service.telemetry:` */
+struct ut_config_telemetry {
+    struct {
+        int level; /* enum ut_log_level */
+    } logs;
+    struct {
+        int level;     /* 0: none */
+        char *address; /* of /metrics, /healthz, /readyz */
+    } metrics;
+};
+
+struct ut_config {
+    struct ut_config_memory memory; /* owns all below */
+    struct ut_config_components receivers, processors, exporters;
+    struct ut_config_pipeline *pipelines;
+    size_t pipeline_count;
+    struct ut_config_program program;
+    struct ut_config_telemetry telemetry;
+};
+
+struct ut_config_source {
+    ut_slice text;
+    ut_config_env env;
+};
+
+/* Reads `source`; what there is to say goes to `messages` (whose `file` names the source). NULL if
+ * there was an error. `types` is borrowed for the life of the configuration. */
+struct ut_config *ut_config_read(const struct ut_config_source *source,
+                                 const struct ut_config_types *types,
+                                 struct ut_config_messages *messages) UT_MUST_USE;
+void ut_config_free(struct ut_config *config); /* NULL is fine */
+
+#endif

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rules that concern several components at once. Each is one function over the read config. */
+#include "config/endpoint_match.h"
+#include "config/sections.h"
+
+#define LISTENERS_MAX 64 /* addresses of one receiver */
+
+static const struct ut_config_node *find_pipeline(const struct ut_config_reader *reader,
+                                                  const char *id)
+{
+    const struct ut_config_node *service = ut_config_node_get(reader->root, "service");
+    return ut_config_node_get(ut_config_node_get(service, "pipelines"), id);
+}
+
+static bool names_processor(const struct ut_config_pipeline *pipeline, const char *type)
+{
+    for (size_t i = 0; i < pipeline->processor_count; i++) {
+        if (strcmp(pipeline->processors[i]->type->name, type) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A receiver of kernel events without the processor that joins them would watch in vain. */
+static void check_needed_processors(struct ut_config_reader *reader)
+{
+    for (size_t i = 0; i < reader->config->pipeline_count; i++) {
+        const struct ut_config_pipeline *pipeline = &reader->config->pipelines[i];
+        for (size_t j = 0; j < pipeline->receiver_count; j++) {
+            const struct ut_config_type *type = pipeline->receivers[j]->type;
+            if (type->needs_processor == NULL || names_processor(pipeline, type->needs_processor))
+                continue;
+            char path[UT_CONFIG_PATH_MAX];
+            snprintf(path, sizeof(path), "service.pipelines.%s", pipeline->id);
+            ut_config_error(
+                reader->messages, ut_config_node_place(find_pipeline(reader, pipeline->id)), path,
+                "the receiver \"%s\" needs the processor \"%s\" in its pipeline: add it "
+                "under \"processors:\" and to this pipeline's list",
+                pipeline->receivers[j]->id, type->needs_processor);
+        }
+    }
+}
+
+static void check_once_per_process(struct ut_config_reader *reader)
+{
+    const struct ut_config_components *receivers = &reader->config->receivers;
+    for (size_t i = 0; i < receivers->count; i++) {
+        const struct ut_config_component *component = &receivers->items[i];
+        if (!component->type->once_per_process || component->uses == 0)
+            continue;
+        for (size_t j = 0; j < i; j++) {
+            if (receivers->items[j].type == component->type && receivers->items[j].uses != 0) {
+                ut_config_error(reader->messages, component->at, component->path,
+                                "\"%s\" runs once per process, and \"%s\" (line %d) is in use",
+                                component->type->name, receivers->items[j].id,
+                                receivers->items[j].at.line);
+                break;
+            }
+        }
+    }
+}
+
+static void check_destination(struct ut_config_reader *reader,
+                              const struct ut_config_component *exporter, const char *destination)
+{
+    const struct ut_config_components *receivers = &reader->config->receivers;
+    for (size_t i = 0; i < receivers->count; i++) {
+        const struct ut_config_component *receiver = &receivers->items[i];
+        const char *addresses[LISTENERS_MAX];
+        if (receiver->uses == 0 || receiver->type->listens == NULL)
+            continue;
+        size_t count = receiver->type->listens(receiver->config, addresses, LISTENERS_MAX);
+        for (size_t j = 0; j < count; j++) {
+            if (!ut_config_same_endpoint(addresses[j], destination))
+                continue;
+            ut_config_error(reader->messages, exporter->at, exporter->path,
+                            "would send to %s, where receiver \"%s\" of this same program listens: "
+                            "every span would go round for ever",
+                            destination, receiver->id);
+            return;
+        }
+    }
+}
+
+static void check_destinations(struct ut_config_reader *reader)
+{
+    const struct ut_config_components *exporters = &reader->config->exporters;
+    for (size_t i = 0; i < exporters->count; i++) {
+        const struct ut_config_component *exporter = &exporters->items[i];
+        const char *destination = exporter->uses != 0 && exporter->type->sends != NULL
+                                      ? exporter->type->sends(exporter->config)
+                                      : NULL;
+        if (destination != NULL)
+            check_destination(reader, exporter, destination);
+    }
+}
+
+static void note_unused(struct ut_config_reader *reader,
+                        const struct ut_config_components *components)
+{
+    for (size_t i = 0; i < components->count; i++) {
+        if (components->items[i].uses == 0)
+            ut_config_notice(reader->messages, components->items[i].at, components->items[i].path,
+                             "no pipeline names it; it is not started");
+    }
+}
+
+void ut_config_cross_check(struct ut_config_reader *reader)
+{
+    check_needed_processors(reader);
+    check_once_per_process(reader);
+    check_destinations(reader);
+    note_unused(reader, &reader->config->receivers);
+    note_unused(reader, &reader->config->processors);
+    note_unused(reader, &reader->config->exporters);
+}
