@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo's check: what the kernel counted under each order against what its spans say.
+
+The orders come one after the other, so the kernel's own counter (TcpRetransSegs in the namespaces
+of payment and ledger), read before and after each, tells which order had a segment sent again. That
+does not come from undertrace, so it can say where undertrace is wrong.
+"""
+import dataclasses
+import statistics
+
+SLOW_SECONDS = 0.15  # a retransmission costs at least the kernel's smallest timeout, 0.2 s
+
+# The two spans of the one link that loses packets; evidence on any other span is wrong.
+LOSSY = (("payment", "CLIENT"), ("ledger", "SERVER"))
+
+
+@dataclasses.dataclass
+class Order:
+    """One order as its customer saw it."""
+    trace_id: str
+    seconds: float
+    retransmitted: int  # by the kernel's counter, while the order ran
+
+    @property
+    def slow(self):
+        return self.seconds >= SLOW_SECONDS
+
+
+@dataclasses.dataclass
+class Result:
+    """The sums of one check, in segments where nothing else is said."""
+    healthy: int = 0  # orders
+    healthy_median: float = 0.0  # seconds
+    healthy_carrying: int = 0  # orders
+    slow: int = 0
+    slow_median: float = 0.0
+    slow_carrying: int = 0
+    retransmitted: int = 0
+    joined: int = 0
+    wrong: int = 0
+    missing: int = 0  # orders whose two spans of the lossy link did not arrive
+
+    @property
+    def right(self):
+        return self.wrong == 0 and self.missing == 0 and self.joined == self.retransmitted
+
+
+def median(values):
+    return statistics.median(values) if values else 0.0
+
+
+def compare(orders, spans):
+    result = Result()
+    by_trace = {}
+    for span in spans:
+        by_trace.setdefault(span.trace_id, []).append(span)
+    for order in orders:
+        mine = by_trace.get(order.trace_id, [])
+        lossy = [span for span in mine if (span.service, span.kind) in LOSSY]
+        best = max((span.segments for span in lossy), default=0)
+        result.missing += len(lossy) < len(LOSSY)
+        result.retransmitted += order.retransmitted
+        result.joined += min(best, order.retransmitted)
+        result.wrong += sum(max(0, span.segments - order.retransmitted) for span in lossy)
+        result.wrong += sum(span.segments for span in mine if span not in lossy)
+        carries = any(span.segments for span in mine)
+        if order.slow:
+            result.slow += 1
+            result.slow_carrying += carries
+        else:
+            result.healthy += 1
+            result.healthy_carrying += carries
+    result.healthy_median = median([order.seconds for order in orders if not order.slow])
+    result.slow_median = median([order.seconds for order in orders if order.slow])
+    return result
+
+
+def report(result, dropped):
+    """The lines that the demo ends with."""
+    def milliseconds(seconds):
+        return f"{seconds * 1000:.0f} ms"
+
+    yield (f"  healthy  {result.healthy:3} orders, median {milliseconds(result.healthy_median)}; "
+           f"{result.healthy_carrying} carry retransmissions")
+    yield (f"  slow     {result.slow:3} orders, median {milliseconds(result.slow_median)}; "
+           f"{result.slow_carrying} carry retransmissions")
+    yield (f"  segments {dropped:3} dropped by the rule, {result.retransmitted} retransmitted by "
+           f"the kernel's counter, {result.joined} joined, {result.wrong} wrong")
+    if result.missing:
+        yield f"  of {result.missing} orders the spans of the lossy link did not arrive"
