@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The server's end of one HTTP/2 connection, on nghttp2: bytes in, runs of bytes out, callbacks
+ * between. No socket and no clock.
+ *
+ * It keeps a peer within bounds that nghttp2 does not keep: size of header blocks (only advertised
+ * by nghttp2), resets that we are made to send, frames that bring no request forward. Who breaks
+ * one of these is sent GOAWAY with ENHANCE_YOUR_CALM and the connection ends. PINGs are answered at
+ * once.
+ *
+ * Windows are large and open again as the owner consumes bytes (ut_h2_server_consume). Memory comes
+ * from the worker's pool; streams that are closed leave nothing behind.
+ *
+ * States of a stream: receiving headers → on_request → receiving the body → on_end → answered; it
+ * may be answered before its end (the rest of its body is swallowed and the stream is reset with
+ * NO_ERROR once the answer is out) and may close at any time: on_close, after which it is gone.
+ */
+#ifndef UT_NET_H2_SERVER_H
+#define UT_NET_H2_SERVER_H
+
+#include <nghttp2/nghttp2.h>
+
+#include "base/pool.h"
+#include "net/h2_output.h"
+
+#define UT_H2_WINDOW_STREAM (16 << 20)     /* bytes */
+#define UT_H2_WINDOW_CONNECTION (64 << 20) /* bytes */
+
+struct ut_h2_server;
+
+/* Stands first in the owner's per-stream object, which h2_server allocates, cleared. */
+struct ut_h2_stream {
+    struct ut_h2_server *server;
+    struct ut_h2_stream *previous, *next; /* among the server's open ones */
+    int32_t id;
+    uint32_t header_bytes,
+        header_fields; /* received: names, values and 32 a field (RFC 9113 6.5.2) */
+    bool requested;    /* on_request was called */
+    bool ended;        /* the peer sent END_STREAM */
+    bool answered;
+    /* The rest of an answer: its body, then its trailers. The owner's memory, until on_close. */
+    ut_slice body;
+    const nghttp2_nv *trailers;
+    size_t trailer_count;
+};
+
+struct ut_h2_server_ops {
+    size_t stream_size; /* bytes of the owner's per-stream object */
+    /* A field of the request's header block, pseudo fields included; valid during the call. */
+    void (*on_header)(struct ut_h2_stream *stream, ut_slice name, ut_slice value);
+    /* The header block is complete. `too_large`: it went over a limit, its fields were not all
+     * reported, and it has to be refused. */
+    void (*on_request)(struct ut_h2_stream *stream, bool too_large);
+    /* Bytes of the body, valid during the call; not called after an answer. To be consumed. */
+    void (*on_data)(struct ut_h2_stream *stream, ut_slice bytes);
+    /* The body is complete; not called after an answer. */
+    void (*on_end)(struct ut_h2_stream *stream);
+    /* The stream is over, answered or not; its object is freed afterwards. Only for streams that
+     * on_request was called for. */
+    void (*on_close)(struct ut_h2_stream *stream);
+};
+
+struct ut_h2_limits {
+    uint32_t streams;       /* at once */
+    uint32_t header_bytes;  /* of a request, as RFC 9113 6.5.2 counts */
+    uint32_t header_fields; /* of a request */
+};
+
+/* Room for events of a kind that a peer causes: `burst` at once, then `per_second`. */
+struct ut_h2_allowance {
+    uint32_t left;
+    uint64_t filled_ns; /* monotonic */
+};
+
+enum ut_h2_limit_hit {
+    UT_H2_HIT_NONE,
+    UT_H2_HIT_HEADERS, /* of a request: refused; far above: the connection ends */
+    UT_H2_HIT_RESETS,
+    UT_H2_HIT_FRAMES,
+    UT_H2_HIT_PROTOCOL, /* a broken protocol, or one of nghttp2's limits: rapid reset, CONTINUATION,
+                         * queued ACKs */
+    UT_H2_HITS,
+};
+
+struct ut_h2_server {
+    nghttp2_session *session;
+    const struct ut_h2_server_ops *ops;
+    struct ut_pool *pool;
+    struct ut_h2_limits limits;
+    struct ut_h2_output output;
+    struct ut_h2_allowance resets, frames;
+    const uint8_t *input_end; /* of the bytes that are being received */
+    uint64_t now_ns;
+    struct ut_h2_stream *streams; /* open ones */
+    /* Not NONE: the connection ends, and the session is not asked for anything any more. */
+    enum ut_h2_limit_hit ended_by;
+    bool goaway_pushed; /* then: the last frame is in the output */
+    uint64_t hits[UT_H2_HITS];
+    bool greeted, acknowledged; /* the peer's SETTINGS, and its ACK of ours, are there */
+    bool draining, drained;     /* GOAWAY announced; GOAWAY final */
+};
+
+/* A fresh connection; our SETTINGS are pending at once. 0 or -ENOMEM. */
+int ut_h2_server_init(struct ut_h2_server *server, struct ut_pool *pool,
+                      const struct ut_h2_limits *limits,
+                      const struct ut_h2_server_ops *ops) UT_MUST_USE;
+/* Closes all streams (on_close). */
+void ut_h2_server_done(struct ut_h2_server *server);
+
+/* 0; -EPROTO when the peer broke the protocol or a limit: GOAWAY is pending then, and the
+ * connection is to be closed after it. `now_ns` is monotonic. */
+int ut_h2_server_receive(struct ut_h2_server *server, ut_slice bytes, uint64_t now_ns) UT_MUST_USE;
+/* Up to `room` runs that are to be sent next. Their number, or -EPROTO, -ENOMEM. */
+int ut_h2_server_pending(struct ut_h2_server *server, struct iovec *runs, size_t room) UT_MUST_USE;
+void ut_h2_server_consumed(struct ut_h2_server *server, size_t bytes);
+/* Nothing is to be sent or received any more. */
+bool ut_h2_server_is_finished(const struct ut_h2_server *server);
+
+/* Within on_data: bytes of the input that follow `bytes`, of whatever stream. */
+size_t ut_h2_server_input_left(const struct ut_h2_server *server, ut_slice bytes);
+/* Opens the windows again by `size` received bytes. */
+void ut_h2_server_consume(struct ut_h2_stream *stream, size_t size);
+
+/* Answers the stream, once. The fields are copied unless their flags say otherwise. Without
+ * `trailers` the header block ends the stream and there is no body; else body and trailers stay the
+ * owner's and unchanged until on_close. */
+void ut_h2_server_answer(struct ut_h2_stream *stream, const nghttp2_nv *headers, size_t count);
+void ut_h2_server_answer_body(struct ut_h2_stream *stream, const nghttp2_nv *headers, size_t count,
+                              ut_slice body, const nghttp2_nv *trailers, size_t trailer_count);
+
+/* Announces the end (GOAWAY that refuses nothing yet, with a PING behind it); when the peer has
+ * answered, or at the second call, GOAWAY is final. Open streams go on to their end. */
+void ut_h2_server_drain(struct ut_h2_server *server);
+
+#endif
