@@ -54,6 +54,7 @@ enum ut_has {
     UT_HAS_ISN = 32, /* both initial sequence numbers */
     UT_HAS_COOKIE = 64,
     UT_HAS_ERR = 128, /* the kernel tells whether the retransmit was sent */
+    UT_HAS_SINCE_RECEIVED = 256,
 };
 
 struct ut_record_header {
@@ -92,6 +93,10 @@ struct ut_record_retransmit {
     ut_u32 srtt_us;
     ut_u32 cwnd;
     ut_u32 wmem_alloc; /* sk_wmem_alloc, bytes */
+    /* Since this socket last received data (icsk_ack.lrcvtime, in whole ticks): where requests and
+     * answers alternate, the retransmitted bytes were sent after that. Taken at the retransmit. */
+    ut_u32 since_received_us;
+    ut_u32 reserved;
 };
 
 enum ut_connection_change {
