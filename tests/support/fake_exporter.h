@@ -23,10 +23,10 @@ struct fake_exporter {
     struct ut_exporter base;
     struct ut_worker *worker;
     /* Switches. */
-    bool keeps;               /* items wait in `held` for the test */
-    struct ut_outcome answer; /* otherwise given at once */
-    uint32_t largest;         /* spans an item may have; 0: any number */
-    uint32_t giant;           /* 1 + the span that is too large alone; 0: none */
+    bool keeps;                    /* items wait in `held` for the test */
+    struct ut_outcome answer;      /* otherwise given at once */
+    uint32_t largest;              /* spans an item may have; 0: any number */
+    uint32_t giant;                /* 1 + the span that is too large alone; 0: none */
     const struct ut_batch *poison; /* this batch alone is answered with RETRY */
     /* What was seen. */
     struct ut_item *held[FAKE_HELD_MAX];
@@ -55,8 +55,8 @@ static inline void fake_send(struct ut_exporter *exporter, struct ut_item *item)
     cr_assert_null(item->exporter_data);
     cr_assert_gt(item->span_count, 0);
     cr_assert_leq((uint64_t)item->first_span + item->span_count, item->batch->spans);
-    fake->sends[fake->send_count++ % FAKE_SENDS_MAX] = (struct fake_send){
-        item->batch, item->first_span, item->span_count, fake->worker->uv.time};
+    fake->sends[fake->send_count++ % FAKE_SENDS_MAX] =
+        (struct fake_send){item->batch, item->first_span, item->span_count, fake->worker->uv.time};
     if (fake->keeps) {
         cr_assert_lt(fake->held_count, FAKE_HELD_MAX);
         fake->held[fake->held_count++] = item;
@@ -121,8 +121,7 @@ static inline struct ut_queue_books balanced_books(const struct ut_queue *queue)
 {
     struct ut_queue_books books;
     ut_queue_books(queue, &books);
-    cr_assert_eq(books.accepted,
-                 books.sent + books.held + books.in_flight + dropped_in_all(&books),
+    cr_assert_eq(books.accepted, books.sent + books.held + books.in_flight + dropped_in_all(&books),
                  "accepted %lu, sent %lu, held %lu, in flight %lu, dropped %lu", books.accepted,
                  books.sent, books.held, books.in_flight, dropped_in_all(&books));
     return books;
