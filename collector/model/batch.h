@@ -33,7 +33,9 @@ enum ut_span_kind {
 };
 
 enum ut_span_flag {
-    UT_SPAN_LEFT_OUT = 1, /* bad in itself or in its Resource or Scope: not exported, not counted */
+    /* Bad in itself or in its Resource or Scope: not exported, not counted. Neighbours that are bad
+     * in themselves share one row, so that a body of nothing but tiny ones has a small index. */
+    UT_SPAN_LEFT_OUT = 1,
     UT_SPAN_FORGED = 2,   /* holds an attribute `undertrace.*` or an evidence event */
 };
 
@@ -61,11 +63,14 @@ struct ut_edit {
     ut_slice added; /* encoded fields, in the body's arena */
 };
 
+/* A ScopeSpans that holds spans or is bad. The others have no row, nor have ResourceSpans without
+ * spans: their bytes are kept like those of unknown fields. */
 struct ut_scope {
     uint32_t offset;     /* of the ScopeSpans field, at its tag */
     uint32_t content;    /* of the ScopeSpans message */
     uint32_t end;        /* of both */
     uint32_t first_span, span_count; /* rows; LEFT_OUT ones are among them */
+    bool left_out; /* bad: it goes nowhere, nor do its spans */
 };
 
 /* The attributes of a Resource that identity asks for; slices into the segment, empty if absent. */
@@ -75,14 +80,16 @@ struct ut_claims {
 };
 
 enum ut_resource_flag {
-    UT_RESOURCE_FORGED = 1, /* holds an attribute `undertrace.*` */
+    UT_RESOURCE_FORGED = 1,   /* holds an attribute `undertrace.*` */
+    UT_RESOURCE_LEFT_OUT = 2, /* bad: it goes nowhere, nor do its spans */
 };
 
 struct ut_resource {
     uint32_t offset;  /* of the ResourceSpans field, at its tag */
     uint32_t content; /* of the ResourceSpans message */
     uint32_t end;     /* of both */
-    /* The (last) Resource message: at its tag, its content, its end; all 0 where there is none. */
+    /* The (last) Resource message: at its tag, its content, its end; all 0 where there is none.
+     * Several of them are one, as protobuf merges: the attributes of all count. */
     uint32_t resource_offset, resource_content, resource_end;
     uint32_t first_scope, scope_count;
     uint32_t first_span, span_count;
@@ -110,7 +117,7 @@ struct ut_body {
     struct ut_scope *scopes;
     struct ut_span *spans;
     uint32_t resource_count, scope_count, span_count;
-    uint32_t left_out; /* of span_count */
+    uint32_t left_out; /* rows of span_count */
     uint64_t oldest_start_ns, newest_end_ns; /* over the spans that are not left out */
     /* One per span, NULL where a span has none; NULL as a whole until the first edit. */
     const struct ut_edit **span_edits;
