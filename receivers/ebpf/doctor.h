@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What of the kernel side works here, and why the rest does not: for `undertrace doctor`, the
+ * status page, the log and the metrics.
+ */
+#ifndef UT_EBPF_DOCTOR_H
+#define UT_EBPF_DOCTOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+    UT_EBPF_PROGRAMS = 6,
+    UT_EBPF_REASON = 256, /* bytes of a reason, with the terminator */
+};
+
+struct ut_receiver;
+
+struct ut_ebpf_program {
+    const char *name;            /* as in the object and in `bpftool prog`: "tcp_retransmit_skb" */
+    const char *without;         /* what is missing without it, one line; constant text */
+    bool works;                  /* loaded and attached, or, after ut_ebpf_doctor, able to be */
+    char reason[UT_EBPF_REASON]; /* why not, and what would help; "" where it works */
+};
+
+/* Loads and attaches each program and takes all away again; takes some 100 ms and needs no
+ * receiver. One running at the same time is not disturbed. */
+void ut_ebpf_doctor(struct ut_ebpf_program ret[UT_EBPF_PROGRAMS]);
+
+/* The states of a started receiver of type ebpf, UT_EBPF_PROGRAMS of them; valid until it is freed.
+ */
+const struct ut_ebpf_program *ut_ebpf_programs_of(const struct ut_receiver *receiver);
+
+#endif

@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The receiver of kernel events: loads the kernel programs, reads their ring and hands each record,
+ * with the offset that makes its boot time UNIX time, to the event sink.
+ *
+ * The ring is read on a timer, at once when the kernel says that it is half full, and whenever
+ * somebody asks through the event source because he is about to join. It is read in place; records
+ * are borrowed for the call of the sink.
+ *
+ * 1. Without rights or kernel support start succeeds all the same: what is missing is logged and
+ *    shown, and the rest of the program works on.
+ * 2. Connections that were open before are handed over by a snapshot, before any record of the
+ * ring, so that the end of a connection never comes before it.
+ * 3. Of records that were lost or held back the sink hears within one `drain_interval`.
+ */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <bpf_skeletons/undertrace.skel.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "capture.h"
+#include "component.h"
+#include "doctor.h"
+#include "framing.h"
+#include "programs.h"
+#include "snapshot.h"
+
+enum {
+    /* Of one call; what comes faster than it is read waits for the next turn of the loop. */
+    DRAIN_RECORDS_MAX = 1 << 14,
+    CGROUPS_PER_SECOND = 200,
+};
+
+const struct ut_receiver_type ut_receiver_ebpf;
+
+struct config {
+    uint64_t ring_bytes;
+    uint64_t drain_interval_ns;
+    uint64_t retransmits_per_second;
+    uint64_t connections_per_second;
+    char *capture_file;
+};
+
+static const struct ut_field fields[] = {
+    /* Room for records between two drains; a power of two. Counts twice in the resident memory. */
+    {.key = "ring_size",
+     .type = UT_FIELD_BYTES,
+     .offset = offsetof(struct config, ring_bytes),
+     .fallback = "1MiB",
+     .least = 64 << 10,
+     .most = 64 << 20},
+    {.key = "drain_interval",
+     .type = UT_FIELD_DURATION,
+     .offset = offsetof(struct config, drain_interval_ns),
+     .fallback = "100ms",
+     .least = 0.001,
+     .most = 1},
+    /* Records a second of one cgroup, twice as many at once; 0: no limit. */
+    {.key = "retransmits_per_second",
+     .type = UT_FIELD_UINT,
+     .offset = offsetof(struct config, retransmits_per_second),
+     .fallback = "500",
+     .least = 0,
+     .most = 1000000},
+    {.key = "connections_per_second",
+     .type = UT_FIELD_UINT,
+     .offset = offsetof(struct config, connections_per_second),
+     .fallback = "2000",
+     .least = 0,
+     .most = 1000000},
+    /* Every record is also written here, to be replayed. */
+    {.key = "capture_file",
+     .type = UT_FIELD_STRING,
+     .offset = offsetof(struct config, capture_file)},
+    UT_FIELD_END,
+};
+
+static void check(const void *config, struct ut_config_report *report)
+{
+    const struct config *c = config;
+    if (c->ring_bytes != 0 && (c->ring_bytes & (c->ring_bytes - 1)) != 0)
+        report->error(report, "ring_size", "must be a power of two");
+}
+
+struct counters {
+    uint64_t *records[UT_RECORD_TYPES]; /* handed to the sink */
+    uint64_t *limited[UT_RECORD_TYPES];
+    uint64_t *lost[UT_RECORD_TYPES];
+    uint64_t *unowned;
+    uint64_t *bad;
+    uint64_t *snapshot;
+};
+
+struct ebpf {
+    struct ut_receiver receiver;
+    struct ut_event_source source;
+    struct ut_worker *worker;
+    struct ut_event_sink *sink;
+    const struct config *config;
+    struct counters counters;
+
+    struct ut_ebpf_programs programs;
+    struct ring_buffer *ring;           /* NULL: nothing is watched */
+    struct ut_kernel_counters *per_cpu; /* room for a reading of all CPUs */
+    int cpus;
+    struct ut_kernel_counters counted; /* sums as of the last reading */
+    struct ut_capture_writer *capture; /* NULL: none */
+
+    struct ut_timer timer;
+    uv_poll_t high_water;
+    bool polled; /* `high_water` is a handle of the loop */
+    bool asleep; /* … and waits for the kernel's word */
+    void (*stopped)(void *arg);
+    void *stopped_arg;
+
+    int64_t unix_offset_ns;
+    uint64_t offset_read_ns; /* when, monotonic */
+    uint32_t drained;        /* records of the present drain */
+};
+
+/* ---- records -------------------------------------------------------------------------------- */
+
+static void capture_record(struct ebpf *ebpf, const void *data, size_t size)
+{
+    int error = ut_capture_write(ebpf->capture, ut_slice_of(data, size), ebpf->unix_offset_ns);
+    if (error == 0)
+        return;
+    ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_capture_ended", "error=\"%s\"", strerror(-error));
+    ut_capture_close(ebpf->capture);
+    ebpf->capture = NULL;
+}
+
+static void hand_over(struct ebpf *ebpf, const void *data, size_t size)
+{
+    if (ebpf->capture != NULL)
+        capture_record(ebpf, data, size);
+    ebpf->sink->record(ebpf->sink, data, size, ebpf->unix_offset_ns);
+}
+
+static int on_record(void *arg, void *data, size_t size)
+{
+    struct ebpf *ebpf = arg;
+    enum ut_record_type type = ut_ebpf_record_type(data, size);
+    if (type == 0) {
+        ++*ebpf->counters.bad;
+    } else {
+        ++*ebpf->counters.records[type];
+        hand_over(ebpf, data, size);
+    }
+    return ++ebpf->drained < DRAIN_RECORDS_MAX ? 0 : -EAGAIN;
+}
+
+/* The wall clock may be set; a record goes by what it shows when the record is read. */
+static void refresh_offset(struct ebpf *ebpf, uint64_t now_ns)
+{
+    if (ebpf->offset_read_ns != 0 && now_ns - ebpf->offset_read_ns < UT_NS_PER_S)
+        return;
+    ebpf->unix_offset_ns = ut_clock_unix_offset_ns();
+    ebpf->offset_read_ns = now_ns;
+}
+
+static void drain(struct ebpf *ebpf)
+{
+    if (ebpf->ring == NULL)
+        return;
+    refresh_offset(ebpf, ut_worker_now(ebpf->worker));
+    ebpf->drained = 0;
+    int result = ring_buffer__consume(ebpf->ring);
+    if (result < 0 && result != -EAGAIN)
+        ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_ring", "error=\"%s\"", strerror(-result));
+}
+
+/* ---- what was lost -------------------------------------------------------------------------- */
+
+static void sum_cpus(const struct ebpf *ebpf, struct ut_kernel_counters *sum)
+{
+    *sum = (struct ut_kernel_counters){.unowned = 0};
+    for (int cpu = 0; cpu < ebpf->cpus; cpu++) {
+        for (int type = 0; type < UT_RECORD_TYPES; type++) {
+            sum->recorded[type] += ebpf->per_cpu[cpu].recorded[type];
+            sum->limited[type] += ebpf->per_cpu[cpu].limited[type];
+            sum->lost[type] += ebpf->per_cpu[cpu].lost[type];
+        }
+        sum->unowned += ebpf->per_cpu[cpu].unowned;
+    }
+}
+
+/* Brings the metrics up to the kernel's counters; returns how many records more are missing. */
+static uint64_t take_counters(struct ebpf *ebpf)
+{
+    uint32_t zero = 0;
+    struct ut_kernel_counters now;
+    if (bpf_map_lookup_elem(bpf_map__fd(ebpf->programs.skeleton->maps.counters), &zero,
+                            ebpf->per_cpu) != 0)
+        return 0;
+    sum_cpus(ebpf, &now);
+    uint64_t missing = 0;
+    for (int type = 1; type < UT_RECORD_TYPES; type++) {
+        uint64_t limited = now.limited[type] - ebpf->counted.limited[type];
+        uint64_t lost = now.lost[type] - ebpf->counted.lost[type];
+        *ebpf->counters.limited[type] += limited;
+        *ebpf->counters.lost[type] += lost;
+        missing += limited + lost;
+    }
+    *ebpf->counters.unowned += now.unowned - ebpf->counted.unowned;
+    ebpf->counted = now;
+    return missing;
+}
+
+static void report_missing(struct ebpf *ebpf)
+{
+    uint64_t missing = take_counters(ebpf);
+    if (missing == 0)
+        return;
+    ebpf->sink->lost(ebpf->sink, missing, ut_clock_unix_ns());
+    ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_records_missing", "records=%llu",
+           (unsigned long long)missing);
+}
+
+/* ---- when the ring is read ------------------------------------------------------------------ */
+
+static void on_source_drain(struct ut_event_source *source)
+{
+    drain(UT_CONTAINER_OF(source, struct ebpf, source));
+}
+
+/* The poll stops here until the next tick: level-triggered, it would otherwise be ready again as
+ * soon as one record has come, and every turn of the loop would read a single one. */
+static void on_high_water(uv_poll_t *poll, int status, int events)
+{
+    struct ebpf *ebpf = UT_CONTAINER_OF(poll, struct ebpf, high_water);
+    (void)status;
+    (void)events;
+    uv_poll_stop(poll);
+    ebpf->asleep = false;
+    drain(ebpf);
+    report_missing(ebpf);
+}
+
+static void on_tick(struct ut_timer *timer, uint64_t now_ns)
+{
+    struct ebpf *ebpf = UT_CONTAINER_OF(timer, struct ebpf, timer);
+    drain(ebpf);
+    report_missing(ebpf);
+    if (ebpf->capture != NULL && ut_capture_flush(ebpf->capture) != 0)
+        ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_capture_write", "action=stopped");
+    if (ebpf->polled && !ebpf->asleep)
+        ebpf->asleep = uv_poll_start(&ebpf->high_water, UV_READABLE, on_high_water) == 0;
+    /* More than one drain's worth was there: the rest at the next turn, sockets in between. */
+    bool more = ebpf->drained >= DRAIN_RECORDS_MAX;
+    ut_timer_set(&ebpf->worker->timers, timer,
+                 more ? now_ns : now_ns + ebpf->config->drain_interval_ns);
+}
+
+/* ---- start ---------------------------------------------------------------------------------- */
+
+static void on_snapshot(void *arg, const struct ut_record_connection *record)
+{
+    struct ebpf *ebpf = arg;
+    ++*ebpf->counters.snapshot;
+    hand_over(ebpf, record, sizeof(*record));
+}
+
+static void take_snapshot(struct ebpf *ebpf)
+{
+    if (!ebpf->programs.states[UT_EBPF_SNAPSHOT].works)
+        return;
+    int connections = ut_ebpf_snapshot(ebpf->programs.skeleton, on_snapshot, ebpf);
+    if (connections < 0)
+        ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_snapshot", "error=\"%s\"",
+               strerror(-connections));
+    else
+        ut_log(ebpf->worker->log, UT_LOG_DEBUG, "ebpf_snapshot", "connections=%d", connections);
+}
+
+static void log_programs(const struct ebpf *ebpf)
+{
+    char reason[UT_EBPF_REASON + 32], without[256];
+    const struct ut_ebpf_program *states = ebpf->programs.states;
+    int working = ut_ebpf_programs_working(&ebpf->programs);
+    if (working == UT_EBPF_PROGRAMS) {
+        ut_log(ebpf->worker->log, UT_LOG_INFO, "ebpf_attached", "programs=%d", working);
+        return;
+    }
+    if (working == 0) {
+        ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_unavailable",
+               "effect=\"spans are forwarded without kernel evidence\" reason=%s",
+               ut_log_quote(reason, sizeof(reason), states[0].reason));
+        return;
+    }
+    for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
+        if (!states[i].works)
+            ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_program_missing",
+                   "program=%s effect=%s reason=%s", states[i].name,
+                   ut_log_quote(without, sizeof(without), states[i].without),
+                   ut_log_quote(reason, sizeof(reason), states[i].reason));
+    }
+}
+
+/* The ring and all that reads it. 0 or a negative errno. */
+static int open_ring(struct ebpf *ebpf)
+{
+    ebpf->cpus = libbpf_num_possible_cpus();
+    if (ebpf->cpus < 0)
+        return ebpf->cpus;
+    ebpf->per_cpu = calloc((size_t)ebpf->cpus, sizeof(*ebpf->per_cpu));
+    if (ebpf->per_cpu == NULL)
+        return -ENOMEM;
+    int fd = bpf_map__fd(ebpf->programs.skeleton->maps.ring);
+    ebpf->ring = ring_buffer__new(fd, on_record, ebpf, NULL);
+    if (ebpf->ring == NULL)
+        return -errno;
+    int error =
+        uv_poll_init(&ebpf->worker->uv, &ebpf->high_water, ring_buffer__epoll_fd(ebpf->ring));
+    if (error != 0)
+        return error;
+    ebpf->polled = true;
+    return 0;
+}
+
+static void open_capture(struct ebpf *ebpf)
+{
+    char quoted[256];
+    if (ebpf->config->capture_file == NULL)
+        return;
+    int error = ut_capture_create(&ebpf->capture, ebpf->config->capture_file);
+    if (error != 0)
+        ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_capture_open", "file=%s error=\"%s\"",
+               ut_log_quote(quoted, sizeof(quoted), ebpf->config->capture_file), strerror(-error));
+}
+
+static double read_works(void *arg)
+{
+    return ((const struct ut_ebpf_program *)arg)->works;
+}
+
+static void show_programs(struct ebpf *ebpf)
+{
+    for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
+        char label[64];
+        snprintf(label, sizeof(label), "program=\"%s\"", ebpf->programs.states[i].name);
+        ut_metrics_gauge(ebpf->worker->metrics, "undertrace_ebpf_program_attached", label,
+                         "Whether the kernel program is loaded and attached.", read_works,
+                         &ebpf->programs.states[i]);
+    }
+}
+
+static int start(struct ut_receiver *receiver, char error[UT_ERROR_TEXT])
+{
+    struct ebpf *ebpf = UT_CONTAINER_OF(receiver, struct ebpf, receiver);
+    struct ut_ebpf_settings settings = {
+        .ring_bytes = ebpf->config->ring_bytes,
+        .per_second = {[UT_RECORD_RETRANSMIT] = ebpf->config->retransmits_per_second,
+                       [UT_RECORD_CONNECTION] = ebpf->config->connections_per_second,
+                       [UT_RECORD_CGROUP] = CGROUPS_PER_SECOND},
+    };
+    ut_ebpf_programs_init(&ebpf->programs, &settings, ebpf->worker->log);
+    show_programs(ebpf);
+    log_programs(ebpf);
+    if (ut_ebpf_programs_working(&ebpf->programs) == 0)
+        return 0;
+    int result = open_ring(ebpf);
+    if (result != 0) {
+        snprintf(error, UT_ERROR_TEXT, "the ring buffer cannot be mapped: %s", strerror(-result));
+        return result;
+    }
+    open_capture(ebpf);
+    refresh_offset(ebpf, ut_worker_now(ebpf->worker));
+    ebpf->sink->attached(ebpf->sink, ut_clock_unix_ns());
+    take_snapshot(ebpf);
+    on_tick(&ebpf->timer, ut_worker_now(ebpf->worker));
+    return 0;
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+static void count_by_type(struct ut_metrics *metrics, uint64_t *cells[UT_RECORD_TYPES],
+                          const char *name, const char *help)
+{
+    static const char *const labels[UT_RECORD_TYPES] = {
+        [UT_RECORD_RETRANSMIT] = "type=\"retransmit\"",
+        [UT_RECORD_CONNECTION] = "type=\"connection\"",
+        [UT_RECORD_CGROUP] = "type=\"cgroup\"",
+    };
+    for (int type = 1; type < UT_RECORD_TYPES; type++)
+        cells[type] = ut_metrics_counter(metrics, name, labels[type], help);
+}
+
+static void make_counters(struct counters *counters, struct ut_metrics *metrics)
+{
+    count_by_type(metrics, counters->records, "undertrace_ebpf_records_total",
+                  "Records read from the kernel's ring.");
+    count_by_type(metrics, counters->limited, "undertrace_ebpf_rate_limited_total",
+                  "Events that the rate limit of their cgroup held back.");
+    count_by_type(metrics, counters->lost, "undertrace_ebpf_lost_total",
+                  "Events that found no room in the ring.");
+    counters->unowned = ut_metrics_counter(metrics, "undertrace_ebpf_unowned_total", "",
+                                           "Events of sockets without a cgroup.");
+    counters->bad = ut_metrics_counter(metrics, "undertrace_ebpf_bad_records_total", "",
+                                       "Records of an unknown type, version or size.");
+    counters->snapshot =
+        ut_metrics_counter(metrics, "undertrace_ebpf_snapshot_connections_total", "",
+                           "Connections that were open when the programs were attached.");
+}
+
+static int create(struct ut_receiver **ret, const struct ut_build *build,
+                  struct ut_push_target *target, struct ut_event_sink *sink)
+{
+    (void)target; /* kernel events are no batches */
+    if (sink == NULL)
+        return -EINVAL;
+    struct ebpf *ebpf = calloc(1, sizeof(*ebpf));
+    if (ebpf == NULL)
+        return -ENOMEM;
+    ebpf->receiver.type = &ut_receiver_ebpf;
+    ebpf->source.drain = on_source_drain;
+    ebpf->worker = build->worker;
+    ebpf->sink = sink;
+    ebpf->config = build->config;
+    ebpf->timer.fire = on_tick;
+    make_counters(&ebpf->counters, build->worker->metrics);
+    *ret = &ebpf->receiver;
+    return 0;
+}
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+    struct ebpf *ebpf = UT_CONTAINER_OF(handle, struct ebpf, high_water);
+    ebpf->polled = false;
+    ebpf->stopped(ebpf->stopped_arg);
+}
+
+static void stop(struct ut_receiver *receiver, void (*stopped)(void *arg), void *arg)
+{
+    struct ebpf *ebpf = UT_CONTAINER_OF(receiver, struct ebpf, receiver);
+    ut_timer_cancel(&ebpf->worker->timers, &ebpf->timer);
+    if (ebpf->ring != NULL) {
+        drain(ebpf);
+        report_missing(ebpf);
+    }
+    if (!ebpf->polled) {
+        stopped(arg);
+        return;
+    }
+    ebpf->stopped = stopped;
+    ebpf->stopped_arg = arg;
+    uv_close((uv_handle_t *)&ebpf->high_water, on_poll_closed);
+}
+
+static void free_receiver(struct ut_receiver *receiver)
+{
+    if (receiver == NULL)
+        return;
+    struct ebpf *ebpf = UT_CONTAINER_OF(receiver, struct ebpf, receiver);
+    for (int i = 0; i < UT_EBPF_PROGRAMS; i++)
+        ut_metrics_remove(ebpf->worker->metrics, &ebpf->programs.states[i]);
+    ring_buffer__free(ebpf->ring); /* takes NULL */
+    ut_capture_close(ebpf->capture);
+    ut_ebpf_programs_done(&ebpf->programs);
+    free(ebpf->per_cpu);
+    free(ebpf);
+}
+
+static struct ut_event_source *event_source(struct ut_receiver *receiver)
+{
+    return &UT_CONTAINER_OF(receiver, struct ebpf, receiver)->source;
+}
+
+const struct ut_ebpf_program *ut_ebpf_programs_of(const struct ut_receiver *receiver)
+{
+    return UT_CONTAINER_OF(receiver, struct ebpf, receiver)->programs.states;
+}
+
+const struct ut_receiver_type ut_receiver_ebpf = {
+    .name = "ebpf",
+    .fields = fields,
+    .config_size = sizeof(struct config),
+    .once_per_process = true,
+    .check = check,
+    .create = create,
+    .start = start,
+    .stop = stop,
+    .free = free_receiver,
+    .event_source = event_source,
+};

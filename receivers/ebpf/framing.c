@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "framing.h"
+
+#include <string.h>
+
+static const size_t sizes[UT_RECORD_TYPES] = {
+    [UT_RECORD_RETRANSMIT] = sizeof(struct ut_record_retransmit),
+    [UT_RECORD_CONNECTION] = sizeof(struct ut_record_connection),
+    [UT_RECORD_CGROUP] = sizeof(struct ut_record_cgroup),
+};
+
+enum ut_record_type ut_ebpf_record_type(const void *data, size_t size)
+{
+    struct ut_record_header header;
+    if (size < sizeof(header))
+        return 0;
+    memcpy(&header, data, sizeof(header));
+    if (header.size != size || header.version != UT_RECORD_VERSION ||
+        header.type >= UT_RECORD_TYPES || size != sizes[header.type])
+        return 0;
+    return (enum ut_record_type)header.type;
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "programs.h"
+
+#include <bpf/libbpf.h>
+#include <bpf_skeletons/undertrace.skel.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "reason.h"
+
+enum {
+    VERIFIER_LOG_BYTES = 64 << 10,
+    ALL_PROGRAMS = (1 << UT_EBPF_PROGRAMS) - 1,
+    BURST_SECONDS = 2,
+};
+
+static const struct ut_ebpf_program descriptions[UT_EBPF_PROGRAMS] = {
+    [UT_EBPF_RETRANSMIT] = {.name = "tcp_retransmit_skb", .without = "no retransmits on spans"},
+    [UT_EBPF_SYNACK] = {.name = "tcp_retransmit_synack",
+                        .without = "no SYN-ACK retransmits on spans"},
+    [UT_EBPF_CONNECTIONS] = {.name = "inet_sock_set_state",
+                             .without = "senders of spans stay unknown, retransmits join no "
+                                        "connection"},
+    [UT_EBPF_CGROUP_CREATED] = {.name = "cgroup_mkdir",
+                                .without = "new containers are found late, by reading the cgroup "
+                                           "tree"},
+    [UT_EBPF_CGROUP_REMOVED] = {.name = "cgroup_rmdir",
+                                .without = "containers that are gone are noticed late"},
+    [UT_EBPF_SNAPSHOT] = {.name = "snapshot",
+                          .without = "connections that were open before the start are unknown"},
+};
+
+static struct bpf_program *program_of(const struct ut_bpf *skeleton, int index)
+{
+    switch (index) {
+    case UT_EBPF_RETRANSMIT:
+        return skeleton->progs.tcp_retransmit_skb;
+    case UT_EBPF_SYNACK:
+        return skeleton->progs.tcp_retransmit_synack;
+    case UT_EBPF_CONNECTIONS:
+        return skeleton->progs.inet_sock_set_state;
+    case UT_EBPF_CGROUP_CREATED:
+        return skeleton->progs.cgroup_mkdir;
+    case UT_EBPF_CGROUP_REMOVED:
+        return skeleton->progs.cgroup_rmdir;
+    default:
+        return skeleton->progs.snapshot;
+    }
+}
+
+/* The kernel's timeouts are in timer ticks, and the coarse clock moves once a tick. */
+static uint64_t tick_length_ns(void)
+{
+    struct timespec tick;
+    if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) != 0)
+        return 4 * UT_NS_PER_MS;
+    return (uint64_t)tick.tv_sec * UT_NS_PER_S + (uint64_t)tick.tv_nsec;
+}
+
+/* Opens the object with the programs of `wanted` alone. 0 or a negative errno. */
+static int open_object(struct ut_bpf **ret, const struct ut_ebpf_settings *settings, int wanted)
+{
+    struct ut_bpf *skeleton = ut_bpf__open();
+    if (skeleton == NULL)
+        return errno != 0 ? -errno : -ENOMEM;
+    for (int i = 0; i < UT_EBPF_PROGRAMS; i++)
+        bpf_program__set_autoload(program_of(skeleton, i), (wanted >> i & 1) != 0);
+    for (int type = 0; type < UT_RECORD_TYPES; type++) {
+        uint64_t rate = settings->per_second[type];
+        skeleton->rodata->limit_interval_ns[type] = rate != 0 ? UT_NS_PER_S / rate : 0;
+        skeleton->rodata->limit_burst_ns[type] = BURST_SECONDS * UT_NS_PER_S;
+    }
+    skeleton->rodata->ring_high_water = settings->ring_bytes / 2;
+    skeleton->rodata->tick_ns = tick_length_ns();
+    int error = bpf_map__set_max_entries(skeleton->maps.ring, (uint32_t)settings->ring_bytes);
+    if (error != 0) {
+        ut_bpf__destroy(skeleton);
+        return error;
+    }
+    *ret = skeleton;
+    return 0;
+}
+
+static int load_object(struct ut_bpf **ret, const struct ut_ebpf_settings *settings, int wanted)
+{
+    struct ut_bpf *skeleton;
+    int error = open_object(&skeleton, settings, wanted);
+    if (error != 0)
+        return error;
+    error = ut_bpf__load(skeleton);
+    if (error != 0) {
+        ut_bpf__destroy(skeleton);
+        return error;
+    }
+    *ret = skeleton;
+    return 0;
+}
+
+/* Loads program `index` alone, with the verifier's words into `log`, and lets it go again. */
+static int try_alone(const struct ut_ebpf_settings *settings, int index, char *log)
+{
+    struct ut_bpf *skeleton;
+    log[0] = '\0';
+    int error = open_object(&skeleton, settings, 1 << index);
+    if (error != 0)
+        return error;
+    bpf_program__set_log_buf(program_of(skeleton, index), log, VERIFIER_LOG_BYTES);
+    error = ut_bpf__load(skeleton);
+    ut_bpf__destroy(skeleton);
+    return error;
+}
+
+static void refuse(struct ut_ebpf_program *state, int error, const char *text,
+                   const struct ut_ebpf_circumstances *circumstances)
+{
+    state->works = false;
+    ut_ebpf_reason(state->reason, sizeof(state->reason), -error, text, circumstances);
+}
+
+/* Which programs can be loaded, as bits; the reason of each other one is written down. */
+static int find_loadable(struct ut_ebpf_programs *programs, const struct ut_ebpf_settings *settings,
+                         const struct ut_ebpf_circumstances *circumstances, struct ut_log *log)
+{
+    int loadable = 0;
+    char *text = calloc(1, VERIFIER_LOG_BYTES);
+    UT_CHECK(text != NULL);
+    for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
+        int error = try_alone(settings, i, text);
+        if (error == 0) {
+            loadable |= 1 << i;
+            continue;
+        }
+        refuse(&programs->states[i], error, text, circumstances);
+        if (text[0] != '\0') {
+            char quoted[1024];
+            size_t size = strlen(text);
+            const char *tail = text + (size > 900 ? size - 900 : 0);
+            ut_log(log, UT_LOG_DEBUG, "ebpf_verifier", "program=%s text=%s",
+                   programs->states[i].name, ut_log_quote(quoted, sizeof(quoted), tail));
+        }
+    }
+    free(text);
+    return loadable;
+}
+
+static void attach(struct ut_ebpf_programs *programs, int loaded,
+                   const struct ut_ebpf_circumstances *circumstances)
+{
+    struct bpf_link **links[UT_EBPF_PROGRAMS] = {
+        [UT_EBPF_RETRANSMIT] = &programs->skeleton->links.tcp_retransmit_skb,
+        [UT_EBPF_SYNACK] = &programs->skeleton->links.tcp_retransmit_synack,
+        [UT_EBPF_CONNECTIONS] = &programs->skeleton->links.inet_sock_set_state,
+        [UT_EBPF_CGROUP_CREATED] = &programs->skeleton->links.cgroup_mkdir,
+        [UT_EBPF_CGROUP_REMOVED] = &programs->skeleton->links.cgroup_rmdir,
+        [UT_EBPF_SNAPSHOT] = &programs->skeleton->links.snapshot,
+    };
+    for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
+        if ((loaded >> i & 1) == 0)
+            continue;
+        *links[i] = bpf_program__attach(program_of(programs->skeleton, i));
+        if (*links[i] != NULL)
+            programs->states[i].works = true;
+        else
+            refuse(&programs->states[i], -errno, "", circumstances);
+    }
+}
+
+void ut_ebpf_programs_init(struct ut_ebpf_programs *programs,
+                           const struct ut_ebpf_settings *settings, struct ut_log *log)
+{
+    struct ut_ebpf_circumstances circumstances;
+    ut_ebpf_circumstances_read(&circumstances);
+    *programs = (struct ut_ebpf_programs){.skeleton = NULL};
+    memcpy(programs->states, descriptions, sizeof(descriptions));
+
+    /* libbpf would write to stderr; what it knows reaches us as errno and as the verifier's log. */
+    libbpf_set_print(NULL);
+    int loaded = ALL_PROGRAMS;
+    int error = load_object(&programs->skeleton, settings, loaded);
+    if (error != 0) {
+        loaded = find_loadable(programs, settings, &circumstances, log);
+        error = loaded != 0 ? load_object(&programs->skeleton, settings, loaded) : 0;
+    }
+    if (programs->skeleton != NULL) {
+        attach(programs, loaded, &circumstances);
+        return;
+    }
+    /* Each alone, but not together: memory, or something that changed meanwhile. */
+    for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
+        if ((loaded >> i & 1) != 0)
+            refuse(&programs->states[i], error, "", &circumstances);
+    }
+}
+
+void ut_ebpf_programs_done(struct ut_ebpf_programs *programs)
+{
+    ut_bpf__destroy(programs->skeleton); /* takes NULL */
+    programs->skeleton = NULL;
+}
+
+int ut_ebpf_programs_working(const struct ut_ebpf_programs *programs)
+{
+    int working = 0;
+    for (int i = 0; i < UT_EBPF_PROGRAMS; i++)
+        working += programs->states[i].works;
+    return working;
+}
+
+void ut_ebpf_doctor(struct ut_ebpf_program ret[UT_EBPF_PROGRAMS])
+{
+    const struct ut_ebpf_settings settings = {.ring_bytes = 64 << 10};
+    struct ut_ebpf_programs programs;
+    ut_ebpf_programs_init(&programs, &settings, NULL);
+    memcpy(ret, programs.states, sizeof(programs.states));
+    ut_ebpf_programs_done(&programs);
+}

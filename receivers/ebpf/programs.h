@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The kernel programs as this process holds them: opened with their settings, loaded, attached.
+ *
+ * All are loaded in one step. Only where that fails each is tried alone, to learn which one is to
+ * blame and why, and the rest are loaded without it; so a program that cannot run here costs
+ * nothing but itself, and where all can, nothing is loaded twice.
+ */
+#ifndef UT_EBPF_PROGRAMS_H
+#define UT_EBPF_PROGRAMS_H
+
+#include <stdint.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "bpf/records.h"
+#include "doctor.h"
+
+struct ut_bpf; /* the skeleton */
+
+struct ut_ebpf_settings {
+    size_t ring_bytes; /* a power of two, at least a page */
+    /* Records a second and cgroup, by record type; 0: no limit. Twice as many may come at once. */
+    uint64_t per_second[UT_RECORD_TYPES];
+};
+
+struct ut_ebpf_programs {
+    struct ut_ebpf_program states[UT_EBPF_PROGRAMS];
+    struct ut_bpf *skeleton; /* NULL: nothing could be loaded */
+};
+
+enum { /* indices of `states` */
+       UT_EBPF_RETRANSMIT,
+       UT_EBPF_SYNACK,
+       UT_EBPF_CONNECTIONS,
+       UT_EBPF_CGROUP_CREATED,
+       UT_EBPF_CGROUP_REMOVED,
+       UT_EBPF_SNAPSHOT,
+};
+
+/* Loads what can be loaded and attaches it; never fails, `states` tells. The snapshot's program is
+ * only loaded: it runs when it is read. `log` gets the verifier's words at debug level. */
+void ut_ebpf_programs_init(struct ut_ebpf_programs *programs,
+                           const struct ut_ebpf_settings *settings, struct ut_log *log);
+void ut_ebpf_programs_done(struct ut_ebpf_programs *programs);
+
+/* 0 if no record can ever come; else the number of programs that work. */
+int ut_ebpf_programs_working(const struct ut_ebpf_programs *programs);
+
+#endif
