@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the receiver counts. The books of spans: received = accepted + refused + rejected. Spans of
+ * requests that were refused before they were walked are unknown and in none of them; the requests
+ * are counted by status.
+ */
+#ifndef UT_OTLP_RECEIVER_COUNTERS_H
+#define UT_OTLP_RECEIVER_COUNTERS_H
+
+#include <stdint.h>
+
+#include "net/grpc_status.h"
+#include "telemetry/metrics.h"
+
+enum ut_otlp_limit {
+    UT_OTLP_LIMIT_CONNECTIONS,
+    UT_OTLP_LIMIT_HANDSHAKE,
+    UT_OTLP_LIMIT_REQUEST_TIME,
+    UT_OTLP_LIMIT_IDLE,
+    UT_OTLP_LIMIT_HEADERS,
+    UT_OTLP_LIMIT_MESSAGE,
+    UT_OTLP_LIMIT_BUDGET,
+    UT_OTLP_LIMIT_RESETS,
+    UT_OTLP_LIMIT_FRAMES,
+    UT_OTLP_LIMIT_PROTOCOL,
+    UT_OTLP_LIMITS,
+};
+
+struct ut_otlp_counters {
+    uint64_t *received, *accepted, *refused, *rejected; /* spans */
+    uint64_t *requests[UT_GRPC_CODES];                  /* by status */
+    uint64_t *limits[UT_OTLP_LIMITS];
+    uint64_t *connections;
+};
+
+/* `id` is the receiver's, as in the config. */
+void ut_otlp_counters_init(struct ut_otlp_counters *counters, struct ut_metrics *metrics,
+                           const char *id);
+/* A constant text for logs and labels. */
+const char *ut_otlp_limit_name(enum ut_otlp_limit limit);
+/* The labels of the receiver's metrics, `extra` (may be "") behind them; returns `out`. */
+const char *ut_otlp_labels(char *out, size_t size, const char *id, const char *extra);
+
+#endif

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One Export call: message → walk → batch → push → answer. The push outlives the call where the
+ * client gives up meanwhile: it loses the answer, not the batch.
+ */
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "otlp/walk.h"
+#include "receiver.h"
+
+enum { TEXT_BYTES = 160 };
+
+struct export
+{
+    struct ut_push push;
+    struct ut_otlp_receiver *receiver;
+    struct ut_grpc_call *call; /* NULL: the client has gone */
+    uint32_t spans, left_out;
+    const char *reason; /* why the first was left out; a constant */
+};
+
+/* ---- answers -------------------------------------------------------------------------------- */
+
+static size_t put_varint(uint8_t *out, uint64_t value)
+{
+    size_t size = 0;
+    for (; value >= 0x80; value >>= 7)
+        out[size++] = (uint8_t)(value | 0x80);
+    out[size++] = (uint8_t)value;
+    return size;
+}
+
+/* Succeeds; with ExportTraceServiceResponse { partial_success { rejected_spans, error_message } }
+ * where spans were left out. Without, the message is empty: the Collector's empty partial_success
+ * draws warnings from some SDKs. */
+static void succeed(struct ut_grpc_call *call, uint32_t left_out, const char *reason)
+{
+    if (left_out == 0) {
+        ut_grpc_call_succeed(call, (ut_slice){0});
+        return;
+    }
+    char text[TEXT_BYTES];
+    (void)snprintf(text, sizeof(text), "%u %s left out; the first: %s", left_out,
+                   left_out == 1 ? "span was" : "spans were", reason);
+    uint8_t partial[TEXT_BYTES + 16], message[TEXT_BYTES + 24];
+    size_t text_size = strlen(text), size = 0;
+    partial[size++] = 1 << 3;
+    size += put_varint(partial + size, left_out);
+    partial[size++] = 2 << 3 | 2;
+    size += put_varint(partial + size, text_size);
+    memcpy(partial + size, text, text_size);
+    size += text_size;
+    message[0] = 1 << 3 | 2;
+    size_t head = 1 + put_varint(message + 1, size);
+    memcpy(message + head, partial, size);
+    ut_grpc_call_succeed(call, ut_slice_of(message, head + size));
+}
+
+static void count(struct ut_otlp_receiver *receiver, enum ut_verdict verdict, uint32_t spans,
+                  uint32_t left_out)
+{
+    struct ut_otlp_counters *counters = &receiver->counters;
+    *counters->received += (uint64_t)spans + left_out;
+    switch (verdict) {
+    case UT_ACCEPTED:
+        *counters->accepted += spans;
+        *counters->rejected += left_out;
+        break;
+    case UT_BUSY: /* the client sends all of them again */
+        *counters->refused += (uint64_t)spans + left_out;
+        break;
+    case UT_REJECTED:
+        *counters->rejected += (uint64_t)spans + left_out;
+        break;
+    }
+}
+
+static void on_pushed(struct ut_push *push, const struct ut_answer *answer)
+{
+    struct export *export = UT_CONTAINER_OF(push, struct export, push);
+    struct ut_otlp_receiver *receiver = export->receiver;
+    struct ut_grpc_call *call = export->call;
+    uint32_t delay_ms = answer->delay_ms > 0 ? answer->delay_ms : receiver->service.retry_after_ms;
+    count(receiver, answer->verdict, export->spans, export->left_out);
+    if (call != NULL && answer->verdict == UT_ACCEPTED)
+        succeed(call, export->left_out, export->reason);
+    else if (call != NULL && answer->verdict == UT_BUSY)
+        ut_grpc_call_fail(call, UT_GRPC_UNAVAILABLE, delay_ms,
+                          answer->text != NULL ? answer->text : "busy");
+    else if (call != NULL)
+        ut_grpc_call_fail(call, UT_GRPC_INVALID_ARGUMENT, 0,
+                          answer->text != NULL ? answer->text : "rejected");
+    ut_pool_free(&receiver->worker->pool, export);
+    receiver->pushes--;
+    ut_otlp_receiver_settle(receiver);
+}
+
+/* ---- the way in ----------------------------------------------------------------------------- */
+
+static void refuse_busy(struct ut_grpc_call *call)
+{
+    struct ut_otlp_receiver *receiver = ut_otlp_connection_of(call->server)->receiver;
+    ++*receiver->counters.limits[UT_OTLP_LIMIT_BUDGET];
+    ut_grpc_call_fail(call, UT_GRPC_UNAVAILABLE, receiver->service.retry_after_ms,
+                      "no memory left for this request now");
+}
+
+static void refuse_malformed(struct ut_grpc_call *call, const struct ut_walk_report *report)
+{
+    char text[TEXT_BYTES];
+    (void)snprintf(text, sizeof(text), "the request does not parse: %s at offset %u", report->error,
+                   report->offset);
+    ut_grpc_call_fail(call, UT_GRPC_INVALID_ARGUMENT, 0, text);
+}
+
+/* Walks the message and charges the index. NULL: the call was answered. */
+static struct ut_batch *make_batch(struct ut_grpc_call *call, struct ut_walk_report *report)
+{
+    struct ut_otlp_connection *connection = ut_otlp_connection_of(call->server);
+    struct ut_worker *worker = connection->receiver->worker;
+    struct ut_batch *batch = ut_batch_new(&worker->pool, call->segment);
+    if (batch == NULL) {
+        refuse_busy(call);
+        return NULL;
+    }
+    call->segment = NULL;
+    struct ut_body *body = batch->first;
+    int error = ut_walk(body, report);
+    if (error == -EBADMSG) {
+        ut_batch_unref(batch);
+        refuse_malformed(call, report);
+        return NULL;
+    }
+    ut_batch_measure(batch);
+    size_t index = body->arena.bytes + ut_pool_usable(batch);
+    if (error != 0 || !ut_grpc_call_hold(call, call->held + index)) {
+        if (error == 0)
+            count(connection->receiver, UT_BUSY, batch->spans, report->left_out);
+        ut_batch_unref(batch);
+        refuse_busy(call);
+        return NULL;
+    }
+    body->charge = ut_grpc_call_settle(call);
+    body->budget = &worker->budget;
+    body->sender = connection->sender;
+    batch->received_ns = ut_worker_now(worker);
+    return batch;
+}
+
+static void push(struct ut_grpc_call *call, struct ut_batch *batch,
+                 const struct ut_walk_report *report)
+{
+    struct ut_otlp_receiver *receiver = ut_otlp_connection_of(call->server)->receiver;
+    struct export *export = ut_pool_alloc(&receiver->worker->pool, sizeof(*export));
+    if (export == NULL) {
+        count(receiver, UT_BUSY, batch->spans, report->left_out);
+        ut_batch_unref(batch);
+        refuse_busy(call);
+        return;
+    }
+    *export = (struct export){
+        .push = {.batch = batch, .done = on_pushed},
+        .receiver = receiver,
+        .call = call,
+        .spans = batch->spans,
+        .left_out = report->left_out,
+        .reason = report->reason,
+    };
+    call->owner_data = export;
+    receiver->pushes++;
+    receiver->target->push(receiver->target, &export->push);
+}
+
+void ut_otlp_export(struct ut_grpc_call *call)
+{
+    struct ut_walk_report report = {0};
+    struct ut_batch *batch = make_batch(call, &report);
+    if (batch == NULL)
+        return;
+    if (batch->spans > 0) {
+        push(call, batch, &report);
+        return;
+    }
+    /* Nothing to pass on: an empty request is a success, one of bad spans only a partial one. */
+    ut_batch_unref(batch);
+    count(ut_otlp_connection_of(call->server)->receiver, UT_ACCEPTED, 0, report.left_out);
+    succeed(call, report.left_out, report.reason);
+}
+
+void ut_otlp_export_abandon(struct ut_grpc_call *call)
+{
+    struct export *export = call->owner_data;
+    export->call = NULL;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The otlp receiver's config, in the Collector's shape; what is ours alone are the limits. */
+#ifndef UT_OTLP_RECEIVER_SETTINGS_H
+#define UT_OTLP_RECEIVER_SETTINGS_H
+
+#include "config/field.h"
+
+struct ut_otlp_grpc_settings {
+    char *endpoint;
+    uint64_t max_recv_msg_size_mib;
+    uint64_t max_concurrent_streams;
+    uint64_t max_connections;
+    uint64_t max_header_bytes, max_header_fields; /* of a request */
+    uint64_t handshake_timeout_ns; /* until the client's SETTINGS and its ACK of ours are there */
+    uint64_t request_timeout_ns;   /* without a byte of a request that is arriving */
+    struct {
+        struct {
+            uint64_t max_connection_idle_ns; /* 0: none */
+        } server_parameters;
+    } keepalive;
+};
+
+struct ut_otlp_receiver_settings {
+    struct ut_otlp_protocols {
+        struct ut_otlp_grpc_settings grpc;
+        bool has_grpc;
+    } protocols;
+    bool has_protocols;
+};
+
+extern const struct ut_field ut_otlp_receiver_fields[];
+void ut_otlp_receiver_check(const void *config, struct ut_config_report *report);
+
+#endif
