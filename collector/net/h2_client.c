@@ -499,3 +499,8 @@ void ut_h2_client_consumed(struct ut_h2_client *client, size_t bytes)
     ut_h2_output_consume(&client->output, bytes);
     ut_h2_client_deliver(client);
 }
+
+const char *ut_h2_error_name(uint32_t error_code)
+{
+    return nghttp2_http2_strerror(error_code);
+}

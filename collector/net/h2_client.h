@@ -151,4 +151,7 @@ void ut_h2_client_deliver(struct ut_h2_client *client);
  * are over when this returns, unless it is called from inside a `done`: then soon after. */
 void ut_h2_client_lost(struct ut_h2_client *client);
 
+/* "INTERNAL_ERROR" for 2 and so on (RFC 9113 section 7). */
+const char *ut_h2_error_name(uint32_t error_code);
+
 #endif

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "otlp_grpc_exporter/settings.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <strings.h>
+
+#include "base/clock.h"
+
+enum { DEFAULT_PORT = 4317 };
+
+static const struct ut_field tls_fields[] = {
+    {
+        .key = "insecure",
+        .type = UT_FIELD_BOOL,
+        .fallback = "false",
+        .present = UT_FIELD_NO_PRESENT,
+    },
+    UT_FIELD_END,
+};
+
+const struct ut_field ut_otlp_grpc_fields[] = {
+    {
+        .key = "endpoint",
+        .type = UT_FIELD_STRING,
+        .offset = offsetof(struct ut_otlp_grpc_config, endpoint),
+        .present = UT_FIELD_NO_PRESENT,
+    },
+    {
+        .key = "tls",
+        .type = UT_FIELD_MAP,
+        .offset = offsetof(struct ut_otlp_grpc_config, tls),
+        .fields = tls_fields,
+        .present = UT_FIELD_NO_PRESENT,
+    },
+    {
+        .key = "headers",
+        .type = UT_FIELD_PAIRS,
+        .offset = offsetof(struct ut_otlp_grpc_config, headers),
+        .present = UT_FIELD_NO_PRESENT,
+    },
+    {
+        .key = "timeout",
+        .type = UT_FIELD_DURATION,
+        .offset = offsetof(struct ut_otlp_grpc_config, timeout_ns),
+        .fallback = "5s",
+        .least = 0.01,
+        .most = 3600,
+        .present = UT_FIELD_NO_PRESENT,
+    },
+    {
+        .key = "max_message_bytes",
+        .type = UT_FIELD_BYTES,
+        .offset = offsetof(struct ut_otlp_grpc_config, max_message_bytes),
+        .fallback = "4MiB",
+        .least = 1024,
+        .most = 1 << 30,
+        .present = UT_FIELD_NO_PRESENT,
+    },
+    {
+        .key = "compression",
+        .type = UT_FIELD_STRING,
+        .offset = offsetof(struct ut_otlp_grpc_config, compression),
+        .fallback = "none",
+        .present = UT_FIELD_NO_PRESENT,
+    },
+    {
+        .key = "sending_queue",
+        .type = UT_FIELD_MAP,
+        .offset = offsetof(struct ut_otlp_grpc_config, settings.sending_queue),
+        .fields = ut_sending_queue_fields,
+        .present = UT_FIELD_NO_PRESENT,
+    },
+    {
+        .key = "retry_on_failure",
+        .type = UT_FIELD_MAP,
+        .offset = offsetof(struct ut_otlp_grpc_config, settings.retry_on_failure),
+        .fields = ut_retry_on_failure_fields,
+        .present = UT_FIELD_NO_PRESENT,
+    },
+    UT_FIELD_END,
+};
+
+int ut_otlp_grpc_endpoint(const struct ut_otlp_grpc_config *config, struct ut_endpoint_text *ret,
+                          const char **ret_error)
+{
+    int error = ut_endpoint_parse(ret, config->endpoint, DEFAULT_PORT, ret_error);
+    if (error == 0 && ret->host[0] == '\0') {
+        *ret_error = "names no host";
+        return -EINVAL;
+    }
+    return error;
+}
+
+/* ---- the check ------------------------------------------------------------------------------ */
+
+static void check_endpoint(const struct ut_otlp_grpc_config *config,
+                           struct ut_config_report *report)
+{
+    struct ut_endpoint_text endpoint;
+    const char *error = "";
+    if (config->endpoint == NULL || config->endpoint[0] == '\0') {
+        report->error(report, "",
+                      "endpoint is missing: the backend's address, as "
+                      "\"http://127.0.0.1:4317\"");
+        return;
+    }
+    if (ut_otlp_grpc_endpoint(config, &endpoint, &error) != 0) {
+        report->error(report, "endpoint", "\"%s\" is no address of a backend: %s", config->endpoint,
+                      error);
+        return;
+    }
+    if (endpoint.scheme == UT_SCHEME_HTTPS)
+        report->error(report, "endpoint",
+                      "https:// needs TLS, which this version does not have yet; send to a port "
+                      "without TLS with http://");
+    else if (endpoint.scheme == UT_SCHEME_NONE && !config->tls.insecure)
+        report->error(report, "tls.insecure",
+                      "TLS is not in this version yet: to send without encryption write "
+                      "\"tls: {insecure: true}\", or the endpoint as \"http://%s\"",
+                      config->endpoint);
+}
+
+static bool is_token(const char *text)
+{
+    for (const char *at = text; *at != '\0'; at++) {
+        if (!isalnum((unsigned char)*at) && strchr("!#$%&'*+-.^_`|~", *at) == NULL)
+            return false;
+    }
+    return text[0] != '\0';
+}
+
+static bool is_field_value(const char *text)
+{
+    for (const char *at = text; *at != '\0'; at++) {
+        if ((unsigned char)*at < ' ' || (unsigned char)*at > '~')
+            return false;
+    }
+    return text[0] != ' ' && (text[0] == '\0' || text[strlen(text) - 1] != ' ');
+}
+
+/* Names that belong to the protocol. */
+static bool is_reserved(const char *name)
+{
+    static const char *const names[] = {
+        "connection", "content-length",    "content-type", "host",
+        "te",         "transfer-encoding", "upgrade",      "user-agent"};
+    if (name[0] == ':' || strncasecmp(name, "grpc-", 5) == 0)
+        return true;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcasecmp(name, names[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void check_headers(const struct ut_pairs *headers, struct ut_config_report *report)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < headers->count; i++) {
+        const char *key = headers->items[i].key;
+        const char *value = headers->items[i].value;
+        bytes += strlen(key) + strlen(value);
+        if (is_reserved(key))
+            report->error(report, "headers", "\"%s\" is set by the protocol itself", key);
+        else if (!is_token(key))
+            report->error(report, "headers", "\"%s\" is no name of a header", key);
+        else if (!is_field_value(value))
+            report->error(report, "headers",
+                          "the value of \"%s\" has characters that a header cannot carry", key);
+    }
+    if (headers->count > UT_OTLP_GRPC_HEADERS_MAX || bytes >= UT_OTLP_GRPC_HEADER_BYTES)
+        report->error(report, "headers", "at most %d headers and %d bytes in all",
+                      UT_OTLP_GRPC_HEADERS_MAX, UT_OTLP_GRPC_HEADER_BYTES - 1);
+}
+
+void ut_otlp_grpc_check(const void *config_, struct ut_config_report *report)
+{
+    const struct ut_otlp_grpc_config *config = config_;
+    check_endpoint(config, report);
+    check_headers(&config->headers, report);
+    if (config->compression != NULL && config->compression[0] != '\0' &&
+        strcmp(config->compression, "none") != 0)
+        report->error(report, "compression",
+                      "\"%s\" is not in this version; write \"none\" or leave it out",
+                      config->compression);
+}
+
+/* ---- headers -------------------------------------------------------------------------------- */
+
+static void add(struct ut_otlp_grpc_headers *headers, const char *name, const char *value)
+{
+    UT_CHECK(headers->count < UT_H2_CLIENT_HEADERS_MAX);
+    headers->fields[headers->count++] =
+        (struct ut_h2_header){ut_slice_str(name), ut_slice_str(value)};
+}
+
+static void add_configured(struct ut_otlp_grpc_headers *headers, const struct ut_pairs *pairs)
+{
+    char *name = headers->names;
+    for (size_t i = 0; i < pairs->count; i++) {
+        size_t size = strlen(pairs->items[i].key) + 1;
+        UT_CHECK(size <= (size_t)(headers->names + sizeof(headers->names) - name));
+        for (size_t k = 0; k < size; k++)
+            name[k] = (char)tolower((unsigned char)pairs->items[i].key[k]);
+        add(headers, name, pairs->items[i].value);
+        name += size;
+    }
+}
+
+void ut_otlp_grpc_headers_init(struct ut_otlp_grpc_headers *headers,
+                               const struct ut_otlp_grpc_config *config,
+                               const struct ut_endpoint_text *endpoint)
+{
+    bool ipv6 = strchr(endpoint->host, ':') != NULL;
+    (void)snprintf(headers->authority, sizeof(headers->authority), ipv6 ? "[%s]:%u" : "%s:%u",
+                   endpoint->host, endpoint->port);
+    /* At most 8 digits (gRPC over HTTP/2, "Timeout"). */
+    (void)snprintf(headers->timeout, sizeof(headers->timeout), "%llum",
+                   (unsigned long long)(config->timeout_ns / UT_NS_PER_MS));
+    headers->count = 0;
+    add(headers, ":method", "POST");
+    add(headers, ":scheme", "http");
+    add(headers, ":path", "/opentelemetry.proto.collector.trace.v1.TraceService/Export");
+    add(headers, ":authority", headers->authority);
+    add(headers, "te", "trailers");
+    add(headers, "content-type", "application/grpc");
+    add(headers, "user-agent", "undertrace/" UT_VERSION);
+    add(headers, "grpc-timeout", headers->timeout);
+    add_configured(headers, &config->headers);
+}
