@@ -98,6 +98,11 @@ class Node:
     def nft_json(self, *argv):
         return command(*self.enter("nft", "-j", *argv))
 
+    def sysctl(self, name, value):
+        """Sets a kernel parameter of this namespace."""
+        path = "/proc/sys/" + name.replace(".", "/")
+        command(*self.enter("sh", "-c", 'echo "$1" >"$2"', "sh", value, path))
+
     def drop(self, name, match):
         """Drops what `match` says (an nftables expression) as it comes in here."""
         return Rule(self, name, match, self.lab.prefix.replace("-", "_"))
@@ -140,7 +145,7 @@ class Lab:
         into = 'echo 0 >"$1/cgroup.procs" && shift && exec setpriv --pdeathsig KILL "$@"'
         process = subprocess.Popen(
             ["/bin/sh", "-c", into, "sh", str(cgroup), *map(str, argv)],
-            stdin=subprocess.DEVNULL, **options)
+            **{"stdin": subprocess.DEVNULL, **options})
         self.processes.append(process)
         return process
 

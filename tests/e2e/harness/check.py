@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a test is made of: a context with a lab, checks that say what they saw, and skips.
+
+    @case
+    def test(bench): …
+
+`case` runs the function at once when its file is the program: exit 0, 1, or 77 with the reason.
+"""
+import os
+import pathlib
+import sys
+import tempfile
+import time
+import traceback
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(REPOSITORY / "tests" / "support"))
+
+import netlab  # noqa: E402
+
+
+class Failed(Exception):
+    """A check did not hold; the text says what was expected and what was there."""
+
+
+class Skipped(Exception):
+    """This machine lacks what the test needs; the text says what."""
+
+
+def expect(condition, text):
+    if not condition:
+        raise Failed(text)
+
+
+def equal(seen, wanted, what):
+    expect(seen == wanted, f"{what}: {seen!r}, expected {wanted!r}")
+
+
+def until(condition, seconds, what):
+    """Waits for something to become true; its value."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        expect(time.monotonic() < deadline, f"not within {seconds} s: {what}")
+        time.sleep(0.05)
+
+
+def case(test):
+    """Runs a test whose file is the program."""
+    if sys.modules[test.__module__].__name__ != "__main__":
+        return test
+    status = 0
+    with tempfile.TemporaryDirectory(prefix="ute2e-") as folder:
+        try:
+            with netlab.Lab("ute2e", "ute") as lab:
+                test(lab, pathlib.Path(folder))
+        except Skipped as reason:
+            print(f"SKIP: {reason}")
+            status = 77
+        except Exception:  # whatever it was, the logs below belong to it
+            traceback.print_exc()
+            status = 1
+            for log in sorted(pathlib.Path(folder).glob("*.log")):
+                print(f"---- {log.name}\n{log.read_text(errors='replace')[-6000:]}")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads of a gRPC server that still waits must not keep a finished test.
+    os._exit(status)

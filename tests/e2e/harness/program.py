@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Undertrace itself, as a process with a configuration, a log and metrics."""
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import urllib.request
+
+from .check import Failed, Skipped, expect, until
+
+METRICS = "http://127.0.0.1:8888"
+
+CONFIG = """\
+receivers:
+  otlp:
+    protocols:
+      grpc:
+        endpoint: {listen}
+  ebpf:
+    capture_file: {folder}/kernel.capture
+processors:
+  correlate:
+    settle: 300ms
+  batch:
+    timeout: 50ms
+exporters:
+  otlp_grpc:
+    endpoint: http://{backend}
+    retry_on_failure:
+      initial_interval: 200ms
+      max_interval: 1s
+{more}service:
+  pipelines:
+    traces:
+      receivers: [otlp, ebpf]
+      processors: [correlate, batch]
+      exporters: [otlp_grpc]
+undertrace:
+  admin: unix://{folder}/admin.sock
+"""
+
+
+def program():
+    path = pathlib.Path(os.environ.get("UT_PROGRAM", ""))
+    if not path.is_file():
+        raise Skipped("UT_PROGRAM does not name the program")
+    return path
+
+
+class Undertrace:
+    """`listen` is where it takes spans, `backend` where it sends them. `before` are words that go
+    before the program's own on the command line, such as those that take its rights away."""
+
+    def __init__(self, lab, folder, listen, backend, more="", before=(), config=CONFIG):
+        self.lab, self.folder, self.listen, self.before = lab, pathlib.Path(folder), listen, before
+        self.log = self.folder / "undertrace.log"
+        self.config = self.folder / "undertrace.yaml"
+        self.config.write_text(config.format(listen=listen, backend=backend, folder=folder,
+                                             more=more))
+        self.process = None
+
+    def start(self):
+        with self.log.open("a") as log:
+            self.process = self.lab.start(
+                [*self.before, program(), "run", "--config", self.config],
+                self.lab.cgroup("collector"), stdout=log, stderr=log)
+        until(self.ready, 20, "undertrace is ready")
+        return self
+
+    def ready(self):
+        if self.process.poll() is not None:
+            raise Failed("undertrace ended: " + self.log.read_text()[-3000:])
+        host, port = self.listen.rsplit(":", 1)
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
+            return True
+        except OSError:
+            return False
+
+    def blind(self):
+        """Whether this machine gives no eBPF rights at all."""
+        capabilities = re.search(r"^CapEff:\s*(\w+)", pathlib.Path("/proc/self/status").read_text(),
+                                 re.M).group(1)
+        cap_perfmon, cap_bpf = 38, 39
+        return not all(int(capabilities, 16) >> bit & 1 for bit in (cap_perfmon, cap_bpf))
+
+    def needs_kernel_events(self):
+        if self.blind():
+            raise Skipped("no rights for eBPF on this machine (CAP_BPF, CAP_PERFMON)")
+        return self
+
+    def metrics(self):
+        """name{labels} → value."""
+        with urllib.request.urlopen(METRICS + "/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+        return {name: float(value) for name, value in
+                re.findall(r"^([a-zA-Z_:][^ ]*) (\S+)$", text, re.M)}
+
+    def metric(self, name):
+        """The sum over all labels; 0 where there is none."""
+        return sum(value for key, value in self.metrics().items()
+                   if key.split("{")[0] in (name, name + "_total"))
+
+    def command(self, *words):
+        return subprocess.run([*self.before, program(), *map(str, words)], capture_output=True,
+                              text=True, check=False, timeout=20)
+
+    def stop(self):
+        """Ends it as an operator would; it has to end well."""
+        status = self.lab.stop(self.process, 15)
+        expect(status == 0, f"undertrace ended with {status}:\n{self.log.read_text()[-3000:]}")
