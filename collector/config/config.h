@@ -18,6 +18,7 @@ struct ut_config_type {
     const struct ut_field *fields;
     size_t config_size;
     void (*check)(const void *config, struct ut_config_report *report); /* may be NULL */
+    bool feeds_one_pipeline;     /* at most one pipeline may name a receiver of this type */
     bool once_per_process;       /* one component of this type at most may be in use */
     const char *needs_processor; /* a pipeline with this receiver must name this processor type */
     const char *unavailable;     /* not NULL: known, but why this build has none */

@@ -60,6 +60,20 @@ static void check_once_per_process(struct ut_config_reader *reader)
     }
 }
 
+static void check_feeds_one(struct ut_config_reader *reader)
+{
+    const struct ut_config_components *receivers = &reader->config->receivers;
+    for (size_t i = 0; i < receivers->count; i++) {
+        const struct ut_config_component *component = &receivers->items[i];
+        if (component->type->feeds_one_pipeline && component->uses > 1)
+            ut_config_error(reader->messages, component->at, component->path,
+                            "%zu pipelines name it, and a receiver of spans feeds one: give the "
+                            "others a receiver of their own (\"%s/name\" on another endpoint), or "
+                            "name several exporters in one pipeline",
+                            component->uses, component->type->name);
+    }
+}
+
 static void check_destination(struct ut_config_reader *reader,
                               const struct ut_config_component *exporter, const char *destination)
 {
@@ -109,6 +123,7 @@ void ut_config_cross_check(struct ut_config_reader *reader)
 {
     check_needed_processors(reader);
     check_once_per_process(reader);
+    check_feeds_one(reader);
     check_destinations(reader);
     note_unused(reader, &reader->config->receivers);
     note_unused(reader, &reader->config->processors);

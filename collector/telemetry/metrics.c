@@ -153,6 +153,23 @@ void ut_metrics_remove(struct ut_metrics *metrics, void *arg)
     }
 }
 
+static double value_of(const struct sample *sample)
+{
+    return sample->read != NULL ? sample->read(sample->arg) : (double)sample->cell;
+}
+
+double ut_metrics_sum(const struct ut_metrics *metrics, const char *name)
+{
+    double sum = 0;
+    for (const struct family *family = metrics->first; family != NULL; family = family->next) {
+        if (strcmp(family->name, name) != 0)
+            continue;
+        for (const struct sample *sample = family->first; sample != NULL; sample = sample->next)
+            sum += value_of(sample);
+    }
+    return sum;
+}
+
 /* ---- the text (exposition format 0.0.4) ------------------------------------------------------ */
 
 static void write_help(FILE *out, const char *help)

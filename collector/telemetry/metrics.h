@@ -31,6 +31,9 @@ void ut_metrics_counter_read(struct ut_metrics *metrics, const char *name, const
                              const char *help, double (*read)(void *arg), void *arg);
 void ut_metrics_remove(struct ut_metrics *metrics, void *arg);
 
+/* The sum over all samples of the family `name`, as it stands now; 0 where there is none. */
+double ut_metrics_sum(const struct ut_metrics *metrics, const char *name);
+
 /* The Prometheus text; the caller frees it with free(). NULL when out of memory. */
 char *ut_metrics_text(struct ut_metrics *metrics, size_t *ret_size) UT_MUST_USE;
 

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The running program: workers, pipelines and components made from a configuration, and the order
+ * in which they start and stop. main.c calls it; what it is made of is in app_parts.h.
+ */
+#ifndef UT_APP_H
+#define UT_APP_H
+
+#include "config/config.h"
+
+/* Runs until SIGTERM or SIGINT and returns the exit code: 0 after an orderly stop, 1 if it could
+ * not start (said in the log) or had to be cut off. */
+int ut_app_run(const struct ut_config *config);
+
+#endif

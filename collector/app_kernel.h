@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The kernel programs as the status pages see them; the same in a build without eBPF, which has
+ * none. */
+#ifndef UT_APP_KERNEL_H
+#define UT_APP_KERNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define UT_KERNEL_PROGRAMS_MAX 16
+
+struct ut_receiver;
+
+struct ut_kernel_program {
+    const char *name, *without; /* constant: its name, and what is missing without it */
+    bool works;
+    char reason[256]; /* why not; "" where it works */
+};
+
+/* NULL, or why this build has no kernel programs at all (constant). */
+const char *ut_kernel_not_built(void);
+/* Loads each program and takes it away again. Returns how many there are. */
+size_t ut_kernel_probe(struct ut_kernel_program out[UT_KERNEL_PROGRAMS_MAX]);
+/* The states of a started receiver that watches the kernel. */
+size_t ut_kernel_programs_of(const struct ut_receiver *receiver,
+                             struct ut_kernel_program out[UT_KERNEL_PROGRAMS_MAX]);
+
+#endif

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where the configuration comes from: a file, or without one the preset. */
+#ifndef UT_APP_LOAD_H
+#define UT_APP_LOAD_H
+
+#include "app_types.h"
+
+/* `path` NULL: the preset (app_preset.h). What there is to say is printed on stderr. NULL after an
+ * error. `types` outlives the configuration. */
+struct ut_config *ut_app_load(const char *path, const struct ut_app_types *types) UT_MUST_USE;
+
+#endif

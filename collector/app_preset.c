@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "app_preset.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "component.h"
+#include "config/scalar.h"
+
+#define NAME_MAX_BYTES 64
+#define SHOWN_MAX 96
+
+struct preset {
+    ut_config_env env;
+    struct ut_config_messages *messages;
+    FILE *out;
+};
+
+/* The value of OTEL_EXPORTER_OTLP_<name>, that of traces first; NULL where neither is set. `found`
+ * is the name of the one that counts. */
+static const char *get(const struct preset *preset, const char *name, char found[NAME_MAX_BYTES])
+{
+    static const char *const prefixes[] = {"OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_"};
+    for (int i = 0; i < 2; i++) {
+        snprintf(found, NAME_MAX_BYTES, "%s%s", prefixes[i], name);
+        const char *value = preset->env(found);
+        if (value != NULL && value[0] != '\0')
+            return value;
+    }
+    return NULL;
+}
+
+static void refuse(struct preset *preset, const char *name, const char *value, const char *why)
+{
+    char shown[SHOWN_MAX];
+    ut_config_error(preset->messages, (struct ut_config_at){0, 0}, name, "%s is refused: %s",
+                    ut_log_quote(shown, sizeof(shown), value), why);
+}
+
+/* A double-quoted YAML scalar that no `${…}` is looked for in. */
+static void write_quoted(FILE *out, const char *text, size_t size)
+{
+    fputc('"', out);
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c == '$')
+            fputs("$$", out);
+        else if (c == '"' || c == '\\')
+            fprintf(out, "\\%c", c);
+        else if (c < ' ' || c == 0x7f)
+            fprintf(out, "\\x%02x", c);
+        else
+            fputc(c, out);
+    }
+    fputc('"', out);
+}
+
+/* What this version cannot do is refused, so that nobody believes it is done. */
+static void check_unsupported(struct preset *preset)
+{
+    static const char *const tls[] = {"CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"};
+    char name[NAME_MAX_BYTES];
+    const char *value = get(preset, "PROTOCOL", name);
+    if (value != NULL && strcmp(value, "grpc") != 0)
+        refuse(preset, name, value, "only grpc is spoken in this version (usually on port 4317)");
+    value = get(preset, "COMPRESSION", name);
+    if (value != NULL && strcmp(value, "none") != 0)
+        refuse(preset, name, value, "this version sends without compression; set it to none");
+    for (size_t i = 0; i < sizeof(tls) / sizeof(tls[0]); i++) {
+        value = get(preset, tls[i], name);
+        if (value != NULL)
+            refuse(preset, name, value, "TLS is not in this version; use an http:// endpoint");
+    }
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)tolower((unsigned char)c);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Undoes percent encoding (W3C Baggage, which the variable follows) into `out`, as long as `text`.
+ */
+static size_t decode(char *out, const char *text, size_t size)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] == '%' && i + 2 < size && hex_digit(text[i + 1]) >= 0 &&
+            hex_digit(text[i + 2]) >= 0) {
+            out[count++] = (char)(hex_digit(text[i + 1]) * 16 + hex_digit(text[i + 2]));
+            i += 2;
+        } else {
+            out[count++] = text[i];
+        }
+    }
+    return count;
+}
+
+static void trim(const char **text, size_t *size)
+{
+    while (*size > 0 && isspace((unsigned char)**text)) {
+        ++*text;
+        --*size;
+    }
+    while (*size > 0 && isspace((unsigned char)(*text)[*size - 1]))
+        --*size;
+}
+
+/* One `key=value` of OTEL_EXPORTER_OTLP_HEADERS; false where it has no key. */
+static bool write_header(struct preset *preset, const char *pair, size_t size)
+{
+    const char *equals = memchr(pair, '=', size);
+    if (equals == NULL)
+        return false;
+    const char *key = pair, *value = equals + 1;
+    size_t key_size = (size_t)(equals - pair), value_size = size - key_size - 1;
+    trim(&key, &key_size);
+    trim(&value, &value_size);
+    char *decoded = malloc(size);
+    UT_CHECK(decoded != NULL);
+    fputs("      ", preset->out);
+    write_quoted(preset->out, decoded, decode(decoded, key, key_size));
+    fputs(": ", preset->out);
+    write_quoted(preset->out, decoded, decode(decoded, value, value_size));
+    fputc('\n', preset->out);
+    free(decoded);
+    return key_size != 0;
+}
+
+static void write_headers(struct preset *preset)
+{
+    char name[NAME_MAX_BYTES];
+    const char *value = get(preset, "HEADERS", name);
+    if (value == NULL)
+        return;
+    fputs("    headers:\n", preset->out);
+    for (const char *at = value; *at != '\0';) {
+        size_t size = strcspn(at, ",");
+        const char *pair = at;
+        size_t pair_size = size;
+        trim(&pair, &pair_size);
+        /* The value may be a secret, so it is not shown. */
+        if (pair_size != 0 && !write_header(preset, pair, pair_size))
+            ut_config_error(preset->messages, (struct ut_config_at){0, 0}, name,
+                            "expected key=value pairs with commas between them");
+        at += size + (at[size] == ',');
+    }
+}
+
+static void write_timeout(struct preset *preset)
+{
+    char name[NAME_MAX_BYTES];
+    uint64_t ms;
+    const char *value = get(preset, "TIMEOUT", name);
+    if (value == NULL)
+        return;
+    if (ut_scalar_uint(&ms, value) != NULL || ms == 0 || ms > 3600000)
+        refuse(preset, name, value, "expected milliseconds, 1 to 3600000");
+    else
+        fprintf(preset->out, "    timeout: %llums\n", (unsigned long long)ms);
+}
+
+static void write_insecure(struct preset *preset)
+{
+    char name[NAME_MAX_BYTES];
+    bool insecure;
+    const char *value = get(preset, "INSECURE", name);
+    if (value == NULL)
+        return;
+    if (ut_scalar_bool(&insecure, value) != NULL)
+        refuse(preset, name, value, "expected true or false");
+    else
+        fprintf(preset->out, "    tls: {insecure: %s}\n", insecure ? "true" : "false");
+}
+
+/* Writes the exporter and returns its id. */
+static const char *write_exporter(struct preset *preset)
+{
+    char name[NAME_MAX_BYTES];
+    const char *endpoint = get(preset, "ENDPOINT", name);
+    if (endpoint == NULL) {
+        fputs("  debug:\n", preset->out);
+        return "debug";
+    }
+    check_unsupported(preset);
+    fputs("  otlp_grpc:\n    endpoint: ", preset->out);
+    write_quoted(preset->out, endpoint, strlen(endpoint));
+    fputc('\n', preset->out);
+    write_timeout(preset);
+    write_insecure(preset);
+    write_headers(preset);
+    return "otlp_grpc";
+}
+
+static bool has_receiver(const char *name)
+{
+    for (size_t i = 0; ut_receiver_types[i] != NULL; i++) {
+        if (strcmp(ut_receiver_types[i]->name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+char *ut_app_preset(ut_config_env env, struct ut_config_messages *messages, size_t *ret_size)
+{
+    char *text = NULL;
+    size_t errors = messages->errors;
+    struct preset preset = {.env = env, .messages = messages};
+    preset.out = open_memstream(&text, ret_size);
+    UT_CHECK(preset.out != NULL);
+    bool ebpf = has_receiver("ebpf");
+    fprintf(preset.out, "receivers:\n  otlp: {protocols: {grpc: }}\n%s", ebpf ? "  ebpf:\n" : "");
+    fputs("processors:\n  correlate:\n  batch:\nexporters:\n", preset.out);
+    const char *exporter = write_exporter(&preset);
+    fprintf(preset.out,
+            "service:\n  pipelines:\n    traces: {receivers: [otlp%s], processors: "
+            "[correlate, batch], exporters: [%s]}\n",
+            ebpf ? ", ebpf" : "", exporter);
+    UT_CHECK(fclose(preset.out) == 0);
+    if (messages->errors == errors)
+        return text;
+    free(text);
+    return NULL;
+}

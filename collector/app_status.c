@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What one can look at from outside: /metrics, /healthz and /readyz on the telemetry address, and
+ * /doctor, as JSON, on the admin socket beside them. Neither is needed for the data to flow: where
+ * an address is taken, that is a warning.
+ */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app_kernel.h"
+#include "app_parts.h"
+
+static void serve_text(struct ut_http_response *response, int status, const char *text)
+{
+    response->status = status;
+    response->body = strdup(text);
+    response->size = strlen(text);
+}
+
+static void serve_metrics(void *arg, struct ut_http_response *response)
+{
+    struct ut_app *app = arg;
+    response->content_type = "text/plain; version=0.0.4; charset=utf-8";
+    response->body = ut_metrics_text(app->metrics, &response->size);
+}
+
+/* Whoever answers turns, and that is what is asked. */
+static void serve_health(void *arg, struct ut_http_response *response)
+{
+    (void)arg;
+    serve_text(response, 200, "ok\n");
+}
+
+static void serve_ready(void *arg, struct ut_http_response *response)
+{
+    const struct ut_health *health = &((struct ut_app *)arg)->health;
+    char text[32];
+    snprintf(text, sizeof(text), "%s\n", ut_health_text(health));
+    serve_text(response, ut_health_is_ready(health) ? 200 : 503, text);
+}
+
+/* ---- /doctor --------------------------------------------------------------------------------- */
+
+static void set_count(json_t *object, const char *key, uint64_t value)
+{
+    json_object_set_new(object, key, json_integer((json_int_t)value));
+}
+
+static json_t *describe_programs(const struct ut_app *app)
+{
+    json_t *list = json_array();
+    struct ut_kernel_program programs[UT_KERNEL_PROGRAMS_MAX];
+    for (size_t i = 0; i < app->receiver_count; i++) {
+        if (!app->receivers[i].watches_kernel || !app->receivers[i].started)
+            continue;
+        size_t count = ut_kernel_programs_of(app->receivers[i].receiver, programs);
+        for (size_t j = 0; j < count; j++)
+            json_array_append_new(list,
+                                  json_pack("{s:s, s:b, s:s, s:s}", "name", programs[j].name,
+                                            "works", (int)programs[j].works, "reason",
+                                            programs[j].reason, "without", programs[j].without));
+    }
+    return list;
+}
+
+static void describe_evidence(const struct ut_app *app, json_t *root)
+{
+    struct ut_evidence_figures figures;
+    json_t *kernel = json_object(), *senders = json_object(), *joins = json_object();
+    ut_evidence_figures(app->evidence, &figures);
+    json_object_set_new(kernel, "programs", describe_programs(app));
+    set_count(kernel, "attached_unix_ns", figures.attached_unix_ns);
+    set_count(kernel, "records", figures.records);
+    set_count(kernel, "bad_records", figures.bad_records);
+    set_count(kernel, "lost_records", figures.lost_records);
+    set_count(kernel, "events", figures.events);
+    set_count(kernel, "connections_open", figures.connections_open);
+    set_count(kernel, "connections_closed", figures.connections_closed);
+    set_count(kernel, "workloads", figures.workloads);
+    for (int i = 0; i < UT_SENDER_KNOWLEDGE; i++)
+        set_count(senders, ut_sender_knowledge_name((enum ut_sender_knowledge)i),
+                  figures.sender_spans[i]);
+    for (int i = UT_MATCH_WORKLOAD; i < UT_MATCH_CLASSES; i++)
+        set_count(joins, ut_match_class_name((enum ut_match_class)i), figures.joined_spans[i]);
+    set_count(joins, "contradicted", figures.contradicted);
+    json_object_set_new(root, "kernel", kernel);
+    json_object_set_new(root, "senders", senders);
+    json_object_set_new(root, "joins", joins);
+}
+
+static json_t *describe_exporters(const struct ut_app *app)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < app->exporter_count; i++) {
+        struct ut_queue_books books;
+        uint64_t dropped = 0;
+        json_t *row = json_object();
+        ut_queue_books(app->exporters[i].queue, &books);
+        for (int j = 0; j < UT_DROP_REASONS; j++)
+            dropped += books.dropped[j];
+        json_object_set_new(row, "id", json_string(app->exporters[i].component->id));
+        set_count(row, "accepted", books.accepted);
+        set_count(row, "sent", books.sent);
+        set_count(row, "held", books.held + books.in_flight);
+        set_count(row, "dropped", dropped);
+        json_array_append_new(list, row);
+    }
+    return list;
+}
+
+static json_t *describe_receivers(const struct ut_app *app)
+{
+    static const char *const names[][2] = {
+        {"received", "undertrace_receiver_received_spans"},
+        {"accepted", "otelcol_receiver_accepted_spans"},
+        {"refused", "otelcol_receiver_refused_spans"},
+        {"rejected", "undertrace_receiver_rejected_spans"},
+    };
+    json_t *object = json_object();
+    for (int i = 0; i < 4; i++)
+        set_count(object, names[i][0], (uint64_t)ut_metrics_sum(app->metrics, names[i][1]));
+    return object;
+}
+
+static void serve_doctor(void *arg, struct ut_http_response *response)
+{
+    const struct ut_app *app = arg;
+    json_t *root = json_object();
+    json_object_set_new(root, "version", json_string(UT_VERSION));
+    set_count(root, "pid", (uint64_t)getpid());
+    json_object_set_new(root, "state", json_string(ut_health_text(&app->health)));
+    set_count(root, "uptime_s", (ut_worker_now(&app->worker) - app->started_ns) / 1000000000);
+    set_count(root, "budget_used_bytes", app->worker.budget.used);
+    set_count(root, "budget_limit_bytes", app->worker.budget.limit);
+    if (app->evidence != NULL)
+        describe_evidence(app, root);
+    json_object_set_new(root, "spans", describe_receivers(app));
+    json_object_set_new(root, "exporters", describe_exporters(app));
+    response->content_type = "application/json";
+    response->body = json_dumps(root, JSON_INDENT(2));
+    response->size = response->body != NULL ? strlen(response->body) : 0;
+    json_decref(root);
+}
+
+/* ---- where ----------------------------------------------------------------------------------- */
+
+static const struct ut_http_route web_routes[] = {
+    {"/metrics", serve_metrics},
+    {"/healthz", serve_health},
+    {"/readyz", serve_ready},
+    {NULL, NULL},
+};
+
+static const struct ut_http_route admin_routes[] = {
+    {"/doctor", serve_doctor},
+    {"/metrics", serve_metrics},
+    {"/healthz", serve_health},
+    {"/readyz", serve_ready},
+    {NULL, NULL},
+};
+
+static void open_web(struct ut_app *app, const char *address)
+{
+    char error[UT_ERROR_TEXT] = "", shown[UT_ERROR_TEXT + 16];
+    app->web = ut_http_server_new(&app->worker, web_routes, app);
+    UT_CHECK(app->web != NULL);
+    if (ut_http_server_listen_tcp(app->web, address, error, sizeof(error)) == 0) {
+        ut_log(app->log, UT_LOG_INFO, "telemetry_listening", "address=%s port=%u", address,
+               ut_http_server_port(app->web));
+        return;
+    }
+    ut_log(app->log, UT_LOG_WARN, "telemetry_unavailable",
+           "address=%s error=%s text=\"going on without /metrics, /healthz and /readyz; another "
+           "address can be set in service.telemetry.metrics.address\"",
+           address, ut_log_quote(shown, sizeof(shown), error));
+    ut_http_server_close(app->web);
+    app->web = NULL;
+}
+
+static void open_admin(struct ut_app *app, const char *path)
+{
+    char error[UT_ERROR_TEXT] = "", shown[UT_ERROR_TEXT + 16];
+    app->admin = ut_http_server_new(&app->worker, admin_routes, app);
+    UT_CHECK(app->admin != NULL);
+    if (ut_http_server_listen_unix(app->admin, path, error, sizeof(error)) == 0)
+        return;
+    ut_log(app->log, UT_LOG_WARN, "admin_unavailable",
+           "error=%s text=\"going on without the admin socket; another path can be set in "
+           "undertrace.admin\"",
+           ut_log_quote(shown, sizeof(shown), error));
+    ut_http_server_close(app->admin);
+    app->admin = NULL;
+}
+
+void ut_app_status_open(struct ut_app *app)
+{
+    static const char scheme[] = "unix://";
+    const char *address = app->config->telemetry.metrics.address;
+    const char *admin = app->config->program.admin;
+    if (app->config->telemetry.metrics.level != 0 && address[0] != '\0')
+        open_web(app, address);
+    if (admin[0] != '\0')
+        open_admin(app, admin + sizeof(scheme) - 1);
+}
+
+void ut_app_status_close(struct ut_app *app)
+{
+    ut_http_server_close(app->web);
+    ut_http_server_close(app->admin);
+    app->web = app->admin = NULL;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "app_types.h"
+
+#include <string.h>
+
+#include "component.h"
+
+static struct ut_config_type receiver_row(const struct ut_receiver_type *type)
+{
+    bool watches_kernel = type->event_source != NULL;
+    return (struct ut_config_type){
+        .name = type->name,
+        .fields = type->fields,
+        .config_size = type->config_size,
+        .check = type->check,
+        .feeds_one_pipeline = !watches_kernel,
+        .once_per_process = type->once_per_process,
+        .needs_processor = watches_kernel ? "correlate" : NULL,
+        .listens = type->endpoints,
+        .implementation = type,
+    };
+}
+
+static struct ut_config_type exporter_row(const struct ut_exporter_type *type, const char *name)
+{
+    return (struct ut_config_type){
+        .name = name,
+        .fields = type->fields,
+        .config_size = type->config_size,
+        .check = type->check,
+        .sends = type->endpoint,
+        .implementation = type,
+    };
+}
+
+/* Takes one more row; the last one stays empty, the end of the table. */
+static void add(struct ut_config_type *rows, struct ut_config_type row)
+{
+    size_t count = 0;
+    while (rows[count].name != NULL)
+        count++;
+    UT_CHECK(count + 1 < UT_APP_TYPES_MAX);
+    rows[count] = row;
+}
+
+static bool has_row(const struct ut_config_type *rows, const char *name)
+{
+    for (; rows->name != NULL; rows++) {
+        if (strcmp(rows->name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+void ut_app_types_init(struct ut_app_types *types)
+{
+    *types = (struct ut_app_types){
+        .types = {types->receivers, types->processors, types->exporters},
+    };
+    for (size_t i = 0; ut_receiver_types[i] != NULL; i++)
+        add(types->receivers, receiver_row(ut_receiver_types[i]));
+    if (!has_row(types->receivers, "ebpf"))
+        add(types->receivers, (struct ut_config_type){
+                                  .name = "ebpf",
+                                  .unavailable = "this program was built without eBPF "
+                                                 "(-DUT_BPF=OFF); remove it from the pipeline, or "
+                                                 "use a build with eBPF",
+                              });
+    for (size_t i = 0; ut_processor_types[i] != NULL; i++) {
+        const struct ut_processor_type *type = ut_processor_types[i];
+        add(types->processors, (struct ut_config_type){
+                                   .name = type->name,
+                                   .fields = type->fields,
+                                   .config_size = type->config_size,
+                                   .check = type->check,
+                                   .implementation = type,
+                               });
+    }
+    for (size_t i = 0; ut_exporter_types[i] != NULL; i++) {
+        const struct ut_exporter_type *type = ut_exporter_types[i];
+        add(types->exporters, exporter_row(type, type->name));
+        /* The name under which the Collector has had its OTLP/gRPC exporter for years. */
+        if (strcmp(type->name, "otlp_grpc") == 0)
+            add(types->exporters, exporter_row(type, "otlp"));
+    }
+}

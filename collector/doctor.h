@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `undertrace doctor`: what works on this host, what does not and what would help. */
+#ifndef UT_DOCTOR_H
+#define UT_DOCTOR_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#define UT_DOCTOR_ADMIN "/run/undertrace/admin.sock"
+
+/* Prints the whole report on stdout. `admin` is the path of the admin socket of a running program.
+ * Returns the exit code: 0 if nothing is missing, 1 otherwise. */
+int ut_doctor(const char *admin);
+
+/* One line of the report, `  ok       name   text`; `name` is padded to the common width. */
+void ut_doctor_line(const char *state, const char *name, const char *text);
+void ut_doctor_heading(const char *text);
+
+/* doctor_host.c: each prints its section and returns how many things are missing. */
+int ut_doctor_capabilities(void);
+int ut_doctor_cgroups(void);
+int ut_doctor_clock(void);
+
+/* doctor_daemon.c: what a running program says of itself. That none runs is no fault. */
+void ut_doctor_daemon(const char *admin);
+
+#endif

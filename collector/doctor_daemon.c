@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Asks a running program over its admin socket. What comes back is JSON of our own making, and read
+ * as if it were not: any field may be absent. */
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "doctor.h"
+
+#define ANSWER_MAX ((size_t)1 << 20)
+
+/* A connected socket, or a negative errno. */
+static int ask(const char *path)
+{
+    static const char request[] = "GET /doctor HTTP/1.1\r\nHost: localhost\r\n"
+                                  "Connection: close\r\n\r\n";
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct timeval patience = {.tv_sec = 2};
+    if (strlen(path) >= sizeof(address.sun_path))
+        return -ENAMETOOLONG;
+    memcpy(address.sun_path, path, strlen(path));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
+        send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) != (ssize_t)sizeof(request) - 1) {
+        int error = -errno;
+        close(fd);
+        return error;
+    }
+    return fd;
+}
+
+/* The body of the answer as JSON; NULL if it is none. */
+static json_t *read_answer(int fd)
+{
+    char *text = malloc(ANSWER_MAX + 1);
+    size_t size = 0;
+    ssize_t got = 1;
+    json_t *root = NULL;
+    while (text != NULL && size < ANSWER_MAX && got > 0) {
+        got = recv(fd, text + size, ANSWER_MAX - size, 0);
+        size += got > 0 ? (size_t)got : 0;
+    }
+    if (text != NULL) {
+        text[size] = '\0';
+        const char *body = strstr(text, "\r\n\r\n");
+        if (strncmp(text, "HTTP/1.1 200 ", 13) == 0 && body != NULL)
+            root = json_loads(body + 4, 0, NULL);
+    }
+    free(text);
+    return root;
+}
+
+static uint64_t count_of(const json_t *object, const char *key)
+{
+    json_int_t value = json_integer_value(json_object_get(object, key));
+    return value > 0 ? (uint64_t)value : 0;
+}
+
+static const char *text_of(const json_t *object, const char *key, char out[128])
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return ut_log_quote(out, 128, text != NULL ? text : "?");
+}
+
+/* All counts of an object that are not zero, "known 12, remote 3". */
+static void print_counts(const char *name, const json_t *object)
+{
+    char text[512] = "";
+    size_t size = 0;
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)object, key, value)
+    {
+        if (json_integer_value(value) == 0 || size >= sizeof(text))
+            continue;
+        char shown[64];
+        size += (size_t)snprintf(text + size, sizeof(text) - size, "%s%s %" JSON_INTEGER_FORMAT,
+                                 size == 0 ? "" : ", ", ut_log_quote(shown, sizeof(shown), key),
+                                 json_integer_value(value));
+    }
+    ut_doctor_line("", name, size != 0 ? text : "none yet");
+}
+
+static void print_programs(const json_t *kernel)
+{
+    const json_t *programs = json_object_get(kernel, "programs");
+    size_t works = 0, i;
+    json_t *program;
+    char name[128], reason[128], text[160];
+    json_array_foreach((json_t *)programs, i, program)
+    {
+        works += json_is_true(json_object_get(program, "works"));
+    }
+    snprintf(text, sizeof(text), "%zu of %zu attached", works, json_array_size(programs));
+    ut_doctor_line("", "kernel programs", text);
+    json_array_foreach((json_t *)programs, i, program)
+    {
+        if (!json_is_true(json_object_get(program, "works")))
+            ut_doctor_line("missing", text_of(program, "name", name),
+                           text_of(program, "reason", reason));
+    }
+    snprintf(text, sizeof(text), "%" PRIu64 " read, %" PRIu64 " lost, %" PRIu64 " malformed",
+             count_of(kernel, "records"), count_of(kernel, "lost_records"),
+             count_of(kernel, "bad_records"));
+    ut_doctor_line("", "kernel records", text);
+    snprintf(text, sizeof(text), "%" PRIu64 " open, %" PRIu64 " workloads known",
+             count_of(kernel, "connections_open"), count_of(kernel, "workloads"));
+    ut_doctor_line("", "connections", text);
+}
+
+static void print_exporters(const json_t *exporters)
+{
+    size_t i;
+    json_t *exporter;
+    json_array_foreach((json_t *)exporters, i, exporter)
+    {
+        char id[128], text[160];
+        snprintf(text, sizeof(text), "%" PRIu64 " sent, %" PRIu64 " held, %" PRIu64 " dropped",
+                 count_of(exporter, "sent"), count_of(exporter, "held"),
+                 count_of(exporter, "dropped"));
+        ut_doctor_line("", text_of(exporter, "id", id), text);
+    }
+}
+
+static void print_daemon(const json_t *root)
+{
+    char version[128], state[128], text[512];
+    snprintf(text, sizeof(text), "pid %" PRIu64 ", version %s, %s, up %" PRIu64 " s",
+             count_of(root, "pid"), text_of(root, "version", version),
+             text_of(root, "state", state), count_of(root, "uptime_s"));
+    ut_doctor_line("ok", "running", text);
+    snprintf(text, sizeof(text), "%" PRIu64 " of %" PRIu64 " MiB in flight",
+             count_of(root, "budget_used_bytes") >> 20, count_of(root, "budget_limit_bytes") >> 20);
+    ut_doctor_line("", "memory", text);
+    print_counts("spans", json_object_get(root, "spans"));
+    print_exporters(json_object_get(root, "exporters"));
+    const json_t *kernel = json_object_get(root, "kernel");
+    if (kernel == NULL) {
+        ut_doctor_line("", "kernel programs", "not in use: no pipeline names the receiver ebpf");
+        return;
+    }
+    print_programs(kernel);
+    print_counts("spans by sender", json_object_get(root, "senders"));
+    print_counts("spans joined", json_object_get(root, "joins"));
+}
+
+void ut_doctor_daemon(const char *admin)
+{
+    char text[256];
+    ut_doctor_heading("running program");
+    int fd = ask(admin);
+    if (fd == -ENOENT || fd == -ECONNREFUSED) {
+        snprintf(text, sizeof(text), "no program answers at %.150s", admin);
+        ut_doctor_line("note", "not running", text);
+        return;
+    }
+    if (fd < 0) {
+        snprintf(text, sizeof(text), "%.150s: %s%s", admin, strerror(-fd),
+                 fd == -EACCES ? " (run doctor as the same user, or as root)" : "");
+        ut_doctor_line("note", "cannot be asked", text);
+        return;
+    }
+    json_t *root = read_answer(fd);
+    close(fd);
+    if (root == NULL)
+        ut_doctor_line("note", "no answer", "what came back is not understood");
+    else
+        print_daemon(root);
+    json_decref(root);
+}

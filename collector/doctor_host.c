@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <cap-ng.h>
+#include <mntent.h>
+#include <string.h>
+#include <sys/timex.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "doctor.h"
+
+int ut_doctor_capabilities(void)
+{
+    static const struct {
+        unsigned capability;
+        const char *name, *without;
+    } wanted[] = {
+        {CAP_BPF, "CAP_BPF", "no kernel program can be loaded; run as root, or grant it"},
+        {CAP_PERFMON, "CAP_PERFMON", "no kernel program can be attached; run as root, or grant it"},
+    };
+    int missing = 0;
+    ut_doctor_heading("capabilities");
+    capng_clear(CAPNG_SELECT_ALL);
+    bool known = capng_get_caps_process() == 0;
+    /* CAP_SYS_ADMIN contains both, as on kernels before 5.8. */
+    bool all = known && capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN) != 0;
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+        if (all || (known && capng_have_capability(CAPNG_EFFECTIVE, wanted[i].capability) != 0)) {
+            ut_doctor_line("ok", wanted[i].name, "");
+            continue;
+        }
+        ut_doctor_line("missing", wanted[i].name, wanted[i].without);
+        missing++;
+    }
+    return missing;
+}
+
+int ut_doctor_cgroups(void)
+{
+    char found[256] = "";
+    bool hybrid = false;
+    ut_doctor_heading("cgroups");
+    FILE *mounts = setmntent("/proc/self/mounts", "re");
+    for (struct mntent *mount; mounts != NULL && (mount = getmntent(mounts)) != NULL;) {
+        if (strcmp(mount->mnt_type, "cgroup2") == 0 && found[0] == '\0')
+            snprintf(found, sizeof(found), "%s", mount->mnt_dir);
+        hybrid = hybrid || strcmp(mount->mnt_type, "cgroup") == 0;
+    }
+    if (mounts != NULL)
+        endmntent(mounts);
+    if (found[0] == '\0') {
+        ut_doctor_line("missing", "cgroup v2 mount",
+                       "workloads have no names: mount it, or run with the host's /sys/fs/cgroup");
+        return 1;
+    }
+    char text[320];
+    snprintf(text, sizeof(text), "%s%s", found, hybrid ? " (beside v1 controllers)" : "");
+    ut_doctor_line("ok", "cgroup v2 mount", text);
+    return 0;
+}
+
+int ut_doctor_clock(void)
+{
+    struct timex state = {.modes = 0};
+    struct timespec step;
+    char text[160];
+    ut_doctor_heading("clock");
+    int code = adjtimex(&state);
+    if (clock_getres(CLOCK_REALTIME, &step) == 0 && step.tv_sec == 0 && step.tv_nsec <= 1000000)
+        snprintf(text, sizeof(text), "resolution %ld ns", step.tv_nsec);
+    else
+        snprintf(text, sizeof(text), "resolution is coarse: joins by time are less sure");
+    ut_doctor_line("ok", "real time", text);
+    if (code == TIME_ERROR || (state.status & STA_UNSYNC) != 0)
+        ut_doctor_line("note", "synchronised",
+                       "no, as far as the kernel knows; joins on this host are not affected");
+    else
+        ut_doctor_line("ok", "synchronised", "");
+    return 0;
+}

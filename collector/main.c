@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line. Exit codes: 0 done, 1 it did not work, 2 the command line is wrong. */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "app.h"
+#include "app_load.h"
+#include "doctor.h"
+
+struct arguments {
+    const char *command; /* "run" where none is named */
+    const char *config;  /* NULL: the preset */
+    const char *admin;
+    bool help, version;
+};
+
+static const char usage_text[] = "Usage: undertrace [run] [--config FILE]\n"
+                                 "       undertrace validate FILE\n"
+                                 "       undertrace doctor [--admin PATH]\n"
+                                 "       undertrace --version | --help\n";
+
+static const char help_text[] =
+    "\n"
+    "Receives OTLP spans, adds what the kernel did under each of them, and forwards them.\n"
+    "\n"
+    "  run        Runs until SIGTERM. Without --config: OTLP on localhost:4317, kernel\n"
+    "             events where allowed, out to OTEL_EXPORTER_OTLP_ENDPOINT if set, else\n"
+    "             to the terminal.\n"
+    "  validate   Checks a configuration and says everything that is wrong with it.\n"
+    "  doctor     Shows what works on this host, what is missing, what would help, and\n"
+    "             what a running program says of itself. Exit code 1 if something is\n"
+    "             missing.\n"
+    "\n"
+    "  -c, --config FILE   the configuration, in the shape of the OpenTelemetry Collector's\n"
+    "      --admin PATH    admin socket of the running program (" UT_DOCTOR_ADMIN ")\n"
+    "      --version       the version\n"
+    "  -h, --help          this text\n";
+
+/* Reads the options; false where getopt has complained. */
+static bool parse_options(struct arguments *out, int argc, char **argv)
+{
+    enum { ADMIN = 256, VERSION };
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"admin", required_argument, NULL, ADMIN},
+        {"version", no_argument, NULL, VERSION},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    for (int option; (option = getopt_long(argc, argv, "c:h", options, NULL)) != -1;) {
+        switch (option) {
+        case 'c':
+            out->config = optarg;
+            break;
+        case ADMIN:
+            out->admin = optarg;
+            break;
+        case VERSION:
+            out->version = true;
+            break;
+        case 'h':
+            out->help = true;
+            break;
+        default:
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The command and what follows it. */
+static bool parse_command(struct arguments *out, int argc, char **argv)
+{
+    int left = argc - optind;
+    if (left > 0)
+        out->command = argv[optind++];
+    if (strcmp(out->command, "validate") == 0 && left == 2)
+        out->config = argv[optind++];
+    bool known = strcmp(out->command, "run") == 0 || strcmp(out->command, "validate") == 0 ||
+                 strcmp(out->command, "doctor") == 0;
+    if (!known)
+        fprintf(stderr, "undertrace: unknown command \"%s\"\n", out->command);
+    else if (optind < argc)
+        fprintf(stderr, "undertrace: unexpected argument \"%s\"\n", argv[optind]);
+    else if (strcmp(out->command, "validate") == 0 && out->config == NULL)
+        fprintf(stderr, "undertrace: validate needs a file\n");
+    else
+        return true;
+    return false;
+}
+
+static int run(const struct arguments *arguments)
+{
+    struct ut_app_types types;
+    ut_app_types_init(&types);
+    struct ut_config *config = ut_app_load(arguments->config, &types);
+    if (config == NULL)
+        return 1;
+    int code = ut_app_run(config);
+    ut_config_free(config);
+    return code;
+}
+
+static int validate(const struct arguments *arguments)
+{
+    struct ut_app_types types;
+    ut_app_types_init(&types);
+    struct ut_config *config = ut_app_load(arguments->config, &types);
+    if (config == NULL)
+        return 1;
+    printf("%s: valid, %zu %s\n", arguments->config, config->pipeline_count,
+           config->pipeline_count == 1 ? "pipeline" : "pipelines");
+    ut_config_free(config);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments = {.command = "run", .admin = UT_DOCTOR_ADMIN};
+    if (!parse_options(&arguments, argc, argv)) {
+        fputs(usage_text, stderr);
+        return 2;
+    }
+    if (arguments.help)
+        return printf("%s%s", usage_text, help_text) < 0;
+    if (arguments.version)
+        return puts("undertrace " UT_VERSION) < 0;
+    if (!parse_command(&arguments, argc, argv)) {
+        fputs(usage_text, stderr);
+        return 2;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    if (strcmp(arguments.command, "validate") == 0)
+        return validate(&arguments);
+    if (strcmp(arguments.command, "doctor") == 0)
+        return ut_doctor(arguments.admin);
+    return run(&arguments);
+}
