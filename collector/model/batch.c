@@ -5,6 +5,7 @@
 
 static struct ut_body *new_body(struct ut_pool *pool, struct ut_segment *segment)
 {
+    UT_CHECK(segment->size <= UINT32_MAX); /* receivers limit bodies far below */
     struct ut_arena arena;
     ut_arena_init(&arena, pool);
     struct ut_body *body = ut_arena_alloc(&arena, sizeof(*body));
@@ -84,6 +85,8 @@ struct ut_batch *ut_batch_ref(struct ut_batch *batch)
 
 void ut_batch_unref(struct ut_batch *batch)
 {
+    if (batch == NULL)
+        return;
     UT_CHECK(batch->refs > 0);
     if (--batch->refs > 0)
         return;

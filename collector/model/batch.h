@@ -142,7 +142,8 @@ struct ut_batch *ut_batch_new(struct ut_pool *pool, struct ut_segment *segment) 
 void ut_batch_measure(struct ut_batch *batch);
 /* Moves all bodies of `other` to the end of `batch`; `other` is gone afterwards. */
 void ut_batch_append(struct ut_batch *batch, struct ut_batch *other);
-/* Drops one reference; with the last one all bodies, their memory and their charges are gone. */
+/* Drops one reference; with the last one all bodies, their memory and their charges are gone.
+ * NULL is fine. */
 void ut_batch_unref(struct ut_batch *batch);
 struct ut_batch *ut_batch_ref(struct ut_batch *batch);
 

@@ -52,12 +52,19 @@ static struct attribute read_attribute(ut_slice key_value)
 
 /* ---- named ends ------------------------------------------------------------------------------ */
 
+/* Of several the last one counts; a name says nothing, so it replaces no address. */
 static void name_address(struct ut_named_end *end, ut_slice text)
 {
+    struct ut_address address;
     if (text.size == 0)
         return;
-    end->has_address = ut_address_parse(&end->endpoint.address, text) == 0;
-    end->has_name = !end->has_address;
+    if (ut_address_parse(&address, text) == 0) {
+        end->endpoint.address = address;
+        end->has_address = true;
+        end->has_name = false;
+    } else if (!end->has_address) {
+        end->has_name = true;
+    }
 }
 
 /* Decimal digits, 1 … 65535; 0 for anything else. */
@@ -173,10 +180,11 @@ static const struct known_key {
     {UT_SLICE("client.port"), TO_CLIENT, PORT},
 };
 
+enum { KNOWN_KEY_MIN = 8, KNOWN_KEY_MAX = 21 }; /* bytes */
+
 static const struct known_key *find_key(ut_slice key)
 {
-    /* All of them begin with one of five letters; most keys of a span do not get further. */
-    if (key.size < 8 || key.size > 21)
+    if (key.size < KNOWN_KEY_MIN || key.size > KNOWN_KEY_MAX)
         return NULL;
     for (size_t i = 0; i < sizeof(KNOWN_KEYS) / sizeof(KNOWN_KEYS[0]); i++) {
         if (ut_slice_equal(KNOWN_KEYS[i].key, key))

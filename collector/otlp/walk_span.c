@@ -35,6 +35,10 @@ enum {
     ANY_INT = UT_TAG(3, UT_WIRE_VARINT),
     ANY_DOUBLE = UT_TAG(4, UT_WIRE_FIXED64),
 
+    /* The tag of `flags`, the only field of a span whose tag takes two bytes. */
+    FLAGS_TAG_FIRST = (UT_TAG(SPAN_FLAGS, UT_WIRE_FIXED32) & 0x7f) | 0x80,
+    FLAGS_TAG_SECOND = UT_TAG(SPAN_FLAGS, UT_WIRE_FIXED32) >> 7,
+
     DEPTH_SPAN = 3, /* in the request */
     STATUS_CODE_MAX = 2,
 };
@@ -81,92 +85,89 @@ static inline bool is_plain_attribute(const uint8_t *p, size_t size, size_t *ret
     }
 }
 
-/* What a span's fields come to. */
-struct findings {
-    struct ut_fault *fault;
-    struct ut_span *row;
-    const uint8_t *end;
-};
+/* ---- fields that go through the tables ---------------------------------------------------------
+ */
 
-static bool check_attribute(struct findings *f, const uint8_t *p, size_t size)
+static bool check_attribute(struct ut_fault *fault, struct ut_span *row, const uint8_t *p,
+                            size_t size)
 {
-    size_t key_size;
-    f->row->attributes++;
-    if (__builtin_expect(is_plain_attribute(p, size, &key_size), 1)) {
-        if (__builtin_expect(ut_ours_has_prefix(p + 2, key_size), 0))
-            f->row->flags |= UT_SPAN_FORGED;
-        return true;
-    }
-    if (!ut_message_check(f->fault, UT_MESSAGE_KEY_VALUE, p, p + size, DEPTH_SPAN + 1))
+    if (!ut_message_check(fault, UT_MESSAGE_KEY_VALUE, p, p + size, DEPTH_SPAN + 1))
         return false;
     if (ut_ours_attribute(ut_slice_of(p, size)))
-        f->row->flags |= UT_SPAN_FORGED;
+        row->flags |= UT_SPAN_FORGED;
     return true;
 }
 
-static bool check_status(struct findings *f, const uint8_t *p, size_t size)
+static bool check_status(struct ut_fault *fault, struct ut_span *row, const uint8_t *p, size_t size)
 {
-    if (!ut_message_check(f->fault, UT_MESSAGE_STATUS, p, p + size, DEPTH_SPAN + 1))
+    if (!ut_message_check(fault, UT_MESSAGE_STATUS, p, p + size, DEPTH_SPAN + 1))
         return false;
     struct ut_wire_field field;
     for (const uint8_t *end = p + size; p < end;) {
         p = ut_wire_field(p, &field);
         if (field.number == STATUS_CODE)
-            f->row->status = field.value <= STATUS_CODE_MAX ? (uint8_t)field.value : 0;
+            row->status = field.value <= STATUS_CODE_MAX ? (uint8_t)field.value : 0;
     }
     return true;
 }
 
-static bool check_event(struct findings *f, const uint8_t *p, size_t size)
+static bool check_event(struct ut_fault *fault, struct ut_span *row, const uint8_t *p, size_t size)
 {
-    if (!ut_message_check(f->fault, UT_MESSAGE_EVENT, p, p + size, DEPTH_SPAN + 1))
+    if (!ut_message_check(fault, UT_MESSAGE_EVENT, p, p + size, DEPTH_SPAN + 1))
         return false;
     if (ut_ours_event(ut_slice_of(p, size)))
-        f->row->flags |= UT_SPAN_FORGED;
+        row->flags |= UT_SPAN_FORGED;
     return true;
 }
 
 /* An id of any other length than `want` makes the span bad wherever it stands, also if a right one
  * follows: backends that check each occurrence would refuse the whole request for it. */
-static void take_id(struct findings *f, uint8_t *id, size_t want, const uint8_t *p, size_t size,
+static void take_id(struct ut_fault *fault, uint8_t *id, size_t want, ut_slice content,
                     const char *why)
 {
-    if (__builtin_expect(size == want, 1)) {
-        memcpy(id, p, want);
-        return;
-    }
     memset(id, 0, want);
-    if (size != 0)
-        ut_message_bad(f->fault, why);
+    if (content.size == want)
+        memcpy(id, content.data, want);
+    else if (content.size != 0)
+        ut_message_bad(fault, why);
 }
 
-/* A length-delimited field of the schema, its content at `p`. */
-static inline bool take_content(struct findings *f, uint32_t number, const uint8_t *p, size_t size)
+/* A length-delimited field of the schema. */
+static bool take_content(struct ut_fault *fault, struct ut_span *row, uint32_t number,
+                         ut_slice content)
 {
+    const uint8_t *p = content.data;
+    size_t size = content.size;
     switch (number) {
-    case SPAN_ATTRIBUTES:
-        return check_attribute(f, p, size);
     case SPAN_TRACE_ID:
-        take_id(f, f->row->trace_id, sizeof(f->row->trace_id), p, size, BAD_TRACE_ID);
+        take_id(fault, row->trace_id, sizeof(row->trace_id), content, BAD_TRACE_ID);
         return true;
     case SPAN_SPAN_ID:
-        take_id(f, f->row->span_id, sizeof(f->row->span_id), p, size, BAD_SPAN_ID);
+        take_id(fault, row->span_id, sizeof(row->span_id), content, BAD_SPAN_ID);
         return true;
     case SPAN_PARENT_SPAN_ID:
-        take_id(f, f->row->parent_id, sizeof(f->row->parent_id), p, size, BAD_PARENT_ID);
+        take_id(fault, row->parent_id, sizeof(row->parent_id), content, BAD_PARENT_ID);
         return true;
     case SPAN_TRACE_STATE:
     case SPAN_NAME:
-        if (__builtin_expect(!ut_text_is_fine(p, size), 0))
-            ut_message_bad(f->fault, UT_BAD_TEXT);
+        if (!ut_text_is_fine(p, size))
+            ut_message_bad(fault, UT_BAD_TEXT);
         return true;
+    case SPAN_ATTRIBUTES:
+        row->attributes++;
+        return check_attribute(fault, row, p, size);
     case SPAN_EVENTS:
-        return check_event(f, p, size);
+        return check_event(fault, row, p, size);
     case SPAN_LINKS:
-        return ut_message_check(f->fault, UT_MESSAGE_LINK, p, p + size, DEPTH_SPAN + 1);
+        return ut_message_check(fault, UT_MESSAGE_LINK, p, p + size, DEPTH_SPAN + 1);
     default:
-        return check_status(f, p, size);
+        return check_status(fault, row, p, size);
     }
+}
+
+static uint8_t kind_of(uint64_t value)
+{
+    return value <= UT_SPAN_KIND_CONSUMER ? (uint8_t)value : UT_SPAN_KIND_UNSPECIFIED;
 }
 
 /* Wire type of each field of the schema, by number. */
@@ -181,62 +182,136 @@ static const uint8_t SPAN_WIRES[SPAN_FLAGS + 1] = {
     [SPAN_STATUS] = UT_WIRE_LEN,      [SPAN_FLAGS] = UT_WIRE_FIXED32,
 };
 
-static const uint8_t *take_fixed64(struct findings *f, uint32_t number, const uint8_t *p)
+/* Any field, at `p`; the position behind it. */
+static __attribute__((noinline)) const uint8_t *
+take_field(struct ut_fault *fault, struct ut_span *row, const uint8_t *p, const uint8_t *end)
 {
-    if (f->end - p < 8)
-        return ut_message_refuse(f->fault, p, "a fixed-size value is cut off");
-    uint64_t value = ut_wire_fixed64(p);
-    if (number == SPAN_START)
-        f->row->start_ns = value;
-    else
-        f->row->end_ns = value;
-    return p + 8;
-}
-
-/* The field behind `tag`, which is at `at`; the position behind it. */
-static inline const uint8_t *take_field(struct findings *f, uint32_t tag, const uint8_t *at,
-                                        const uint8_t *p)
-{
+    const uint8_t *at = p;
+    uint32_t tag;
+    p = ut_message_tag(fault, p, end, &tag);
+    if (p == NULL)
+        return NULL;
     uint32_t number = tag >> 3;
     if (number > SPAN_FLAGS)
-        return ut_message_skip(f->fault, tag, p, f->end, DEPTH_SPAN);
+        return ut_message_skip(fault, tag, p, end, DEPTH_SPAN);
     if ((tag & 7) != SPAN_WIRES[number])
-        return ut_message_refuse(f->fault, at, UT_WRONG_WIRE_TYPE);
+        return ut_message_refuse(fault, at, UT_WRONG_WIRE_TYPE);
     if ((tag & 7) == UT_WIRE_LEN) {
         size_t size;
-        p = ut_message_length(f->fault, p, f->end, &size);
-        return p != NULL && take_content(f, number, p, size) ? p + size : NULL;
+        p = ut_message_length(fault, p, end, &size);
+        return p != NULL && take_content(fault, row, number, ut_slice_of(p, size)) ? p + size
+                                                                                   : NULL;
     }
-    if ((tag & 7) == UT_WIRE_FIXED64)
-        return take_fixed64(f, number, p);
-    if (number != SPAN_KIND)
-        return ut_message_skip(f->fault, tag, p, f->end, DEPTH_SPAN);
+    const uint8_t *value = p;
     uint64_t kind;
-    p = ut_message_varint(f->fault, p, f->end, &kind);
-    if (p != NULL)
-        f->row->kind = kind <= UT_SPAN_KIND_CONSUMER ? (uint8_t)kind : UT_SPAN_KIND_UNSPECIFIED;
+    p = ut_message_skip(fault, tag, p, end, DEPTH_SPAN);
+    if (p == NULL)
+        return NULL;
+    if (number == SPAN_START)
+        row->start_ns = ut_wire_fixed64(value);
+    else if (number == SPAN_END)
+        row->end_ns = ut_wire_fixed64(value);
+    else if (number == SPAN_KIND && ut_wire_varint(value, &kind) == p)
+        row->kind = kind_of(kind);
     return p;
+}
+
+/* ---- the usual shapes --------------------------------------------------------------------------
+ */
+
+/* Attributes of usual shape that stand at `p` one behind the other; the position behind them. */
+static inline const uint8_t *take_plain_attributes(struct ut_span *row, const uint8_t *p,
+                                                   const uint8_t *end)
+{
+    uint32_t count = 0;
+    while (end - p >= 2 && p[0] == UT_TAG(SPAN_ATTRIBUTES, UT_WIRE_LEN)) {
+        size_t size = p[1], key_size;
+        if (size >= 0x80 || size > (size_t)(end - p) - 2 ||
+            !is_plain_attribute(p + 2, size, &key_size))
+            break;
+        if (__builtin_expect(ut_ours_has_prefix(p + 4, key_size), 0))
+            row->flags |= UT_SPAN_FORGED;
+        p += 2 + size;
+        count++;
+    }
+    row->attributes += count;
+    return p;
+}
+
+/* Takes the field at `p` if it has a usual shape, and leaves it where it is if not. */
+static inline const uint8_t *take_plain_field(struct ut_span *row, const uint8_t *p,
+                                              const uint8_t *end)
+{
+    size_t room = (size_t)(end - p);
+    if (room < 2)
+        return p;
+    switch (p[0]) {
+    case UT_TAG(SPAN_ATTRIBUTES, UT_WIRE_LEN):
+        return take_plain_attributes(row, p, end);
+    case UT_TAG(SPAN_TRACE_ID, UT_WIRE_LEN):
+        if (p[1] != sizeof(row->trace_id) || room < 2 + sizeof(row->trace_id))
+            return p;
+        memcpy(row->trace_id, p + 2, sizeof(row->trace_id));
+        return p + 2 + sizeof(row->trace_id);
+    case UT_TAG(SPAN_SPAN_ID, UT_WIRE_LEN):
+        if (p[1] != sizeof(row->span_id) || room < 2 + sizeof(row->span_id))
+            return p;
+        memcpy(row->span_id, p + 2, sizeof(row->span_id));
+        return p + 2 + sizeof(row->span_id);
+    case UT_TAG(SPAN_PARENT_SPAN_ID, UT_WIRE_LEN):
+        if (p[1] != sizeof(row->parent_id) || room < 2 + sizeof(row->parent_id))
+            return p;
+        memcpy(row->parent_id, p + 2, sizeof(row->parent_id));
+        return p + 2 + sizeof(row->parent_id);
+    case UT_TAG(SPAN_NAME, UT_WIRE_LEN):
+        if (p[1] >= 0x80 || room < 2U + p[1] || !ut_text_is_ascii(p + 2, p[1]))
+            return p;
+        return p + 2 + p[1];
+    case UT_TAG(SPAN_KIND, UT_WIRE_VARINT):
+        if (p[1] >= 0x80)
+            return p;
+        row->kind = kind_of(p[1]);
+        return p + 2;
+    case UT_TAG(SPAN_START, UT_WIRE_FIXED64):
+        if (room < 9)
+            return p;
+        row->start_ns = ut_wire_fixed64(p + 1);
+        return p + 9;
+    case UT_TAG(SPAN_END, UT_WIRE_FIXED64):
+        if (room < 9)
+            return p;
+        row->end_ns = ut_wire_fixed64(p + 1);
+        return p + 9;
+    case UT_TAG(SPAN_STATUS, UT_WIRE_LEN):
+        /* No message, a code of one byte. */
+        if (room < 4 || p[1] != 2 || p[2] != UT_TAG(STATUS_CODE, UT_WIRE_VARINT) ||
+            p[3] > STATUS_CODE_MAX)
+            return p;
+        row->status = p[3];
+        return p + 4;
+    case FLAGS_TAG_FIRST:
+        return p[1] == FLAGS_TAG_SECOND && room >= 6 ? p + 6 : p;
+    default:
+        return p;
+    }
 }
 
 static bool is_zero(const uint8_t *id, size_t size)
 {
-    uint64_t all = ut_text_load8(id) | ut_text_load8(id + size - 8);
-    return all == 0;
+    return (ut_text_load8(id) | ut_text_load8(id + size - 8)) == 0;
 }
 
 bool ut_walk_span(struct ut_fault *fault, const uint8_t *p, const uint8_t *end, struct ut_span *row)
 {
-    struct findings f = {fault, row, end};
     *row = (struct ut_span){0};
     while (p < end) {
-        const uint8_t *at = p;
-        uint32_t tag;
-        p = ut_message_tag(fault, p, end, &tag);
-        if (p == NULL)
-            return false;
-        p = take_field(&f, tag, at, p);
-        if (p == NULL)
-            return false;
+        const uint8_t *behind = take_plain_field(row, p, end);
+        if (behind == p) {
+            behind = take_field(fault, row, p, end);
+            if (behind == NULL)
+                return false;
+        }
+        p = behind;
     }
     if (is_zero(row->trace_id, sizeof(row->trace_id)))
         ut_message_bad(fault, BAD_TRACE_ID);

@@ -5,9 +5,33 @@
 
 #include <errno.h>
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define OTLP_HAS_POISON
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(OTLP_HAS_POISON)
+#include <sanitizer/asan_interface.h>
+#define OTLP_POISON(data, size) __asan_poison_memory_region(data, size)
+#define OTLP_UNPOISON(data, size) __asan_unpoison_memory_region(data, size)
+#else
+#define OTLP_POISON(data, size) ((void)(data), (void)(size))
+#define OTLP_UNPOISON(data, size) ((void)(data), (void)(size))
+#endif
+
 #include "model/batch.h"
 #include "otlp/walk.h"
 #include "otlp_builder.h"
+
+/* Walks the body with all that lies behind its bytes in the segment out of bounds. */
+static inline int otlp_walk_alone(struct ut_body *body, struct ut_walk_report *report)
+{
+    const struct ut_segment *segment = body->segment;
+    OTLP_POISON(segment->data + segment->size, segment->capacity - segment->size);
+    int error = ut_walk(body, report);
+    OTLP_UNPOISON(segment->data + segment->size, segment->capacity - segment->size);
+    return error;
+}
 
 /* Copies the bytes, walks and measures them. NULL and -errno in `error` where the walk says no;
  * `report` and `error` may be NULL. */
@@ -19,8 +43,6 @@ static inline struct ut_batch *otlp_batch_of(struct ut_pool *pool, const void *d
     report = report != NULL ? report : &unseen;
     error = error != NULL ? error : &unseen_error;
     *error = -ENOMEM;
-    /* The segment is exactly as large as the bytes, so that a sanitizer sees a read behind them
-     * where the pool's block ends there too. */
     struct ut_segment *segment = ut_segment_new(pool, size);
     if (segment == NULL)
         return NULL;
@@ -33,7 +55,7 @@ static inline struct ut_batch *otlp_batch_of(struct ut_pool *pool, const void *d
         ut_segment_unref(segment);
         return NULL;
     }
-    *error = ut_walk(batch->first, report);
+    *error = otlp_walk_alone(batch->first, report);
     if (*error != 0) {
         ut_batch_unref(batch);
         return NULL;
