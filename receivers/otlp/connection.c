@@ -145,6 +145,12 @@ static void on_drain_timer(struct ut_otlp_connection *connection, uint64_t now_n
 
 /* A request may begin right after the timer was set for an idle connection, so it never sleeps
  * longer than a request may take. */
+static void set_look(struct ut_otlp_connection *connection, uint64_t now_ns, uint64_t due_ns)
+{
+    uint64_t look_ns = now_ns + connection->receiver->settings->request_timeout_ns;
+    set_timer(connection, due_ns < look_ns ? due_ns : look_ns);
+}
+
 static void on_timer(struct ut_timer *timer, uint64_t now_ns)
 {
     struct ut_otlp_connection *connection =
@@ -154,18 +160,15 @@ static void on_timer(struct ut_timer *timer, uint64_t now_ns)
         return;
     }
     struct deadline deadline = deadline_of(connection);
-    uint64_t look_ns = now_ns + connection->receiver->settings->request_timeout_ns;
     if (now_ns < deadline.due_ns) {
-        set_timer(connection, deadline.due_ns < look_ns ? deadline.due_ns : look_ns);
-        return;
-    }
-    if (deadline.limit == UT_OTLP_LIMIT_IDLE) {
+        set_look(connection, now_ns, deadline.due_ns);
+    } else if (deadline.limit == UT_OTLP_LIMIT_IDLE) {
         ++*connection->receiver->counters.limits[UT_OTLP_LIMIT_IDLE];
         ut_otlp_connection_drain(connection);
-        return;
+    } else {
+        count_limit(connection, deadline.limit);
+        ut_stream_close(&connection->stream, -ETIMEDOUT);
     }
-    count_limit(connection, deadline.limit);
-    ut_stream_close(&connection->stream, -ETIMEDOUT);
 }
 
 void ut_otlp_connection_drain(struct ut_otlp_connection *connection)
@@ -253,7 +256,8 @@ void ut_otlp_connection_open(struct ut_otlp_receiver *receiver, int fd,
         return;
     }
     link_connection(connection);
-    set_timer(connection, connection->opened_ns + receiver->settings->handshake_timeout_ns);
+    set_look(connection, connection->opened_ns,
+             connection->opened_ns + receiver->settings->handshake_timeout_ns);
     /* Our SETTINGS need no byte of the client's to go out. */
     ut_stream_flush_later(&connection->stream);
 }

@@ -158,6 +158,7 @@ static void stop(struct ut_receiver *base, void (*stopped)(void *arg), void *arg
     ut_listener_close(&receiver->listener);
     for (struct ut_otlp_connection *c = receiver->connections; c != NULL; c = c->next)
         ut_otlp_connection_drain(c);
+    ut_otlp_receiver_settle(receiver);
 }
 
 static void free_receiver(struct ut_receiver *base)
