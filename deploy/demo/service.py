@@ -36,11 +36,6 @@ def trace_to(collector, name):
     return provider
 
 
-def name_like_server(span, request):
-    """A hook that the instrumentation offers: "POST /ledger" says more than its own "POST"."""
-    span.update_name(f"{request.method} {request.path_url.split('?')[0]}")
-
-
 def application(name, callees):
     """A WSGI application that works a little, calls its callees in turn and answers."""
     session = requests.Session()
@@ -64,7 +59,7 @@ def application(name, callees):
 def main():
     name, listen, collector, *calls = sys.argv[1:]
     provider = trace_to(collector, name)
-    RequestsInstrumentor().instrument(request_hook=name_like_server)
+    RequestsInstrumentor().instrument()
     service = OpenTelemetryMiddleware(application(name, [call.split("=") for call in calls]))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
