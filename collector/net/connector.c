@@ -71,23 +71,32 @@ static bool met_itself(int fd)
            memcmp(&own, &peer, own_size) == 0;
 }
 
+/* How the connect went. libuv's own status says no more than EBADF for any error on the socket. */
+static int connect_result(int fd, int status)
+{
+    int error = 0;
+    socklen_t size = sizeof(error);
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
+        return -errno;
+    if (error != 0)
+        return -error;
+    if (status != 0)
+        return status;
+    return met_itself(fd) ? -ECONNREFUSED : 0;
+}
+
 static void on_connected(uv_poll_t *poll, int status, int events)
 {
     (void)events;
     struct ut_connector *connector = poll->data;
     if (uv_is_closing((uv_handle_t *)poll))
         return;
-    int error = status;
-    socklen_t size = sizeof(error);
-    if (error == 0 && getsockopt(connector->fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0)
-        error = error != 0 ? -error : met_itself(connector->fd) ? -ECONNREFUSED : 0;
+    int error = connect_result(connector->fd, status);
+    connector->over = error == 0;
+    leave_address(connector);
     if (error != 0) {
         connector->error = error;
-        leave_address(connector);
         drop_socket(connector);
-    } else {
-        connector->over = true;
-        leave_address(connector);
     }
 }
 

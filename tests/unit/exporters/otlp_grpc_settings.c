@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "otlp_grpc_exporter/settings.h"
+
+#include <criterion/criterion.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+
+TestSuite(otlp_grpc_settings, .timeout = 20);
+
+struct recorder {
+    struct ut_config_report report;
+    int errors;
+    char path[64], text[512]; /* of the last one */
+};
+
+static void record(struct ut_config_report *report, const char *path, const char *format, ...)
+{
+    struct recorder *recorder = UT_CONTAINER_OF(report, struct recorder, report);
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(recorder->text, sizeof(recorder->text), format, args);
+    va_end(args);
+    (void)snprintf(recorder->path, sizeof(recorder->path), "%s", path);
+    recorder->errors++;
+}
+
+static struct recorder check(const struct ut_otlp_grpc_config *config)
+{
+    struct recorder recorder = {.report = {record}};
+    ut_otlp_grpc_check(config, &recorder.report);
+    return recorder;
+}
+
+static struct recorder check_endpoint(const char *endpoint, bool insecure)
+{
+    char text[128];
+    (void)snprintf(text, sizeof(text), "%s", endpoint);
+    return check(&(struct ut_otlp_grpc_config){.endpoint = text, .tls = {insecure}});
+}
+
+Test(otlp_grpc_settings, sending_unencrypted_is_asked_for)
+{
+    cr_assert_eq(check_endpoint("http://10.0.0.7:4317", false).errors, 0);
+    cr_assert_eq(check_endpoint("10.0.0.7:4317", true).errors, 0);
+    cr_assert_eq(check_endpoint("[::1]:4317", true).errors, 0);
+    cr_assert_eq(check_endpoint("jaeger:4317", true).errors, 0);
+
+    struct recorder secure = check_endpoint("jaeger:4317", false);
+    cr_assert_eq(secure.errors, 1);
+    cr_assert_str_eq(secure.path, "tls.insecure");
+    cr_assert_not_null(strstr(secure.text, "http://jaeger:4317"));
+    struct recorder https = check_endpoint("https://jaeger:4317", true);
+    cr_assert_eq(https.errors, 1);
+    cr_assert_str_eq(https.path, "endpoint");
+}
+
+Test(otlp_grpc_settings, endpoint_is_needed)
+{
+    struct recorder missing = check(&(struct ut_otlp_grpc_config){.tls = {true}});
+    cr_assert_eq(missing.errors, 1);
+    cr_assert_not_null(strstr(missing.text, "endpoint is missing"));
+    cr_assert_eq(check_endpoint(":4317", true).errors, 1);
+    cr_assert_eq(check_endpoint("host:port:more", true).errors, 1);
+}
+
+static int header_errors(const char *key, const char *value)
+{
+    char key_text[64], value_text[64];
+    (void)snprintf(key_text, sizeof(key_text), "%s", key);
+    (void)snprintf(value_text, sizeof(value_text), "%s", value);
+    struct ut_pair pair = {key_text, value_text};
+    char endpoint[] = "http://127.0.0.1:4317";
+    return check(&(struct ut_otlp_grpc_config){.endpoint = endpoint, .headers = {&pair, 1}}).errors;
+}
+
+Test(otlp_grpc_settings, headers_that_cannot_be_sent_are_errors)
+{
+    cr_assert_eq(header_errors("X-Scope-OrgID", "tenant one"), 0);
+    cr_assert_eq(header_errors("authorization", "Bearer abc"), 0);
+    cr_assert_eq(header_errors("empty", ""), 0);
+    cr_assert_eq(header_errors("grpc-timeout", "1S"), 1);
+    cr_assert_eq(header_errors(":path", "/"), 1);
+    cr_assert_eq(header_errors("User-Agent", "me"), 1);
+    cr_assert_eq(header_errors("a b", "c"), 1);
+    cr_assert_eq(header_errors("", "c"), 1);
+    cr_assert_eq(header_errors("a", "b\r\nc: d"), 1);
+    cr_assert_eq(header_errors("a", " b"), 1);
+    cr_assert_eq(header_errors("a", "\xc3\xa9"), 1);
+}
+
+Test(otlp_grpc_settings, compression_is_not_here_yet)
+{
+    char endpoint[] = "http://127.0.0.1:4317", none[] = "none", gzip[] = "gzip";
+    cr_assert_eq(
+        check(&(struct ut_otlp_grpc_config){.endpoint = endpoint, .compression = none}).errors, 0);
+    struct recorder refused =
+        check(&(struct ut_otlp_grpc_config){.endpoint = endpoint, .compression = gzip});
+    cr_assert_eq(refused.errors, 1);
+    cr_assert_str_eq(refused.path, "compression");
+}
+
+Test(otlp_grpc_settings, request_headers_are_made_once)
+{
+    char text[] = "http://[::1]:4318";
+    struct ut_pair pair = {"X-Scope-OrgID", "one"};
+    struct ut_otlp_grpc_config config = {
+        .endpoint = text, .headers = {&pair, 1}, .timeout_ns = 5 * UT_NS_PER_S};
+    struct ut_endpoint_text endpoint;
+    const char *error;
+    cr_assert_eq(ut_otlp_grpc_endpoint(&config, &endpoint, &error), 0);
+    struct ut_otlp_grpc_headers headers;
+    ut_otlp_grpc_headers_init(&headers, &config, &endpoint);
+    cr_assert_str_eq(headers.authority, "[::1]:4318");
+    cr_assert_str_eq(headers.timeout, "5000m");
+    const struct ut_h2_header *last = &headers.fields[headers.count - 1];
+    cr_assert(ut_slice_equal(last->name, UT_SLICE("x-scope-orgid")));
+    cr_assert(ut_slice_equal(last->value, UT_SLICE("one")));
+    cr_assert(ut_slice_equal(headers.fields[0].name, UT_SLICE(":method")));
+}
