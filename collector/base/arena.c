@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/arena.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 enum { CHUNK_MIN = 1000, ALIGNMENT = 8 };
@@ -53,7 +54,7 @@ void *ut_arena_alloc(struct ut_arena *arena, size_t size)
 {
     if (size > SIZE_MAX / 4)
         return NULL;
-    size = round_up(size);
+    size = round_up(size > 0 ? size : 1); /* so that NULL always means "no memory" */
     if ((size_t)(arena->end - arena->next) < size && add_chunk(arena, size) != 0)
         return NULL;
     void *block = arena->next;
@@ -63,14 +64,16 @@ void *ut_arena_alloc(struct ut_arena *arena, size_t size)
 
 void *ut_arena_grow(struct ut_arena *arena, void *block, size_t old_size, size_t new_size)
 {
-    uint8_t *old_end = (uint8_t *)block + round_up(old_size);
-    if (block != NULL && old_end == arena->next && new_size <= SIZE_MAX / 4 &&
+    if (block == NULL)
+        return ut_arena_alloc(arena, new_size);
+    bool newest = (uint8_t *)block + round_up(old_size) == arena->next;
+    if (newest && new_size <= SIZE_MAX / 4 &&
         round_up(new_size) <= (size_t)(arena->end - (uint8_t *)block)) {
         arena->next = (uint8_t *)block + round_up(new_size);
         return block;
     }
     void *moved = ut_arena_alloc(arena, new_size);
-    if (moved != NULL && block != NULL)
-        memcpy(moved, block, old_size);
+    if (moved != NULL)
+        memcpy(moved, block, old_size < new_size ? old_size : new_size);
     return moved;
 }

@@ -76,7 +76,7 @@ static void emit(struct writer *w, const uint8_t *data, size_t size)
         return;
     struct iovec *last = &w->splice->runs[w->splice->run_count - 1];
     w->splice->bytes += size;
-    if ((const uint8_t *)last->iov_base + last->iov_len == data && last != w->splice->runs) {
+    if (last != w->splice->runs && (const uint8_t *)last->iov_base + last->iov_len == data) {
         last->iov_len += size;
         return;
     }

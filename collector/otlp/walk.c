@@ -241,7 +241,8 @@ static const uint8_t *walk_scope_field(struct walker *w, uint32_t tag, const uin
 static void leave_out_rows(struct walker *w, uint32_t first, uint32_t count, const char *why)
 {
     uint32_t fresh = 0;
-    for (struct ut_span *row = w->body->spans + first, *end = row + count; row < end; row++) {
+    for (uint32_t i = first; i < first + count; i++) {
+        struct ut_span *row = &w->body->spans[i];
         fresh += (row->flags & UT_SPAN_LEFT_OUT) == 0;
         row->flags |= UT_SPAN_LEFT_OUT;
     }
