@@ -20,6 +20,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "capture.h"
@@ -113,7 +115,7 @@ struct ebpf {
     struct ut_timer timer;
     uv_poll_t high_water;
     bool polled; /* `high_water` is a handle of the loop */
-    bool asleep; /* … and waits for the kernel's word */
+    int edge;    /* the epoll descriptor that `high_water` watches; -1: none */
     void (*stopped)(void *arg);
     void *stopped_arg;
 
@@ -228,15 +230,15 @@ static void on_source_drain(struct ut_event_source *source)
     drain(UT_CONTAINER_OF(source, struct ebpf, source));
 }
 
-/* The poll stops here until the next tick: level-triggered, it would otherwise be ready again as
- * soon as one record has come, and every turn of the loop would read a single one. */
+/* `edge` is ready once for each wake-up by the kernel. The ring itself, watched by level, would be
+ * ready as soon as one record has come, and every turn of the loop would read a single one. */
 static void on_high_water(uv_poll_t *poll, int status, int events)
 {
     struct ebpf *ebpf = UT_CONTAINER_OF(poll, struct ebpf, high_water);
+    struct epoll_event event;
     (void)status;
     (void)events;
-    uv_poll_stop(poll);
-    ebpf->asleep = false;
+    epoll_wait(ebpf->edge, &event, 1, 0);
     drain(ebpf);
     report_missing(ebpf);
 }
@@ -248,8 +250,6 @@ static void on_tick(struct ut_timer *timer, uint64_t now_ns)
     report_missing(ebpf);
     if (ebpf->capture != NULL && ut_capture_flush(ebpf->capture) != 0)
         ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_capture_write", "action=stopped");
-    if (ebpf->polled && !ebpf->asleep)
-        ebpf->asleep = uv_poll_start(&ebpf->high_water, UV_READABLE, on_high_water) == 0;
     /* More than one drain's worth was there: the rest at the next turn, sockets in between. */
     bool more = ebpf->drained >= DRAIN_RECORDS_MAX;
     ut_timer_set(&ebpf->worker->timers, timer,
@@ -301,6 +301,22 @@ static void log_programs(const struct ebpf *ebpf)
     }
 }
 
+static int watch_high_water(struct ebpf *ebpf, int ring_fd)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+    ebpf->edge = epoll_create1(EPOLL_CLOEXEC);
+    if (ebpf->edge < 0)
+        return -errno;
+    if (epoll_ctl(ebpf->edge, EPOLL_CTL_ADD, ring_fd, &event) != 0)
+        return -errno;
+    int error = uv_poll_init(&ebpf->worker->uv, &ebpf->high_water, ebpf->edge);
+    if (error != 0)
+        return error;
+    ebpf->polled = true;
+    UT_CHECK(uv_poll_start(&ebpf->high_water, UV_READABLE, on_high_water) == 0);
+    return 0;
+}
+
 /* The ring and all that reads it. 0 or a negative errno. */
 static int open_ring(struct ebpf *ebpf)
 {
@@ -312,14 +328,7 @@ static int open_ring(struct ebpf *ebpf)
         return -ENOMEM;
     int fd = bpf_map__fd(ebpf->programs.skeleton->maps.ring);
     ebpf->ring = ring_buffer__new(fd, on_record, ebpf, NULL);
-    if (ebpf->ring == NULL)
-        return -errno;
-    int error =
-        uv_poll_init(&ebpf->worker->uv, &ebpf->high_water, ring_buffer__epoll_fd(ebpf->ring));
-    if (error != 0)
-        return error;
-    ebpf->polled = true;
-    return 0;
+    return ebpf->ring != NULL ? watch_high_water(ebpf, fd) : -errno;
 }
 
 static void open_capture(struct ebpf *ebpf)
@@ -422,6 +431,7 @@ static int create(struct ut_receiver **ret, const struct ut_build *build,
     ebpf->sink = sink;
     ebpf->config = build->config;
     ebpf->timer.fire = on_tick;
+    ebpf->edge = -1;
     make_counters(&ebpf->counters, build->worker->metrics);
     *ret = &ebpf->receiver;
     return 0;
@@ -458,6 +468,8 @@ static void free_receiver(struct ut_receiver *receiver)
     struct ebpf *ebpf = UT_CONTAINER_OF(receiver, struct ebpf, receiver);
     for (int i = 0; i < UT_EBPF_PROGRAMS; i++)
         ut_metrics_remove(ebpf->worker->metrics, &ebpf->programs.states[i]);
+    if (ebpf->edge >= 0)
+        close(ebpf->edge);
     ring_buffer__free(ebpf->ring); /* takes NULL */
     ut_capture_close(ebpf->capture);
     ut_ebpf_programs_done(&ebpf->programs);

@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What is held back and what is lost: never silently, and never one container for another."""
+import json
+import signal
+import subprocess
+import time
+
+from harness import UNLIMITED, WATCH, KernelTest, Lab, cgroup_id, main
+
+PORT = 8120
+
+
+class Limits(KernelTest):
+    settings = None
+
+    def test_flood_of_one_cgroup_leaves_the_records_of_another(self):
+        rate = 5
+        watch = self.watch_with(f"retransmits_per_second: {rate}\nconnections_per_second: 0\n"
+                                "drain_interval: 20ms\n")
+        loud, quiet = self.lab.cgroup("loud"), self.lab.cgroup("quiet")
+        self.serve(self.lab.right, "0.0.0.0", PORT)
+        flooder, other = self.client(self.lab.left, cgroup=loud), \
+            self.client(self.lab.left, cgroup=quiet)
+        connection = other.connect(Lab.V4[1], PORT)
+        other.request(200, 200)
+        began = time.monotonic()
+        flooder.connect(Lab.V4[1], PORT)
+        rule = self.lab.right.drop("flood", f"tcp dport {PORT} meta length > 1000 "
+                                            "numgen inc mod 10 == 5")
+        flooder.request(2 << 20, 10)
+        rule.remove()
+        rule = self.lab.right.drop("once", f"tcp dport {PORT} meta length > 100 "
+                                           "numgen inc mod 1000 == 0")
+        other.request(900, 200)
+        rule.remove()
+        watch.wait(type="retransmit", cookie=connection["cookie"])
+        took = time.monotonic() - began
+        from_loud = watch.find(type="retransmit", cgroup=cgroup_id(loud))
+        self.assertEqual(len(watch.find(type="retransmit", cgroup=cgroup_id(quiet))), 1)
+        self.assertGreaterEqual(len(from_loud), 2 * rate)
+        self.assertLessEqual(len(from_loud), 2 * rate + 1 + took * rate)
+        watch.wait(type="lost")
+        told = sum(line["records"] for line in watch.find(type="lost"))
+        metrics = watch.end()
+        limited = metrics["undertrace_ebpf_rate_limited_total{type='retransmit'}"]
+        self.assertGreater(limited, 20)
+        self.assertEqual(limited, told)
+        self.assertEqual(metrics["undertrace_ebpf_lost_total{type='retransmit'}"], 0)
+
+    def test_every_event_is_recorded_limited_or_lost(self):
+        """300 connections: three records each for the client, two for the server."""
+        watch = self.watch_with("connections_per_second: 100\ndrain_interval: 20ms\n")
+        self.serve(self.lab.right, "0.0.0.0", PORT)
+        client = self.client(self.lab.left)
+        client.do(f"flood {Lab.V4[1]} {PORT} 300", "flooded")
+        time.sleep(0.3)
+        metrics = watch.end()
+        recorded = metrics["undertrace_ebpf_records_total{type='connection'}"]
+        limited = metrics["undertrace_ebpf_rate_limited_total{type='connection'}"]
+        ours = len([record for record in watch.find(type="connection")
+                    if PORT in (record["local"][1], record["remote"][1])])
+        self.assertGreater(limited, 0)
+        # Others on this machine may have opened connections too.
+        self.assertGreaterEqual(recorded + limited, 1500)
+        self.assertLessEqual(ours + limited, 1500 + recorded - ours)
+
+    def test_ring_that_nobody_reads_counts_its_losses(self):
+        watch = self.watch_with(UNLIMITED + "ring_size: 64KiB\n")
+        self.serve(self.lab.right, "0.0.0.0", PORT)
+        client = self.client(self.lab.left)
+        watch.signal(signal.SIGSTOP)
+        client.do(f"flood {Lab.V4[1]} {PORT} 300", "flooded")
+        time.sleep(0.3)
+        watch.signal(signal.SIGCONT)
+        watch.wait(type="lost")
+        metrics = watch.end()
+        lost = sum(line["records"] for line in watch.find(type="lost"))
+        counted = sum(value for name, value in metrics.items()
+                      if name.startswith("undertrace_ebpf_lost_total"))
+        self.assertEqual(counted, lost)
+        recorded = metrics["undertrace_ebpf_records_total{type='connection'}"]
+        self.assertGreaterEqual(recorded, 500)
+        self.assertGreaterEqual(recorded + lost, 1500)
+        self.assertEqual(metrics["undertrace_ebpf_bad_records_total"], 0)
+
+    def test_half_full_ring_is_read_before_the_timer(self):
+        """4,500 records of 112 bytes are twice a ring of 256 KiB; the timer is too slow."""
+        watch = self.watch_with(UNLIMITED.replace("20ms", "1s") + "ring_size: 256KiB\n")
+        self.serve(self.lab.right, "0.0.0.0", PORT)
+        client = self.client(self.lab.left)
+        client.do(f"flood {Lab.V4[1]} {PORT} 900", "flooded")
+        time.sleep(0.3)
+        metrics = watch.end()
+        self.assertEqual(metrics["undertrace_ebpf_lost_total{type='connection'}"], 0)
+        self.assertGreaterEqual(metrics["undertrace_ebpf_records_total{type='connection'}"], 4500)
+
+
+class Capture(KernelTest):
+    settings = None
+
+    def test_capture_replays_to_what_was_seen(self):
+        path = self.lab.scratch / "capture"
+        watch = self.watch_with(UNLIMITED + f"capture_file: {path}\n")
+        self.serve(self.lab.right, "0.0.0.0", PORT)
+        client = self.client(self.lab.left)
+        client.do(f"flood {Lab.V4[1]} {PORT} 20", "flooded")
+        (self.lab.root / "captured").mkdir()
+        watch.wait(type="cgroup", path="/utbpf/captured")
+        watch.wait(40, type="connection", change="closed")
+        watch.end()
+        live = [line for line in watch.all if line["type"] in ("retransmit", "connection",
+                                                               "cgroup")]
+        output = subprocess.run([WATCH, "--replay", str(path)], capture_output=True, text=True,
+                                check=True)
+        replayed = [json.loads(line) for line in output.stdout.splitlines()]
+        self.assertGreaterEqual(len(live), 100)
+        self.assertEqual(replayed, live)
+        self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+
+    def test_capture_that_cannot_be_made_stops_nothing(self):
+        watch = self.watch_with(UNLIMITED + "capture_file: /nonexistent/capture\n")
+        (self.lab.root / "anyway").mkdir()
+        watch.wait(type="cgroup", path="/utbpf/anyway")
+        self.assertIn("event=ebpf_capture_open", watch.log())
+
+
+if __name__ == "__main__":
+    main()
