@@ -20,14 +20,20 @@ def test(lab, folder):
     server = Server(server_node, "server", address(20), 8000, COLLECTOR, folder)
     client = Client(client_node, "client", COLLECTOR, folder)
     client.calls([{"url": server.url(), "connection": str(index)} for index in range(CONNECTIONS)])
-    # SYN-ACKs, bulk and single segments: a tenth of all that comes in from the server is lost, and
-    # a fifteenth of what the client sends.
+    # Handshakes, bulk and single segments: a tenth of all that comes in from the server is lost,
+    # and a fifteenth of what the client sends.
     rules = [client_node.drop("answers", "tcp sport 8000 numgen inc mod 10 == 4"),
              server_node.drop("requests", "tcp dport 8000 numgen inc mod 15 == 7")]
+    shakes = server_node.drop("handshakes", "tcp dport 8000 tcp flags & (syn | ack) == syn "
+                              "numgen inc mod 8 == 3")
+    answers = client_node.drop("shaken", "tcp sport 8000 tcp flags & (syn | ack) == (syn | ack) "
+                               "numgen inc mod 8 == 2")
     for number in range(CALLS):
         answer = BIG if number % 4 == 0 else 200
         client.calls([{"url": server.url(answer), "connection": f"{number // 10}-{index}"}
                       for index in range(CONNECTIONS)])
+    for rule in (shakes, answers):
+        expect(rule.dropped() > 0, "no handshake was hit")
     for rule in rules:
         expect(rule.dropped() > 20, f"dropped {rule.dropped()}, too few to mean anything")
         rule.remove()
@@ -45,4 +51,7 @@ def test(lab, folder):
     equal({record.cgroup_id for record in sent if record.local[0] in counted},
           {node.cgroup.stat().st_ino for node in (client_node, server_node)},
           "cgroups of the records")
-    print(f"counted {counted}, in {len(sent)} records; {len(records) - len(sent)} were not sent")
+    causes = {record.cause for record in sent}
+    expect(causes >= {"fast", "syn", "syn_ack"}, f"the causes were {causes}")
+    print(f"counted {counted}, in {len(sent)} records, {len(records) - len(sent)} more not sent; "
+          f"causes {causes}")

@@ -28,7 +28,9 @@ def commands(build):
     found = {}
     for entry in json.loads((build / "compile_commands.json").read_text()):
         path = pathlib.Path(entry["directory"], entry["file"]).resolve()
-        if path.parents[1] != REPOSITORY / "collector":
+        # Some folders hold a source or two that belong to a target with other rights.
+        if (path.parents[1] != REPOSITORY / "collector"
+                or f"/ut_{path.parent.name}.dir/" not in entry["command"]):
             continue
         words = shlex.split(entry["command"])
         out = words.index("-o")
