@@ -108,12 +108,13 @@ static void cut_circles(struct debug_tree *tree)
             at->mark = ON_THE_WAY;
             at = at->parent;
         }
-        if (at != NULL && at->mark == ON_THE_WAY) {
-            at->parent = NULL;
-            at->note = DEBUG_PARENT_CIRCLE;
-        }
+        struct debug_node *met_again = at != NULL && at->mark == ON_THE_WAY ? at : NULL;
         for (at = &tree->nodes[i]; at != NULL && at->mark == ON_THE_WAY; at = at->parent)
             at->mark = KNOWN;
+        if (met_again != NULL) {
+            met_again->parent = NULL;
+            met_again->note = DEBUG_PARENT_CIRCLE;
+        }
     }
 }
 
