@@ -7,7 +7,7 @@ packages_build=(
     cmake ninja-build gcc libc6-dev pkg-config
     libuv1-dev libnghttp2-dev libprotobuf-c-dev protobuf-c-compiler libfyaml-dev libjansson-dev
     libcap-ng-dev libxxhash-dev node-llhttp
-    clang-14 llvm-14 bpftool libbpf-dev
+    clang-14 bpftool libbpf-dev
 )
 # Namespaces, links, packet-filter rules, and a Python environment for the services.
 packages_demo=(python3 python3-venv iproute2 nftables ca-certificates)
