@@ -74,6 +74,7 @@ static void enter_arriving(struct ut_grpc_call *call)
 {
     struct ut_grpc_server *server = call->server;
     call->state = UT_GRPC_ARRIVING;
+    call->began_ns = server->h2.now_ns;
     call->next = server->arriving;
     if (call->next != NULL)
         call->next->previous = call;

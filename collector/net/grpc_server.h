@@ -57,6 +57,7 @@ struct ut_grpc_call {
     struct ut_grpc_server *server;
     struct ut_grpc_call *previous, *next; /* among the arriving ones */
     enum { UT_GRPC_NEW, UT_GRPC_ARRIVING, UT_GRPC_HANDED_ON, UT_GRPC_ANSWERED } state;
+    uint64_t began_ns;                             /* monotonic: when its header was complete */
     bool is_post, path_known, type_known, encoded; /* what the header fields said */
     uint8_t prefix[5];                             /* of the message: compressed flag, length */
     uint8_t prefix_size;

@@ -72,8 +72,6 @@ static int accept_one(struct ut_listener_socket *socket)
         return -errno;
     if (fd < 0) /* an error of that one connection, accept(2) */
         return 1;
-    int on = 1;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     struct ut_endpoint peer = endpoint_of(&name);
     socket->listener->ops->on_accept(socket->listener, fd, &peer);
     return 1;
@@ -98,6 +96,8 @@ static int listen_on(const struct sockaddr *address, socklen_t size, bool both_f
         return -errno;
     int on = 1, v6_only = !both_families;
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    /* Accepted sockets inherit it. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     bool bound = true;
     if (address->sa_family == AF_INET6)
         bound = setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6_only, sizeof(v6_only)) == 0;

@@ -111,19 +111,30 @@ struct deadline {
     enum ut_otlp_limit limit;
 };
 
+static uint64_t oldest_arriving(const struct ut_grpc_server *grpc)
+{
+    uint64_t oldest_ns = UINT64_MAX;
+    for (const struct ut_grpc_call *call = grpc->arriving; call != NULL; call = call->next)
+        oldest_ns = call->began_ns < oldest_ns ? call->began_ns : oldest_ns;
+    return oldest_ns;
+}
+
 static struct deadline deadline_of(const struct ut_otlp_connection *connection)
 {
     const struct ut_otlp_grpc_settings *settings = connection->receiver->settings;
     const struct ut_grpc_server *grpc = &connection->grpc;
     uint64_t idle_ns = settings->keepalive.server_parameters.max_connection_idle_ns;
+    uint64_t since_ns = oldest_arriving(grpc);
     if (!grpc->h2.greeted || !grpc->h2.acknowledged)
         return (struct deadline){connection->opened_ns + settings->handshake_timeout_ns,
                                  UT_OTLP_LIMIT_HANDSHAKE};
-    if (grpc->arriving != NULL || ut_h2_output_bytes(&grpc->h2.output) > 0)
-        return (struct deadline){connection->moved_ns + settings->request_timeout_ns,
+    if (ut_h2_output_bytes(&grpc->h2.output) > 0 && connection->moved_ns < since_ns)
+        since_ns = connection->moved_ns;
+    if (since_ns != UINT64_MAX)
+        return (struct deadline){since_ns + settings->request_timeout_ns,
                                  UT_OTLP_LIMIT_REQUEST_TIME};
     if (grpc->waiting == 0 && idle_ns > 0)
-        return (struct deadline){connection->moved_ns + idle_ns, UT_OTLP_LIMIT_IDLE};
+        return (struct deadline){connection->answered_ns + idle_ns, UT_OTLP_LIMIT_IDLE};
     return (struct deadline){UINT64_MAX, UT_OTLP_LIMIT_IDLE};
 }
 
@@ -236,6 +247,7 @@ static struct ut_otlp_connection *new_connection(struct ut_otlp_receiver *receiv
         .peer = *peer,
         .opened_ns = ut_worker_now(worker),
         .moved_ns = ut_worker_now(worker),
+        .answered_ns = ut_worker_now(worker),
     };
     if (start(connection, fd) == 0)
         return connection;

@@ -24,9 +24,11 @@ static struct ut_otlp_receiver *receiver_of(struct ut_receiver *receiver)
 
 static void on_answered(struct ut_grpc_server *server, enum ut_grpc_code code)
 {
-    uint64_t *cell = ut_otlp_connection_of(server)->receiver->counters.requests[code];
+    struct ut_otlp_connection *connection = ut_otlp_connection_of(server);
+    uint64_t *cell = connection->receiver->counters.requests[code];
     UT_CHECK(cell != NULL);
     ++*cell;
+    connection->answered_ns = ut_worker_now(connection->receiver->worker);
 }
 
 static void on_refused(struct ut_grpc_server *server, enum ut_grpc_refusal why, const char *text)

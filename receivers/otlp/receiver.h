@@ -45,8 +45,10 @@ struct ut_otlp_connection {
     struct ut_timer timer;
     struct ut_sender sender;
     struct ut_endpoint peer;
-    uint64_t opened_ns, moved_ns; /* monotonic: bytes last came, or left */
-    uint64_t drain_ns;            /* when the end was announced; 0: not */
+    /* Monotonic: when it was opened; when bytes last came or left; when a call was last answered,
+     * which is what counts for idleness: a client's PINGs do not keep a connection. */
+    uint64_t opened_ns, moved_ns, answered_ns;
+    uint64_t drain_ns; /* when the end was announced; 0: not */
 };
 
 /* connection.c: takes the accepted socket over. */

@@ -12,7 +12,7 @@ struct ut_otlp_grpc_settings {
     uint64_t max_connections;
     uint64_t max_header_bytes, max_header_fields; /* of a request */
     uint64_t handshake_timeout_ns; /* until the client's SETTINGS and its ACK of ours are there */
-    uint64_t request_timeout_ns;   /* without a byte of a request that is arriving */
+    uint64_t request_timeout_ns;   /* for a request to arrive, and for answers to be taken */
     struct {
         struct {
             uint64_t max_connection_idle_ns; /* 0: none */

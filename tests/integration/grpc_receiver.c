@@ -3,7 +3,7 @@
 #include <sys/resource.h>
 
 #include "grpc_harness.h"
-#include "otlp_builder.h"
+#include "malformed.h"
 
 static struct harness harness;
 
@@ -18,7 +18,7 @@ static void tear_down(void)
     harness_done(&harness);
 }
 
-TestSuite(grpc_receiver, .init = set_up, .fini = tear_down, .timeout = 60);
+TestSuite(grpc_receiver, .init = set_up, .fini = tear_down);
 
 static struct otlp_bytes request_of(size_t spans, size_t padding)
 {
@@ -147,6 +147,51 @@ Test(grpc_receiver, bytes_that_do_not_parse_are_invalid_with_their_offset)
     cr_expect_not_null(strstr(reply->message, "at offset"), "%s", reply->message);
     cr_expect_str_eq(reply->details, "", "no RetryInfo");
     expect_lives(client);
+    harness_disconnect(client);
+}
+
+/* Of an ExportTraceServiceResponse: the varint behind two tags and a length of one byte. */
+static uint64_t rejected_spans(const struct grpc_reply *reply)
+{
+    const uint8_t *at = reply->body + 5 + 3;
+    uint64_t value = 0;
+    for (int shift = 0; shift < 35; shift += 7) {
+        value |= (uint64_t)(*at & 0x7f) << shift;
+        if (*at++ < 0x80)
+            break;
+    }
+    return value;
+}
+
+static int expected_status(const struct malformed *row)
+{
+    return row->answer == MALFORMED_REFUSED ? UT_GRPC_INVALID_ARGUMENT : UT_GRPC_OK;
+}
+
+Test(grpc_receiver, each_malformed_body_has_its_status_and_the_connection_lives_on)
+{
+    struct harness_client *client = harness_connect(&harness, false);
+    struct otlp_bytes body = {0};
+    cr_assert_geq(MALFORMED_COUNT, 60);
+    for (size_t i = 0; i < MALFORMED_COUNT; i++) {
+        const struct malformed *row = &MALFORMED[i];
+        malformed_build(&body, row);
+        const struct grpc_reply *reply = grpc_peer_export(&client->peer, body.data, body.size);
+        harness_await(&harness, client, reply);
+        cr_expect_eq(reply->grpc_status, expected_status(row), "%s: %d %s", row->name,
+                     reply->grpc_status, reply->message);
+        cr_expect_str_eq(reply->details, "", "%s: no RetryInfo", row->name);
+        if (row->answer == MALFORMED_OK)
+            cr_expect_eq(reply->body_size, 5, "%s: no partial_success", row->name);
+        if (row->answer == MALFORMED_PARTIAL)
+            cr_expect_eq(rejected_spans(reply), row->left_out, "%s: rejected_spans", row->name);
+    }
+    otlp_free(&body);
+    expect_lives(client);
+    cr_expect_eq(harness_metric(&harness, "undertrace_receiver_received_spans{"),
+                 harness_metric(&harness, "otelcol_receiver_accepted_spans{") +
+                     harness_metric(&harness, "undertrace_receiver_rejected_spans{"),
+                 "the books balance");
     harness_disconnect(client);
 }
 

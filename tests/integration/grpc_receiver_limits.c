@@ -17,7 +17,7 @@ static void tear_down(void)
     harness_done(&harness);
 }
 
-TestSuite(grpc_limits, .init = prepare, .fini = tear_down, .timeout = 90);
+TestSuite(grpc_limits, .init = prepare, .fini = tear_down);
 
 static struct otlp_bytes request_of_bytes(size_t bytes)
 {
@@ -188,6 +188,21 @@ Test(grpc_limits, stalled_request_ends_its_connection)
     harness_disconnect(client);
 }
 
+Test(grpc_limits, trickling_request_ends_its_connection)
+{
+    harness.settings.protocols.grpc.request_timeout_ns = 300 * UT_NS_PER_MS;
+    harness_start(&harness, 64 * MIB);
+    struct harness_client *client = harness_connect(&harness, false);
+    struct grpc_reply *reply = begin_slow(client, 100000, 10);
+    uint64_t start_ns = ut_clock_monotonic_ns();
+    while (!client->ended && !harness_late(start_ns, 5)) {
+        grpc_peer_more(&client->peer, reply, "x", 1, false);
+        harness_turns(&harness, client, 20);
+    }
+    cr_expect(client->ended);
+    harness_disconnect(client);
+}
+
 Test(grpc_limits, silent_connection_ends_after_the_handshake_time)
 {
     harness.settings.protocols.grpc.handshake_timeout_ns = 200 * UT_NS_PER_MS;
@@ -214,7 +229,13 @@ Test(grpc_limits, idle_connection_is_told_goaway)
     harness_start(&harness, 64 * MIB);
     struct harness_client *client = harness_connect(&harness, false);
     cr_expect_eq(export_bytes(client, 100)->grpc_status, 0);
-    wait_ended(client);
+    uint64_t start_ns = ut_clock_monotonic_ns();
+    while (!client->ended && !harness_late(start_ns, 5)) {
+        nghttp2_submit_ping(client->peer.session, 0, NULL);
+        harness_turns(&harness, client, 20);
+        usleep(2000);
+    }
+    cr_expect(client->ended, "PINGs do not keep it");
     cr_expect_eq(client->peer.goaway_code, NGHTTP2_NO_ERROR);
     harness_disconnect(client);
 }

@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The otlp_grpc exporter on a real loop against a backend in the same process. */
+#include <criterion/criterion.h>
+
+#include "base/clock.h"
+#include "component.h"
+#include "grpc_backend.h"
+#include "otlp_batch.h"
+#include "otlp_grpc_exporter/settings.h"
+
+TestSuite(otlp_grpc, .timeout = 40);
+
+extern const struct ut_exporter_type ut_exporter_otlp_grpc;
+
+enum { ITEMS_MAX = 64, TEXT = 600 };
+
+struct test_item {
+    struct ut_item item;
+    struct ut_batch *batch;
+    int done;
+    struct ut_outcome outcome;
+    char text[TEXT];
+};
+
+struct bench {
+    struct ut_worker worker;
+    struct backend backend;
+    struct ut_exporter *exporter;
+    struct ut_otlp_grpc_config config;
+    char endpoint[64];
+    struct otlp_bytes request;
+    struct test_item items[ITEMS_MAX];
+    bool stopped;
+};
+
+/* ---- the bench ------------------------------------------------------------------------------ */
+
+static void make_request(struct bench *bench, size_t spans, size_t note_bytes)
+{
+    char *note = calloc(1, note_bytes + 1);
+    memset(note, 'n', note_bytes);
+    struct otlp_attribute attributes[] = {{"note", note, 0}, {0}};
+    struct otlp_span *list = calloc(spans, sizeof(*list));
+    for (size_t i = 0; i < spans; i++)
+        list[i] = (struct otlp_span){.trace_id = 1,
+                                     .span_id = i + 1,
+                                     .name = "GET /",
+                                     .start_ns = 1,
+                                     .end_ns = 2,
+                                     .attributes = attributes};
+    otlp_free(&bench->request);
+    otlp_resource_spans(&bench->request, NULL, list, spans);
+    free(list);
+    free(note);
+}
+
+static struct bench *open_bench(enum backend_manner manner)
+{
+    struct bench *bench = calloc(1, sizeof(*bench));
+    cr_assert_eq(ut_worker_init(&bench->worker, 64 << 20, NULL, ut_metrics_new()), 0);
+    bench->backend.manner = manner;
+    backend_start(&bench->backend, &bench->worker.uv);
+    (void)snprintf(bench->endpoint, sizeof(bench->endpoint), "http://127.0.0.1:%d",
+                   bench->backend.port);
+    bench->config.endpoint = bench->endpoint;
+    bench->config.timeout_ns = 400 * UT_NS_PER_MS;
+    bench->config.max_message_bytes = 4 << 20;
+    make_request(bench, 10, 300);
+    return bench;
+}
+
+static void start_exporter(struct bench *bench)
+{
+    struct ut_build build = {.id = "otlp_grpc", .config = &bench->config, .worker = &bench->worker};
+    char error[UT_ERROR_TEXT];
+    cr_assert_eq(ut_exporter_otlp_grpc.create(&bench->exporter, &build), 0);
+    cr_assert_eq(ut_exporter_otlp_grpc.start(bench->exporter, error), 0);
+}
+
+static void on_time(uv_timer_t *timer)
+{
+    *(bool *)timer->data = true;
+}
+
+/* Turns the loop for `ms`, or until `count` of the items from the first on are done. */
+static void turn(struct bench *bench, size_t count, uint64_t ms)
+{
+    bool over = false;
+    uv_timer_t timer;
+    cr_assert_eq(uv_timer_init(&bench->worker.uv, &timer), 0);
+    timer.data = &over;
+    uv_update_time(&bench->worker.uv);
+    cr_assert_eq(uv_timer_start(&timer, on_time, ms, 0), 0);
+    for (bool enough = false; !over && !enough;) {
+        (void)uv_run(&bench->worker.uv, UV_RUN_ONCE);
+        enough = count > 0;
+        for (size_t i = 0; i < count; i++)
+            enough = enough && bench->items[i].done > 0;
+    }
+    uv_close((uv_handle_t *)&timer, NULL);
+    (void)uv_run(&bench->worker.uv, UV_RUN_NOWAIT);
+}
+
+static void on_item_done(struct ut_item *base, const struct ut_outcome *outcome)
+{
+    struct test_item *item = UT_CONTAINER_OF(base, struct test_item, item);
+    item->done++;
+    item->outcome = *outcome;
+    item->text[0] = '\0';
+    if (outcome->text != NULL)
+        (void)snprintf(item->text, sizeof(item->text), "%s", outcome->text);
+    /* Whoever still reads the bytes now reads what was freed. */
+    ut_batch_unref(item->batch);
+}
+
+static struct test_item *send_item(struct bench *bench, size_t index)
+{
+    struct test_item *item = &bench->items[index];
+    *item = (struct test_item){.batch = otlp_batch(&bench->worker.pool, &bench->request)};
+    item->item = (struct ut_item){.batch = item->batch,
+                                  .first_span = 0,
+                                  .span_count = item->batch->spans,
+                                  .done = on_item_done};
+    ut_exporter_otlp_grpc.send(bench->exporter, &item->item);
+    return item;
+}
+
+static void on_stopped(void *arg)
+{
+    ((struct bench *)arg)->stopped = true;
+}
+
+static void close_bench(struct bench *bench)
+{
+    if (bench->exporter != NULL) {
+        ut_exporter_otlp_grpc.stop(bench->exporter, on_stopped, bench);
+        for (int i = 0; i < 100 && !bench->stopped; i++)
+            turn(bench, 0, 10);
+        cr_assert(bench->stopped);
+        ut_exporter_otlp_grpc.free(bench->exporter);
+    }
+    backend_stop(&bench->backend);
+    struct ut_metrics *metrics = bench->worker.metrics;
+    ut_worker_done(&bench->worker);
+    ut_metrics_free(metrics);
+    otlp_free(&bench->request);
+    free(bench->backend.last_body);
+    free(bench);
+}
+
+static void check_result(const struct test_item *item, enum ut_result result, const char *words)
+{
+    cr_assert_eq(item->done, 1, "done %d times", item->done);
+    cr_assert_eq(item->outcome.result, result, "result %d: %s", (int)item->outcome.result,
+                 item->text);
+    cr_assert_not_null(strstr(item->text, words), "\"%s\" is not in \"%s\"", words, item->text);
+}
+
+/* ---- answers -------------------------------------------------------------------------------- */
+
+Test(otlp_grpc, sends_the_bytes_as_they_came)
+{
+    struct bench *bench = open_bench(BACKEND_OK);
+    struct ut_pair pair = {"X-Tenant", "blue"};
+    bench->config.headers = (struct ut_pairs){&pair, 1};
+    start_exporter(bench);
+    struct test_item *item = send_item(bench, 0);
+    turn(bench, 1, 2000);
+    check_result(item, UT_SENT, "");
+    const struct backend *backend = &bench->backend;
+    cr_assert_eq(backend->last_size, bench->request.size + 5);
+    cr_assert_eq(backend->last_body[0], 0);
+    cr_assert_eq(backend->last_body[3] << 8 | backend->last_body[4], bench->request.size);
+    cr_assert_eq(memcmp(backend->last_body + 5, bench->request.data, bench->request.size), 0);
+    cr_assert_str_eq(backend->last_timeout, "400m");
+    cr_assert_str_eq(backend->last_agent, "undertrace/" UT_VERSION);
+    cr_assert_str_eq(backend->last_authority, bench->endpoint + strlen("http://"));
+    cr_assert_str_eq(backend->last_extra, "blue");
+    close_bench(bench);
+}
+
+Test(otlp_grpc, many_items_share_one_connection)
+{
+    struct bench *bench = open_bench(BACKEND_OK);
+    start_exporter(bench);
+    for (size_t i = 0; i < ITEMS_MAX; i++)
+        (void)send_item(bench, i);
+    turn(bench, ITEMS_MAX, 5000);
+    for (size_t i = 0; i < ITEMS_MAX; i++)
+        check_result(&bench->items[i], UT_SENT, "");
+    cr_assert_eq(bench->backend.accepted, 1);
+    close_bench(bench);
+}
+
+static void answer_is(enum backend_manner manner, enum ut_result result, const char *words,
+                      uint32_t after_ms)
+{
+    struct bench *bench = open_bench(manner);
+    start_exporter(bench);
+    struct test_item *item = send_item(bench, 0);
+    turn(bench, 1, 2000);
+    check_result(item, result, words);
+    cr_assert_eq(item->outcome.after_ms, after_ms);
+    cr_assert_eq(item->outcome.rejected_spans, manner == BACKEND_PARTIAL ? 3 : 0);
+    close_bench(bench);
+}
+
+Test(otlp_grpc, maps_what_the_backend_says)
+{
+    answer_is(BACKEND_PARTIAL, UT_SENT, "drift", 0);
+    answer_is(BACKEND_UNAVAILABLE, UT_RETRY, "UNAVAILABLE: try later", 0);
+    answer_is(BACKEND_RETRY_INFO, UT_RETRY, "RESOURCE_EXHAUSTED: slow down", 1500);
+    answer_is(BACKEND_PERMANENT, UT_PERMANENT, "INVALID_ARGUMENT: bad span\\x0ain batch", 0);
+}
+
+Test(otlp_grpc, answer_before_the_body_has_gone_asks_for_smaller_pieces)
+{
+    struct bench *bench = open_bench(BACKEND_TOO_LARGE);
+    make_request(bench, 1000, 3000);
+    start_exporter(bench);
+    struct test_item *item = send_item(bench, 0);
+    turn(bench, 1, 2000);
+    check_result(item, UT_TOO_LARGE, "larger than max");
+    bench->backend.manner = BACKEND_OK;
+    make_request(bench, 3, 100);
+    item = send_item(bench, 1);
+    turn(bench, 2, 2000);
+    check_result(item, UT_SENT, "");
+    cr_assert_eq(bench->backend.accepted, 1, "the connection lives on");
+    close_bench(bench);
+}
+
+Test(otlp_grpc, message_above_the_limit_is_not_sent)
+{
+    struct bench *bench = open_bench(BACKEND_OK);
+    bench->config.max_message_bytes = 1024;
+    start_exporter(bench);
+    struct test_item *item = send_item(bench, 0);
+    check_result(item, UT_TOO_LARGE, "max_message_bytes");
+    turn(bench, 0, 50);
+    cr_assert_eq(bench->backend.body_bytes, 0);
+    close_bench(bench);
+}
+
+/* ---- backends that fail --------------------------------------------------------------------- */
+
+Test(otlp_grpc, backend_that_is_not_there_yet_gets_the_item_when_it_comes)
+{
+    struct bench *bench = open_bench(BACKEND_OK);
+    backend_stop(&bench->backend);
+    bench->config.timeout_ns = 3 * UT_NS_PER_S;
+    start_exporter(bench);
+    struct test_item *item = send_item(bench, 0);
+    turn(bench, 1, 300);
+    cr_assert_eq(item->done, 0, "it waits");
+    backend_start(&bench->backend, &bench->worker.uv);
+    turn(bench, 1, 3000);
+    check_result(item, UT_SENT, "");
+    close_bench(bench);
+}
+
+Test(otlp_grpc, backend_that_never_comes_is_named)
+{
+    struct bench *bench = open_bench(BACKEND_OK);
+    backend_stop(&bench->backend);
+    start_exporter(bench);
+    struct test_item *item = send_item(bench, 0);
+    turn(bench, 1, 2000);
+    check_result(item, UT_RETRY, "connection refused");
+    check_result(item, UT_RETRY, bench->endpoint + strlen("http://"));
+    close_bench(bench);
+}
+
+Test(otlp_grpc, name_that_does_not_resolve_is_named)
+{
+    struct bench *bench = open_bench(BACKEND_OK);
+    (void)snprintf(bench->endpoint, sizeof(bench->endpoint), "http://nowhere.invalid:4317");
+    start_exporter(bench);
+    struct test_item *item = send_item(bench, 0);
+    turn(bench, 1, 2000);
+    check_result(item, UT_RETRY, "nowhere.invalid");
+    close_bench(bench);
+}
+
+Test(otlp_grpc, tries_the_addresses_of_a_name_in_turn)
+{
+    struct bench *bench = open_bench(BACKEND_OK);
+    (void)snprintf(bench->endpoint, sizeof(bench->endpoint), "http://localhost:%d",
+                   bench->backend.port);
+    start_exporter(bench);
+    struct test_item *item = send_item(bench, 0);
+    turn(bench, 1, 2000);
+    check_result(item, UT_SENT, "");
+    close_bench(bench);
+}
+
+Test(otlp_grpc, silent_backend_costs_the_timeout_and_the_connection_lives_on)
+{
+    struct bench *bench = open_bench(BACKEND_SILENT);
+    start_exporter(bench);
+    uint64_t begin = ut_clock_monotonic_ns();
+    struct test_item *item = send_item(bench, 0);
+    turn(bench, 1, 2000);
+    check_result(item, UT_RETRY, "did not answer within 400 ms");
+    cr_assert_geq(ut_clock_monotonic_ns() - begin, 390 * UT_NS_PER_MS);
+    bench->backend.manner = BACKEND_OK;
+    turn(bench, 0, 3000); /* the probe's time */
+    item = send_item(bench, 1);
+    turn(bench, 2, 2000);
+    check_result(item, UT_SENT, "");
+    cr_assert_eq(bench->backend.accepted, 1);
+    close_bench(bench);
+}
+
+Test(otlp_grpc, frozen_backend_is_given_up_and_the_bytes_are_kept_till_then)
+{
+    struct bench *bench = open_bench(BACKEND_FROZEN);
+    make_request(bench, 1000, 3900);
+    start_exporter(bench);
+    /* HTTP/2 windows alone would hold the client back: fill the socket with many calls. */
+    for (size_t i = 0; i < ITEMS_MAX; i++)
+        (void)send_item(bench, i);
+    turn(bench, 1, 600);
+    turn(bench, ITEMS_MAX, 9000);
+    for (size_t i = 0; i < ITEMS_MAX; i++)
+        check_result(&bench->items[i], UT_RETRY, "");
+    close_bench(bench);
+}
+
+Test(otlp_grpc, connection_lost_in_flight_is_retried_at_once_by_the_queue)
+{
+    struct bench *bench = open_bench(BACKEND_CLOSES);
+    start_exporter(bench);
+    uint64_t begin = ut_clock_monotonic_ns();
+    struct test_item *item = send_item(bench, 0);
+    turn(bench, 1, 2000);
+    check_result(item, UT_RETRY, "lost");
+    cr_assert_lt(ut_clock_monotonic_ns() - begin, 300 * UT_NS_PER_MS);
+    bench->backend.manner = BACKEND_OK;
+    item = send_item(bench, 1);
+    turn(bench, 2, 2000);
+    check_result(item, UT_SENT, "");
+    cr_assert_eq(bench->backend.accepted, 2);
+    close_bench(bench);
+}
+
+Test(otlp_grpc, backend_that_speaks_no_http2_is_not_stormed)
+{
+    struct bench *bench = open_bench(BACKEND_GARBAGE);
+    start_exporter(bench);
+    for (size_t i = 0; i < 5; i++)
+        (void)send_item(bench, i);
+    turn(bench, 5, 2000);
+    for (size_t i = 0; i < 5; i++)
+        check_result(&bench->items[i], UT_RETRY, "");
+    turn(bench, 0, 200);
+    cr_assert_leq(bench->backend.accepted, 8);
+    close_bench(bench);
+}
+
+/* ---- what is sent again --------------------------------------------------------------------- */
+
+Test(otlp_grpc, goaway_moves_refused_calls_to_a_new_connection_without_duplicates)
+{
+    struct bench *bench = open_bench(BACKEND_OK);
+    bench->backend.goaway_after = 7;
+    bench->config.timeout_ns = 5 * UT_NS_PER_S;
+    start_exporter(bench);
+    for (size_t i = 0; i < 30; i++)
+        (void)send_item(bench, i);
+    turn(bench, 30, 5000);
+    for (size_t i = 0; i < 30; i++)
+        check_result(&bench->items[i], UT_SENT, "");
+    cr_assert_eq(bench->backend.answered, 30);
+    cr_assert_geq(bench->backend.accepted, 4);
+    turn(bench, 0, 50);
+    cr_assert_leq(bench->backend.open, 1, "retired connections are closed");
+    close_bench(bench);
+}
+
+Test(otlp_grpc, refused_streams_are_sent_again_without_a_retry)
+{
+    struct bench *bench = open_bench(BACKEND_OK);
+    bench->backend.refuse = 4;
+    start_exporter(bench);
+    struct test_item *item = send_item(bench, 0);
+    turn(bench, 1, 2000);
+    check_result(item, UT_SENT, "");
+    cr_assert_eq(bench->backend.refused, 4);
+    bench->backend.refuse = 1000;
+    item = send_item(bench, 1);
+    turn(bench, 2, 2000);
+    check_result(item, UT_RETRY, "refuses");
+    cr_assert_leq(bench->backend.refused, 4 + 9);
+    close_bench(bench);
+}
+
+/* ---- stop, and steady state ----------------------------------------------------------------- */
+
+Test(otlp_grpc, stop_finishes_what_is_in_flight_at_once)
+{
+    struct bench *bench = open_bench(BACKEND_SILENT);
+    bench->config.timeout_ns = 60 * UT_NS_PER_S;
+    start_exporter(bench);
+    for (size_t i = 0; i < 5; i++)
+        (void)send_item(bench, i);
+    turn(bench, 0, 100);
+    ut_exporter_otlp_grpc.stop(bench->exporter, on_stopped, bench);
+    for (size_t i = 0; i < 5; i++)
+        check_result(&bench->items[i], UT_RETRY, "stopping");
+    struct test_item *late = send_item(bench, 5);
+    check_result(late, UT_RETRY, "stopping");
+    turn(bench, 0, 50);
+    cr_assert(bench->stopped);
+    ut_exporter_otlp_grpc.free(bench->exporter);
+    bench->exporter = NULL;
+    close_bench(bench);
+}
+
+Test(otlp_grpc, stop_while_connecting_or_waiting_finishes)
+{
+    struct bench *bench = open_bench(BACKEND_OK);
+    backend_stop(&bench->backend);
+    (void)snprintf(bench->endpoint, sizeof(bench->endpoint), "http://localhost:%d",
+                   bench->backend.port);
+    bench->config.timeout_ns = 60 * UT_NS_PER_S;
+    start_exporter(bench);
+    struct test_item *item = send_item(bench, 0);
+    ut_exporter_otlp_grpc.stop(bench->exporter, on_stopped, bench);
+    check_result(item, UT_RETRY, "stopping");
+    turn(bench, 0, 50);
+    cr_assert(bench->stopped);
+    ut_exporter_otlp_grpc.free(bench->exporter);
+    bench->exporter = NULL;
+    close_bench(bench);
+}
+
+Test(otlp_grpc, steady_flow_asks_the_system_for_no_memory)
+{
+    struct bench *bench = open_bench(BACKEND_OK);
+    bench->config.timeout_ns = 5 * UT_NS_PER_S;
+    make_request(bench, 200, 300);
+    start_exporter(bench);
+    uint64_t before = 0;
+    for (int round = 0; round < 200; round++) {
+        if (round == 20)
+            before = bench->worker.pool.system_calls;
+        for (size_t i = 0; i < 10; i++)
+            (void)send_item(bench, i);
+        turn(bench, 10, 5000);
+        for (size_t i = 0; i < 10; i++)
+            check_result(&bench->items[i], UT_SENT, "");
+    }
+    cr_assert_eq(bench->worker.pool.system_calls, before);
+    close_bench(bench);
+}
