@@ -92,7 +92,7 @@ struct ut_pipeline *ut_pipeline_new(const struct ut_pipeline_config *config)
         .first = UT_PIPELINE_PROCESSORS_MAX,
     };
     pipeline->head = &pipeline->fan_out;
-    memcpy(pipeline->queues, config->queues, config->queue_count * sizeof(config->queues[0]));
+    memcpy(pipeline->queues, config->queues, config->queue_count * sizeof(struct ut_queue *));
 
     char label[128];
     (void)snprintf(label, sizeof(label), "pipeline=\"%s\"", config->id);

@@ -81,17 +81,19 @@ static void add_value(struct debug_text *text, const struct ut_wire_field *value
     }
 }
 
-static void add_attribute(struct debug_text *text, ut_slice key_value, size_t indent)
+static void add_attribute(struct debug_text *text, ut_slice key_value, ut_slice prefix,
+                          const char *indent)
 {
     struct debug_attribute attribute = debug_read_attribute(key_value);
-    debug_text_blanks(text, indent);
+    debug_text_append(text, prefix.data, prefix.size);
+    debug_text_add(text, indent);
     (void)debug_text_foreign(text, attribute.key);
     debug_text_add(text, " = ");
     add_value(text, &attribute.value, 0);
     debug_text_add(text, "\n");
 }
 
-static void add_event(struct debug_text *text, ut_slice event, size_t indent)
+static void add_event(struct debug_text *text, ut_slice event, ut_slice prefix)
 {
     const uint8_t *end = event.data + event.size;
     struct ut_wire_field field;
@@ -101,18 +103,18 @@ static void add_event(struct debug_text *text, ut_slice event, size_t indent)
         if (field.number == DEBUG_EVENT_NAME && field.wire == UT_WIRE_LEN)
             name = field.content;
     }
-    debug_text_blanks(text, indent);
+    debug_text_append(text, prefix.data, prefix.size);
     debug_text_add(text, "* ");
     add_string(text, name);
     debug_text_add(text, "\n");
     for (const uint8_t *p = event.data; p < end;) {
         p = ut_wire_field(p, &field);
         if (field.number == UT_FIELD_EVENT_ATTRIBUTES && field.wire == UT_WIRE_LEN)
-            add_attribute(text, field.content, indent + 2);
+            add_attribute(text, field.content, prefix, "  ");
     }
 }
 
-static void add_fields(struct debug_text *text, ut_slice fields, uint32_t number, size_t indent)
+static void add_fields(struct debug_text *text, ut_slice fields, uint32_t number, ut_slice prefix)
 {
     const uint8_t *end = fields.data + fields.size;
     for (const uint8_t *p = fields.data; p < end;) {
@@ -121,16 +123,16 @@ static void add_fields(struct debug_text *text, ut_slice fields, uint32_t number
         if (field.number != number)
             continue;
         if (number == UT_FIELD_SPAN_ATTRIBUTES)
-            add_attribute(text, field.content, indent);
+            add_attribute(text, field.content, prefix, "");
         else
-            add_event(text, field.content, indent);
+            add_event(text, field.content, prefix);
     }
 }
 
-void debug_add_details(struct debug_text *text, ut_slice fields, size_t indent)
+void debug_add_details(struct debug_text *text, ut_slice fields, ut_slice prefix)
 {
     debug_text_colour(text, DEBUG_DIM);
-    add_fields(text, fields, UT_FIELD_SPAN_ATTRIBUTES, indent);
-    add_fields(text, fields, UT_FIELD_SPAN_EVENTS, indent);
+    add_fields(text, fields, UT_FIELD_SPAN_ATTRIBUTES, prefix);
+    add_fields(text, fields, UT_FIELD_SPAN_EVENTS, prefix);
     debug_text_colour(text, DEBUG_PLAIN);
 }

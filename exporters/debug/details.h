@@ -5,7 +5,7 @@
 
 #include "debug_exporter/text.h"
 
-/* `fields` are encoded fields of a Span, as debug_span.fields. */
-void debug_add_details(struct debug_text *text, ut_slice fields, size_t indent);
+/* `fields` are encoded fields of a Span, as debug_span.fields; each line begins with `prefix`. */
+void debug_add_details(struct debug_text *text, ut_slice fields, ut_slice prefix);
 
 #endif

@@ -128,7 +128,7 @@ void debug_output_init(struct debug_output *output, struct ut_worker *worker, in
         .timer = {.fire = on_timer},
         .left_out_total = left_out_total,
     };
-    debug_text_init(&output->pending, &worker->pool, 2 * PENDING_MAX);
+    debug_text_init(&output->pending, &worker->pool, (size_t)2 * PENDING_MAX);
 }
 
 void debug_output_done(struct debug_output *output)

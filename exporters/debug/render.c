@@ -23,12 +23,14 @@ enum {
     SPANS_SHOWN = 1000,
     FINDINGS_SHOWN = 20,
     LEVELS_SHOWN = 24,
+    PREFIX_MAX = 1024,
     STATUS_ERROR = 2,
 };
 
 struct rendering {
     struct debug_text *text;
     struct debug_tree tree;
+    struct debug_text prefix; /* of the lines below a span */
     size_t service_columns;
     bool detailed;
 };
@@ -109,19 +111,26 @@ static void add_header(struct rendering *r, const struct debug_trace *trace)
     debug_text_add(text, "\n");
 }
 
-/* The lines that come down from the ancestors. Of a very deep tree only the inner levels show. */
-static void add_branches(struct debug_text *text, const struct debug_node *node)
+/* The lines that come down from the ancestors, for the span itself or for a line below it. Of a
+ * very deep tree only the inner levels show. */
+static void add_branches(struct debug_text *text, const struct debug_node *node, bool below)
 {
     const struct debug_node *levels[LEVELS_SHOWN];
     size_t count = 0;
+    const char *of_children = node->child != NULL ? "│  " : "   ";
     for (; node->parent != NULL && count < LEVELS_SHOWN; node = node->parent)
         levels[count++] = node;
     if (node->parent != NULL)
         debug_text_add(text, "… ");
     for (size_t i = count; i-- > 0;) {
         bool last = levels[i]->after == NULL;
-        debug_text_add(text, i == 0 ? (last ? "└─ " : "├─ ") : (last ? "   " : "│  "));
+        if (i == 0 && !below)
+            debug_text_add(text, last ? "└─ " : "├─ ");
+        else
+            debug_text_add(text, last ? "   " : "│  ");
     }
+    if (below)
+        debug_text_add(text, of_children);
 }
 
 static void add_note(struct debug_text *text, const struct debug_node *node)
@@ -137,6 +146,15 @@ static void add_note(struct debug_text *text, const struct debug_node *node)
         debug_text_add(text, "  (its parents form a circle)");
     }
     debug_text_colour(text, DEBUG_PLAIN);
+}
+
+static void add_details(struct rendering *r, const struct debug_node *node)
+{
+    struct debug_text *prefix = &r->prefix;
+    debug_text_clear(prefix);
+    debug_text_blanks(prefix, DURATION_COLUMNS + 2 + r->service_columns + 2);
+    add_branches(prefix, node, true);
+    debug_add_details(r->text, node->span->fields, ut_slice_of(prefix->data, prefix->size));
 }
 
 static void add_span(struct rendering *r, const struct debug_node *node)
@@ -156,7 +174,7 @@ static void add_span(struct rendering *r, const struct debug_node *node)
     columns = debug_text_foreign(text, service_of(span));
     debug_text_blanks(text, columns < r->service_columns ? r->service_columns - columns : 0);
     debug_text_add(text, "  ");
-    add_branches(text, node);
+    add_branches(text, node, false);
     debug_text_colour(text, DEBUG_PLAIN);
     (void)debug_text_foreign(text, span->name.size > 0 ? span->name : UT_SLICE("(no name)"));
     if (span->status == STATUS_ERROR) {
@@ -167,10 +185,7 @@ static void add_span(struct rendering *r, const struct debug_node *node)
     add_note(text, node);
     debug_text_add(text, "\n");
     if (r->detailed)
-        debug_add_details(
-            text, span->fields,
-            DURATION_COLUMNS + 2 + r->service_columns + 2 +
-                3 * (size_t)(node->depth < LEVELS_SHOWN ? node->depth : LEVELS_SHOWN));
+        add_details(r, node);
 }
 
 static void add_end(struct debug_text *text, const struct debug_finding *finding)
@@ -302,6 +317,7 @@ bool debug_render(struct debug_text *text, const struct debug_trace *trace, stru
     struct debug_finding *findings;
     struct ut_arena arena;
     ut_arena_init(&arena, pool);
+    debug_text_init(&r.prefix, pool, PREFIX_MAX);
     bool built =
         debug_tree_build(&r.tree, trace, &arena) && debug_findings(&r.tree, &arena, &findings);
     if (built) {
@@ -320,6 +336,7 @@ bool debug_render(struct debug_text *text, const struct debug_trace *trace, stru
         add_more(text, more, "retransmissions");
         debug_text_add(text, "\n");
     }
+    debug_text_done(&r.prefix);
     ut_arena_done(&arena);
     return built;
 }

@@ -168,14 +168,15 @@ bool debug_tree_build(struct debug_tree *tree, const struct debug_trace *trace,
                       struct ut_arena *arena)
 {
     *tree = (struct debug_tree){0};
-    const struct debug_span **spans = ut_arena_alloc(arena, trace->span_count * sizeof(*spans));
+    const struct debug_span **spans =
+        ut_arena_alloc(arena, trace->span_count * sizeof(struct debug_span *));
     tree->nodes = ut_arena_alloc(arena, trace->span_count * sizeof(*tree->nodes));
     if (spans == NULL || tree->nodes == NULL)
         return false;
     uint32_t count = 0;
     for (const struct debug_span *span = trace->first; span != NULL; span = span->next)
         spans[count++] = span;
-    qsort(spans, count, sizeof(*spans), by_id);
+    qsort(spans, count, sizeof(struct debug_span *), by_id);
     tree->count = drop_copies(spans, count);
     for (uint32_t i = 0; i < tree->count; i++)
         tree->nodes[i] = (struct debug_node){.span = spans[i]};

@@ -232,12 +232,12 @@ Test(debug_trees, detailed_shows_attributes_and_events)
     otlp_free(&more);
     cr_assert_str_eq(text, "trace 00000000000000000000000000000001   3.00 ms   1 span   shop\n"
                            " 3.00 ms  shop  GET /\n"
-                           "                http.method = GET\n"
-                           "                http.status_code = 200\n"
-                           "                n = -1\n"
-                           "                list = [true, 1]\n"
-                           "                * exception\n"
-                           "                  exception.message = no\\nroute\n"
+                           "                   http.method = GET\n"
+                           "                   http.status_code = 200\n"
+                           "                   n = -1\n"
+                           "                   list = [true, 1]\n"
+                           "                   * exception\n"
+                           "                     exception.message = no\\nroute\n"
                            "\n");
 }
 
