@@ -109,13 +109,14 @@ Test(debug_flow, a_reader_that_does_not_read_holds_nothing_up_and_is_told)
     char *metrics = ut_metrics_text(lab.worker.metrics, &size);
     const char *line = strstr(metrics, "\nundertrace_debug_left_out_texts ");
     cr_assert_not_null(line);
-    long left_out = strtol(line + strlen("\nundertrace_debug_left_out_texts "), NULL, 10);
+    unsigned long left_out =
+        (unsigned long)strtod(line + strlen("\nundertrace_debug_left_out_texts "), NULL);
     free(metrics);
     cr_assert_gt(left_out, 1000);
 
     unsigned printed = 0;
     char told[64];
-    (void)snprintf(told, sizeof(told), "… %ld left out", left_out);
+    (void)snprintf(told, sizeof(told), "… %lu left out", left_out);
     bool was_told = false;
     for (int i = 0; i < 100; i++) {
         const char *text = lab_read(&lab);
