@@ -4,9 +4,25 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+/* A sanitizer sees the use of a block that lies in a free list, as it would after free(). */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define POOL_HIDES_FREE_BLOCKS
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(POOL_HIDES_FREE_BLOCKS)
+#include <sanitizer/asan_interface.h>
+#define HIDE(data, size) __asan_poison_memory_region(data, size)
+#define SHOW(data, size) __asan_unpoison_memory_region(data, size)
+#else
+#define HIDE(data, size) ((void)(data), (void)(size))
+#define SHOW(data, size) ((void)(data), (void)(size))
+#endif
+
 enum { SMALLEST_SHIFT = 7, MAPPED_CLASS = UT_POOL_CLASSES };
 
-/* Stands before every block; 16 bytes keep the alignment. `next` is used while the block is free. */
+/* Stands before every block; 16 bytes keep the alignment. `next` is used while the block is free.
+ */
 struct ut_pool_block {
     union {
         struct ut_pool_block *next;
@@ -48,6 +64,7 @@ void ut_pool_done(struct ut_pool *pool)
     for (size_t i = 0; i < UT_POOL_CLASSES; i++) {
         while (pool->free[i] != NULL) {
             struct ut_pool_block *next = pool->free[i]->next;
+            SHOW(pool->free[i] + 1, class_bytes(i) - sizeof(*next));
             free(pool->free[i]);
             pool->free[i] = next;
         }
@@ -81,6 +98,7 @@ void *ut_pool_alloc(struct ut_pool *pool, size_t size)
     } else if ((header = pool->free[class_index]) != NULL) {
         pool->free[class_index] = header->next;
         pool->retained -= class_bytes(class_index);
+        SHOW(header + 1, class_bytes(class_index) - sizeof(*header));
     } else {
         pool->system_calls++;
         header = malloc(class_bytes(class_index));
@@ -114,5 +132,6 @@ void ut_pool_free(struct ut_pool *pool, void *block)
         header->next = pool->free[header->class_index];
         pool->free[header->class_index] = header;
         pool->retained += bytes;
+        HIDE(block, bytes - sizeof(*header));
     }
 }

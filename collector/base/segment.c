@@ -5,6 +5,8 @@
 
 struct ut_segment *ut_segment_new(struct ut_pool *pool, size_t capacity)
 {
+    if (capacity > SIZE_MAX / 4)
+        return NULL;
     struct ut_segment *segment = ut_pool_alloc(pool, sizeof(*segment) + capacity);
     if (segment == NULL)
         return NULL;
@@ -37,6 +39,8 @@ int ut_segment_append(struct ut_segment **segment, ut_slice bytes)
     if (bytes.size == 0)
         return 0;
     if (bytes.size > (*segment)->capacity - (*segment)->size) {
+        if (bytes.size > SIZE_MAX / 4)
+            return -ENOMEM;
         int error = grow(segment, (*segment)->size + bytes.size);
         if (error != 0)
             return error;

@@ -32,6 +32,7 @@
 #define UT_ATTR_TCP_CWND "undertrace.tcp.cwnd"
 #define UT_ATTR_TCP_SK_WMEM_ALLOC "undertrace.tcp.sk_wmem_alloc"
 #define UT_ATTR_TCP_STATE "undertrace.tcp.state"
+#define UT_ATTR_OMITTED "undertrace.omitted" /* on the last event: how many more there were */
 
 /* On the Resource, verified. */
 #define UT_ATTR_CONTAINER_ID "container.id"
