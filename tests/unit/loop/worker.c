@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "loop/worker.h"
+
+#include <criterion/criterion.h>
+
+#include "base/clock.h"
+
+static struct ut_worker worker;
+
+static void set_up(void)
+{
+    cr_assert_eq(ut_worker_init(&worker, (size_t)1 << 20, NULL, NULL), 0);
+}
+
+static void tear_down(void)
+{
+    ut_worker_done(&worker);
+}
+
+TestSuite(worker, .init = set_up, .fini = tear_down);
+
+struct work {
+    struct ut_deferred deferred;
+    int runs;
+    int again;          /* times that it puts itself off again */
+    struct work *takes; /* another that it takes out */
+};
+
+static void on_run(struct ut_deferred *deferred)
+{
+    struct work *work = UT_CONTAINER_OF(deferred, struct work, deferred);
+    work->runs++;
+    if (work->again-- > 0)
+        ut_worker_defer(&worker, deferred);
+    if (work->takes != NULL)
+        ut_worker_undefer(&worker, &work->takes->deferred);
+}
+
+static struct work make_work(void)
+{
+    return (struct work){.deferred = {.run = on_run}};
+}
+
+static void turn(void)
+{
+    (void)uv_run(&worker.uv, UV_RUN_NOWAIT);
+}
+
+Test(worker, deferred_work_runs_once_however_often_it_is_asked_for)
+{
+    struct work work = make_work();
+    ut_worker_defer(&worker, &work.deferred);
+    ut_worker_defer(&worker, &work.deferred);
+    cr_expect_eq(work.runs, 0);
+    turn();
+    cr_expect_eq(work.runs, 1);
+    turn();
+    cr_expect_eq(work.runs, 1);
+}
+
+Test(worker, work_may_be_taken_out_also_by_other_work)
+{
+    struct work a = make_work(), b = make_work(), c = make_work();
+    a.takes = &b;
+    ut_worker_defer(&worker, &a.deferred);
+    ut_worker_defer(&worker, &b.deferred);
+    ut_worker_defer(&worker, &c.deferred);
+    ut_worker_undefer(&worker, &c.deferred);
+    turn();
+    cr_expect_eq(a.runs, 1);
+    cr_expect_eq(b.runs, 0);
+    cr_expect_eq(c.runs, 0);
+    ut_worker_defer(&worker, &b.deferred);
+    turn();
+    cr_expect_eq(b.runs, 1);
+}
+
+Test(worker, work_put_off_by_work_runs_in_the_same_turn_within_bounds)
+{
+    struct work few = make_work(), many = make_work();
+    few.again = 3;
+    many.again = 1000;
+    ut_worker_defer(&worker, &few.deferred);
+    ut_worker_defer(&worker, &many.deferred);
+    turn();
+    cr_expect_eq(few.runs, 4);
+    cr_expect_lt(many.runs, 20);
+    for (int i = 0; i < 1000 && many.deferred.queued; i++)
+        turn();
+    cr_expect_eq(many.runs, 1001);
+}
+
+static void on_fire(struct ut_timer *timer, uint64_t now_ns)
+{
+    cr_expect_geq(now_ns, timer->due_ns, "never early");
+    ut_worker_stop(&worker);
+}
+
+Test(worker, timer_wakes_a_sleeping_loop)
+{
+    struct ut_timer timer = {.fire = on_fire};
+    uint64_t start_ns = ut_clock_monotonic_ns();
+    ut_timer_set(&worker.timers, &timer, ut_worker_now(&worker) + 20 * UT_NS_PER_MS + 1);
+    ut_worker_run(&worker);
+    uint64_t took_ns = ut_clock_monotonic_ns() - start_ns;
+    cr_expect_geq(took_ns, 18 * UT_NS_PER_MS);
+    cr_expect_lt(took_ns, UT_NS_PER_S);
+    cr_expect_not(ut_timer_is_set(&timer));
+}
