@@ -107,13 +107,17 @@ static bool take_scalar(struct reader *reader, struct fy_event *event)
     if (memchr(data, '\0', size) != NULL)
         return refuse(reader, at, "a text must not contain a NUL character");
     const char *text = ut_config_copy(reader->memory, data, size);
+    enum fy_scalar_style style = token != NULL ? fy_token_scalar_style(token) : FYSS_PLAIN;
+    /* libfyaml's mark stands behind the opening quote; people look for the quote. */
+    if ((style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED) && at.column > 1)
+        at.column--;
     if (is_key_due(reader))
         return take_key(reader, text, at);
     struct ut_config_node *node = add_node(reader, UT_NODE_SCALAR, at);
     if (node == NULL)
         return false;
     node->text = text;
-    node->plain = token == NULL || fy_token_scalar_style(token) == FYSS_PLAIN;
+    node->plain = style == FYSS_PLAIN;
     return true;
 }
 
@@ -189,6 +193,21 @@ static void read_events(struct reader *reader, struct fy_diag *diag)
     }
 }
 
+/* libfyaml takes quadratic time over directives (`%YAML`, 64 KiB of "%" are 6 s), and no
+ * configuration needs one. */
+static bool check_directives(struct reader *reader, ut_slice text)
+{
+    int line = 1;
+    for (const uint8_t *at = text.data, *end = at + text.size; at < end; line++) {
+        if (*at == '%')
+            return refuse(reader, (struct ut_config_at){line, 1},
+                          "directives (%NAME) are not supported: leave the line out");
+        const uint8_t *newline = memchr(at, '\n', (size_t)(end - at));
+        at = newline != NULL ? newline + 1 : end;
+    }
+    return true;
+}
+
 struct ut_config_node *ut_yaml_read(ut_slice text, struct ut_config_memory *memory,
                                     struct ut_config_messages *messages)
 {
@@ -199,6 +218,8 @@ struct ut_config_node *ut_yaml_read(ut_slice text, struct ut_config_memory *memo
         refuse(&reader, (struct ut_config_at){0, 0}, "larger than 1 MiB; that is no configuration");
         return NULL;
     }
+    if (!check_directives(&reader, text))
+        return NULL;
 
     fy_diag_cfg_default(&diag_config);
     diag_config.fp = NULL;

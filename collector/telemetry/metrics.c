@@ -193,7 +193,7 @@ static void write_number(FILE *out, double value)
     else if (fabs(value) < 9007199254740992.0 && value == (double)(int64_t)value)
         fprintf(out, "%" PRId64, (int64_t)value);
     else
-        fprintf(out, "%.17g", value);
+        fprintf(out, "%.15g", value);
 }
 
 static void write_sample(FILE *out, const char *name, const struct sample *sample)
