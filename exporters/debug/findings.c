@@ -84,6 +84,14 @@ static int by_line_then_time(const void *a, const void *b)
     return order != 0 ? order : compare(x->event->time_ns, y->event->time_ns);
 }
 
+static enum debug_finding_kind kind_of(const struct debug_event *event)
+{
+    if (event->omitted >= 0)
+        return DEBUG_OMITTED;
+    return ut_slice_equal(event->type, UT_SLICE("tail_loss_probe")) ? DEBUG_PROBE
+                                                                    : DEBUG_RETRANSMIT;
+}
+
 static bool collect(const struct debug_tree *tree, struct ut_arena *arena, struct hit **ret,
                     size_t *ret_count)
 {
@@ -99,12 +107,7 @@ static bool collect(const struct debug_tree *tree, struct ut_arena *arena, struc
     for (const struct debug_node *node = tree->first; node != NULL; node = node->next)
         for (const struct debug_event *e = node->span->events; e != NULL && filled < count;
              e = e->next)
-            (*ret)[filled++] = (struct hit){
-                .node = node,
-                .event = e,
-                .kind = ut_slice_equal(e->type, UT_SLICE("tail_loss_probe")) ? DEBUG_PROBE
-                                                                             : DEBUG_RETRANSMIT,
-            };
+            (*ret)[filled++] = (struct hit){.node = node, .event = e, .kind = kind_of(e)};
     return true;
 }
 
@@ -162,6 +165,10 @@ static uint64_t at_least_zero(int64_t number)
 
 static void add_hit(struct debug_finding *finding, const struct debug_event *event)
 {
+    if (finding->kind == DEBUG_OMITTED) {
+        finding->segments += at_least_zero(event->omitted);
+        return;
+    }
     finding->bytes += at_least_zero(event->bytes);
     finding->segments += event->segments > 0 ? (uint64_t)event->segments : 1;
     if (event->waited_min_ns > finding->waited_min_ns)

@@ -10,8 +10,9 @@
 
 enum debug_finding_kind {
     DEBUG_RETRANSMIT,
-    DEBUG_PROBE, /* a tail loss probe: no proof that anything was lost */
-    DEBUG_COUNT, /* only the numbers on the span are known */
+    DEBUG_PROBE,   /* a tail loss probe: no proof that anything was lost */
+    DEBUG_OMITTED, /* how many more there were: `segments` */
+    DEBUG_COUNT,   /* only the numbers on the span are known */
 };
 
 struct debug_finding {

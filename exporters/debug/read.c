@@ -117,6 +117,7 @@ static const struct wanted of_event[] = {
     WANT(UT_ATTR_TCP_BYTES, NUMBER, struct debug_event, bytes),
     WANT(UT_ATTR_TCP_SEGMENTS, NUMBER, struct debug_event, segments),
     WANT(UT_ATTR_TCP_WAITED_MIN_NS, NUMBER, struct debug_event, waited_min_ns),
+    WANT(UT_ATTR_OMITTED, NUMBER, struct debug_event, omitted),
 };
 
 static bool take(struct debug_trace *trace, const struct wanted *row, char *out,
@@ -164,7 +165,8 @@ static struct debug_event *read_event(struct debug_trace *trace, ut_slice bytes)
                                   .seq = -1,
                                   .bytes = -1,
                                   .segments = -1,
-                                  .waited_min_ns = -1};
+                                  .waited_min_ns = -1,
+                                  .omitted = -1};
     const uint8_t *end = bytes.data + bytes.size;
     for (const uint8_t *p = bytes.data; p < end;) {
         struct ut_wire_field field;

@@ -290,6 +290,8 @@ static void add_finding(struct rendering *r, const struct debug_finding *finding
     debug_text_format(text, " %s ← ", duration);
     if (finding->kind == DEBUG_COUNT) {
         add_counts(text, finding);
+    } else if (finding->kind == DEBUG_OMITTED) {
+        debug_text_format(text, "and %llu more", (unsigned long long)finding->segments);
     } else {
         add_end(text, finding);
         add_cause(text, finding);

@@ -29,6 +29,7 @@ struct debug_event {
     ut_slice local_address, peer_address;
     int64_t local_port, peer_port;
     int64_t seq, bytes, segments, waited_min_ns;
+    int64_t omitted; /* of the closing event: how many there was no room for */
 };
 
 /* The attributes undertrace.tcp.* of the span itself, likewise. */

@@ -133,6 +133,7 @@ static inline struct ut_batch *lab_batch(struct lab *lab, struct otlp_bytes *req
 struct lab_evidence {
     const char *match, *side, *type, *local, *peer;
     int64_t local_port, peer_port, seq, bytes, segments, waited_ns;
+    int64_t omitted; /* the closing event, with nothing else in it */
     uint64_t time_ns;
 };
 
@@ -140,6 +141,11 @@ static inline void lab_encode(struct ut_encoder *encoder, const struct lab_evide
 {
     size_t event = ut_encode_event_begin(encoder, UT_EVENT_TCP_RETRANSMIT, e->time_ns);
     const int f = UT_FIELD_EVENT_ATTRIBUTES;
+    if (e->omitted > 0) {
+        ut_encode_int(encoder, f, UT_ATTR_OMITTED, e->omitted);
+        ut_encode_event_end(encoder, event);
+        return;
+    }
     ut_encode_string(encoder, f, UT_ATTR_MATCH, ut_slice_str(e->match));
     ut_encode_string(encoder, f, UT_ATTR_SIDE, ut_slice_str(e->side));
     if (e->local != NULL)

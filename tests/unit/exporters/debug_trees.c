@@ -140,6 +140,18 @@ Test(debug_trees, a_probe_alone_is_told_as_a_probe)
         "%s", text);
 }
 
+Test(debug_trees, events_that_found_no_room_are_counted)
+{
+    lab_open(&lab, DEBUG_NORMAL);
+    struct ut_batch *batch = orders();
+    struct lab_evidence all[] = {seen_by_client, {.omitted = 25, .time_ns = T0 + 220 * MS}};
+    lab_enrich(batch, 3, all, 2);
+    const char *text = print(batch);
+    cr_assert_eq(count_of(text, "←"), 2, "%s", text);
+    cr_assert_not_null(strstr(text, ", connection\n          POST /ledger 212 ms ← and 25 more\n"),
+                       "%s", text);
+}
+
 Test(debug_trees, a_syn_has_no_bytes_and_an_unknown_server_only_an_address)
 {
     lab_open(&lab, DEBUG_NORMAL);
