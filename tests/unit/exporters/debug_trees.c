@@ -401,3 +401,55 @@ Test(debug_trees, nothing_foreign_reaches_the_terminal_as_a_command)
     cr_assert_not_null(strstr(text, "evil\\nservice"));
     cr_assert_null(strchr(text, '\033'));
 }
+
+/* Requests with a few bytes changed: what the walk still takes, the exporter reads without a check
+ * of its own. A sanitizer sees a wrong step. */
+Test(debug_trees, whatever_the_walk_lets_through_can_be_shown)
+{
+    lab_open(&lab, DEBUG_DETAILED);
+    struct otlp_bytes request = {0}, more = {0};
+    const struct otlp_attribute of_event[] = {
+        {"undertrace.tcp.bytes", NULL, 800}, {"k", "v", 0}, {0}};
+    otlp_event(&more, "tcp.retransmit", T0, of_event);
+    size_t map = otlp_begin_attribute(&more, 9, "map");
+    size_t any = otlp_begin(&more, 2), list = otlp_begin(&more, 6);
+    otlp_text_attribute(&more, 1, "a", "b");
+    otlp_end(&more, list);
+    otlp_end(&more, any);
+    otlp_end(&more, map);
+    const struct otlp_attribute attributes[] = {{"http.method", "GET", 0},
+                                                {UT_ATTR_TCP_MATCH, "peer", 0},
+                                                {UT_ATTR_SHARED_BY, NULL, 4},
+                                                {0}};
+    const struct otlp_span spans[] = {
+        {1, 10, 11, "GET /", SERVER, T0, T0 + MS, 2, attributes, more.data, more.size},
+        {1, 11, 10, "GET", CLIENT, T0, T0 + MS, 0, attributes, more.data, more.size},
+    };
+    lab_resource(&request, "shop", spans, 2);
+    uint8_t *copy = malloc(request.size);
+    cr_assert_not_null(copy);
+    uint64_t random = 5;
+    unsigned shown = 0;
+    for (int round = 0; round < 30000; round++) {
+        memcpy(copy, request.data, request.size);
+        for (int i = 0; i < 1 + round % 3; i++) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            copy[(random >> 33) % request.size] = (uint8_t)(random >> 24);
+        }
+        struct ut_batch *batch = otlp_batch_of(&lab.worker.pool, copy, request.size, NULL, NULL);
+        if (batch == NULL)
+            continue;
+        if (batch->spans > 0) {
+            (void)print(batch);
+            cr_assert_gt(lab.size, 0);
+            cr_assert_null(strchr(lab.text, '\033'));
+            shown++;
+        } else {
+            ut_batch_unref(batch);
+        }
+    }
+    cr_assert_gt(shown, 3000);
+    free(copy);
+    otlp_free(&more);
+    otlp_free(&request);
+}
