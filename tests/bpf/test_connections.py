@@ -262,6 +262,29 @@ class Rights(KernelTest):
         self.assertEqual({value for name, value in metrics.items() if "program_attached" in name},
                          {1})
 
+    def test_program_that_the_kernel_refuses_costs_only_itself(self):
+        for name, refused in (("inet_sock_set_state", "inet_sock_set_s"),
+                              ("snapshot", "snapshot"), ("cgroup_mkdir", "cgroup_mkdir")):
+            with self.subTest(name=name):
+                watch = self.watch_with(UNLIMITED, prefix=["env", f"WATCH_REFUSE={refused}"])
+                (self.lab.root / f"without-{name}").mkdir()
+                (self.lab.root / f"without-{name}").rmdir()
+                watch.wait(type="cgroup", change="removed")
+                client = self.client(self.lab.left)
+                client.do(f"connect {Lab.V4[1]} 1", "failed")
+                time.sleep(0.1)
+                self.assertEqual(len(watch.find(type="connection", change="failed",
+                                                remote=[Lab.V4[1], 1])),
+                                 0 if name == "inet_sock_set_state" else 1)
+                warned = [line for line in watch.log().splitlines() if "level=warn" in line]
+                self.assertEqual(len(warned), 1, warned)
+                self.assertIn(f"program={name} ", warned[0])
+                self.assertIn("Invalid argument", warned[0])
+                metrics = watch.end()
+                self.assertEqual({key for key, value in metrics.items()
+                                  if "program_attached" in key and value == 0},
+                                 {f"undertrace_ebpf_program_attached{{program='{name}'}}"})
+
     def test_doctor_tells_each_program_with_and_without_rights(self):
         for prefix, works in (([], True), (self.without("perfmon", "sys_admin"), False)):
             with self.subTest(works=works):

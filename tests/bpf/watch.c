@@ -6,14 +6,21 @@
  * once watch --doctor       what works here, one program a line watch --replay FILE  the records of
  * a capture
  *
+ * WATCH_REFUSE=NAME in the environment makes the kernel refuse the program of this name (its first
+ * 15 characters), as an older kernel would.
+ *
  * Numbers that the record does not tell (UT_HAS_… clear) are left out. Ends with the metrics, one
  * {"metric": name, "value": number} a line.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/bpf.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "component.h"
 #include "config/fill.h"
@@ -24,6 +31,27 @@
 #include "model/address.h"
 
 extern const struct ut_receiver_type ut_receiver_ebpf;
+
+/* Stands before the C library's, so libbpf's calls of bpf(2) come by here. */
+long syscall(long number, ...)
+{
+    long a[6];
+    va_list arguments;
+    va_start(arguments, number);
+    for (int i = 0; i < 6; i++)
+        a[i] = va_arg(arguments, long);
+    va_end(arguments);
+    const char *refused = getenv("WATCH_REFUSE");
+    if (number == SYS_bpf && a[0] == BPF_PROG_LOAD && refused != NULL) {
+        const union bpf_attr *attributes = (const void *)a[1];
+        if (strcmp(attributes->prog_name, refused) == 0) {
+            errno = EINVAL;
+            return -1;
+        }
+    }
+    long (*next)(long, ...) = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+    return next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
 
 static void print_socket(const struct ut_record_header *header,
                          const struct ut_record_socket *socket)
