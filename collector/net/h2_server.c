@@ -116,6 +116,7 @@ static bool is_too_large(const struct ut_h2_stream *stream, uint32_t factor)
            stream->header_fields / factor > limits->header_fields;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): nghttp2's signature. */
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_size, const uint8_t *value, size_t value_size, uint8_t flags,
                      void *user_data)
@@ -266,6 +267,7 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
     return 0;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): nghttp2's signature. */
 static ssize_t read_body(nghttp2_session *session, int32_t id, uint8_t *room, size_t size,
                          uint32_t *flags, nghttp2_data_source *source, void *user_data)
 {

@@ -42,10 +42,11 @@ static void succeed(struct ut_grpc_call *call, uint32_t left_out, const char *re
         return;
     }
     char text[TEXT_BYTES];
-    (void)snprintf(text, sizeof(text), "%u %s left out; the first: %s", left_out,
-                   left_out == 1 ? "span was" : "spans were", reason);
+    int length = snprintf(text, sizeof(text), "%u %s left out; the first: %s", left_out,
+                          left_out == 1 ? "span was" : "spans were", reason);
+    size_t text_size = length < TEXT_BYTES ? (size_t)length : TEXT_BYTES - 1;
     uint8_t partial[TEXT_BYTES + 16], message[TEXT_BYTES + 24];
-    size_t text_size = strlen(text), size = 0;
+    size_t size = 0;
     partial[size++] = 1 << 3;
     size += put_varint(partial + size, left_out);
     partial[size++] = 2 << 3 | 2;

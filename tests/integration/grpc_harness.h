@@ -224,7 +224,7 @@ static inline double harness_metric(const struct harness *harness, const char *l
     char *text = ut_metrics_text(harness->metrics, &size);
     cr_assert_not_null(text);
     const char *found = strstr(text, line);
-    double value = found != NULL ? atof(strchr(found, '}') + 2) : -1;
+    double value = found != NULL ? strtod(strchr(found, '}') + 2, NULL) : -1;
     free(text);
     return value;
 }
