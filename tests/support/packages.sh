@@ -24,7 +24,9 @@ packages_missing()
     installed=$(dpkg-query -W -f '${db:Status-Abbrev}|${Package}\n' "$@" 2>/dev/null |
         sed -n 's/^.i *|//p')
     for name in "$@"; do
-        grep -qxF "$name" <<<"$installed" || printf '%s\n' "$name"
+        if ! grep -qxF "$name" <<<"$installed"; then
+            printf '%s\n' "$name"
+        fi
     done
 }
 
@@ -32,15 +34,15 @@ packages_missing()
 packages_ensure()
 {
     local missing
-    mapfile -t missing < <(packages_missing "$@")
-    if ((${#missing[@]} == 0)); then
+    missing=$(packages_missing "$@") || return
+    if [[ -z $missing ]]; then
         return 0
     fi
     if ((EUID != 0)); then
-        echo "missing packages (install them as root): ${missing[*]}" >&2
+        echo "missing packages (install them as root):" $missing >&2
         return 1
     fi
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -q || echo "apt-get update failed; trying with the lists at hand" >&2
-    apt-get install -q -y --no-install-recommends "${missing[@]}"
+    apt-get install -q -y --no-install-recommends $missing
 }
