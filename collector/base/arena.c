@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/arena.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 enum { CHUNK_MIN = 1000, ALIGNMENT = 8 };
@@ -62,12 +61,16 @@ void *ut_arena_alloc(struct ut_arena *arena, size_t size)
     return block;
 }
 
+bool ut_arena_is_newest(const struct ut_arena *arena, const void *block, size_t size)
+{
+    return block != NULL && (const uint8_t *)block + round_up(size) == arena->next;
+}
+
 void *ut_arena_grow(struct ut_arena *arena, void *block, size_t old_size, size_t new_size)
 {
     if (block == NULL)
         return ut_arena_alloc(arena, new_size);
-    bool newest = (uint8_t *)block + round_up(old_size) == arena->next;
-    if (newest && new_size <= SIZE_MAX / 4 &&
+    if (ut_arena_is_newest(arena, block, old_size) && new_size <= SIZE_MAX / 4 &&
         round_up(new_size) <= (size_t)(arena->end - (uint8_t *)block)) {
         arena->next = (uint8_t *)block + round_up(new_size);
         return block;

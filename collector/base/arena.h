@@ -6,6 +6,7 @@
 #ifndef UT_BASE_ARENA_H
 #define UT_BASE_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,5 +29,8 @@ void *ut_arena_alloc(struct ut_arena *arena, size_t size) UT_MUST_USE;
 /* Makes the newest allocation `block` larger, in place or by moving it. The old bytes are kept. */
 void *ut_arena_grow(struct ut_arena *arena, void *block, size_t old_size,
                     size_t new_size) UT_MUST_USE;
+/* Whether `block` of `size` bytes is the newest allocation: growing it may, shrinking it will stay
+ * in place. */
+bool ut_arena_is_newest(const struct ut_arena *arena, const void *block, size_t size);
 
 #endif

@@ -132,9 +132,16 @@ void ut_encode_event_end(struct ut_encoder *encoder, size_t begin)
     encoder->size = begin - EVENT_LENGTH_ROOM + length_size + size;
 }
 
-ut_slice ut_encoder_bytes(const struct ut_encoder *encoder)
+ut_slice ut_encoder_bytes(struct ut_encoder *encoder)
 {
-    if (encoder->failed)
+    if (encoder->failed || encoder->size == 0)
         return (ut_slice){NULL, 0};
+    /* What was taken and not used goes back, if nothing was allocated since: that cannot fail, and
+     * where it would have to move the bytes they stay. */
+    if (ut_arena_is_newest(encoder->arena, encoder->data, encoder->capacity)) {
+        encoder->data =
+            ut_arena_grow(encoder->arena, encoder->data, encoder->capacity, encoder->size);
+        encoder->capacity = encoder->size;
+    }
     return ut_slice_of(encoder->data, encoder->size);
 }

@@ -35,7 +35,8 @@ void ut_encode_bool(struct ut_encoder *encoder, int field, const char *key, bool
 size_t ut_encode_event_begin(struct ut_encoder *encoder, const char *name, uint64_t time_unix_ns);
 void ut_encode_event_end(struct ut_encoder *encoder, size_t begin);
 
-/* The bytes so far, or an empty slice if the encoder failed. */
-ut_slice ut_encoder_bytes(const struct ut_encoder *encoder);
+/* The bytes so far, or an empty slice if the encoder failed. They stay valid as long as the arena,
+ * unless more is written. */
+ut_slice ut_encoder_bytes(struct ut_encoder *encoder);
 
 #endif

@@ -8,6 +8,10 @@
  * is one run, and a span with an edit costs two: its old bytes; its new ones with the next span's
  * header.
  *
+ * Copying the old bytes too, so that a changed request is one piece, was tried: writev() takes the
+ * same time per byte for 1,024 runs of 150 and 420 bytes as for one of 290 KB, and the copy comes
+ * on top, 40 ns a span and more.
+ *
  * The length of a message that is written anew is known only at its end. Room for the longest
  * header is left at its begin, as a run of its own; at the end the header is written into the last
  * bytes of that room, and the run begins there.

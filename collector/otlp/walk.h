@@ -9,10 +9,10 @@
 #include "model/batch.h"
 
 struct ut_walk_report {
-    uint32_t offset;     /* with -EBADMSG: where, counted from the request's first byte */
-    const char *error;   /* with -EBADMSG: what, a constant text */
-    uint32_t left_out;   /* with 0: spans that are bad in themselves */
-    const char *reason;  /* … and why the first of them is */
+    uint32_t offset;    /* with -EBADMSG: where, counted from the request's first byte */
+    const char *error;  /* with -EBADMSG: what, a constant text */
+    uint32_t left_out;  /* with 0: spans that are bad in themselves */
+    const char *reason; /* … and why the first of them is */
 };
 
 /* Fills the index of `body` (segment, start and end are set). 0; -EBADMSG where the bytes do not

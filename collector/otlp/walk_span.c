@@ -296,6 +296,44 @@ static inline const uint8_t *take_plain_field(struct ut_span *row, const uint8_t
     }
 }
 
+/* Every SDK writes the fields of a span in the order of their numbers. So the first ones mostly
+ * stand at fixed distances and can be taken together; where they do not, nothing is taken here. */
+static inline const uint8_t *take_plain_ids(struct ut_span *row, const uint8_t *p,
+                                            const uint8_t *end)
+{
+    enum { TRACE_SIZE = 2 + 16, ID_SIZE = 2 + 8 };
+    if (end - p < TRACE_SIZE + 2 * ID_SIZE || p[0] != UT_TAG(SPAN_TRACE_ID, UT_WIRE_LEN) ||
+        p[1] != 16 || p[TRACE_SIZE] != UT_TAG(SPAN_SPAN_ID, UT_WIRE_LEN) || p[TRACE_SIZE + 1] != 8)
+        return p;
+    memcpy(row->trace_id, p + 2, 16);
+    memcpy(row->span_id, p + TRACE_SIZE + 2, 8);
+    p += TRACE_SIZE + ID_SIZE;
+    if (p[0] != UT_TAG(SPAN_PARENT_SPAN_ID, UT_WIRE_LEN) || p[1] != 8)
+        return p;
+    memcpy(row->parent_id, p + 2, 8);
+    return p + ID_SIZE;
+}
+
+static inline const uint8_t *take_plain_middle(struct ut_span *row, const uint8_t *p,
+                                               const uint8_t *end)
+{
+    enum { KIND_SIZE = 2, TIME_SIZE = 1 + 8 };
+    if (end - p < 2 || p[0] != UT_TAG(SPAN_NAME, UT_WIRE_LEN) || p[1] >= 0x80)
+        return p;
+    size_t name_size = p[1];
+    const uint8_t *kind = p + 2 + name_size;
+    if ((size_t)(end - p) < 2 + name_size + KIND_SIZE + 2 * TIME_SIZE ||
+        kind[0] != UT_TAG(SPAN_KIND, UT_WIRE_VARINT) || kind[1] >= 0x80 ||
+        kind[KIND_SIZE] != UT_TAG(SPAN_START, UT_WIRE_FIXED64) ||
+        kind[KIND_SIZE + TIME_SIZE] != UT_TAG(SPAN_END, UT_WIRE_FIXED64) ||
+        !ut_text_is_ascii(p + 2, name_size))
+        return p;
+    row->kind = kind_of(kind[1]);
+    row->start_ns = ut_wire_fixed64(kind + KIND_SIZE + 1);
+    row->end_ns = ut_wire_fixed64(kind + KIND_SIZE + TIME_SIZE + 1);
+    return kind + KIND_SIZE + 2 * TIME_SIZE;
+}
+
 static bool is_zero(const uint8_t *id, size_t size)
 {
     return (ut_text_load8(id) | ut_text_load8(id + size - 8)) == 0;
@@ -304,6 +342,9 @@ static bool is_zero(const uint8_t *id, size_t size)
 bool ut_walk_span(struct ut_fault *fault, const uint8_t *p, const uint8_t *end, struct ut_span *row)
 {
     *row = (struct ut_span){0};
+    p = take_plain_ids(row, p, end);
+    p = take_plain_middle(row, p, end);
+    p = take_plain_attributes(row, p, end);
     while (p < end) {
         const uint8_t *behind = take_plain_field(row, p, end);
         if (behind == p) {

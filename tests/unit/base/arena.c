@@ -70,6 +70,17 @@ Test(arena, another_block_moves_when_it_grows)
     cr_expect_eq(after[0], 8);
 }
 
+Test(arena, the_newest_block_gives_back_what_it_does_not_need)
+{
+    uint8_t *block = ut_arena_alloc(&arena, 200);
+    cr_expect(ut_arena_is_newest(&arena, block, 200));
+    cr_expect_eq(ut_arena_grow(&arena, block, 200, 20), block);
+    uint8_t *next = ut_arena_alloc(&arena, 8);
+    cr_expect_eq(next, block + 24);
+    cr_expect_not(ut_arena_is_newest(&arena, block, 20));
+    cr_expect_not(ut_arena_is_newest(&arena, NULL, 0));
+}
+
 Test(arena, grow_of_nothing_is_alloc)
 {
     uint8_t *block = ut_arena_grow(&arena, NULL, 0, 50);

@@ -25,7 +25,7 @@ static void tear_down(void)
 
 TestSuite(encode, .init = set_up, .fini = tear_down);
 
-static void check(const struct ut_encoder *encoder)
+static void check(struct ut_encoder *encoder)
 {
     ut_slice bytes = ut_encoder_bytes(encoder);
     cr_assert_eq(bytes.size, wanted.size, "%zu, not %zu", bytes.size, wanted.size);
@@ -107,6 +107,31 @@ Test(encode, survives_other_allocations_in_between)
         memset(other, 0xee, 40);
     }
     check(&encoder);
+}
+
+Test(encode, writing_goes_on_after_the_bytes_were_asked_for)
+{
+    struct ut_encoder encoder;
+    ut_encoder_init(&encoder, &arena);
+    for (int i = 0; i < 50; i++) {
+        ut_encode_int(&encoder, 9, "number", i);
+        otlp_int_attribute(&wanted, 9, "number", i);
+        check(&encoder);
+        if (i % 3 == 0)
+            memset(ut_arena_alloc(&arena, 16), 0xee, 16);
+    }
+    check(&encoder);
+}
+
+Test(encode, many_small_edits_take_little_memory)
+{
+    for (int i = 0; i < 1000; i++) {
+        struct ut_encoder encoder;
+        ut_encoder_init(&encoder, &arena);
+        ut_encode_int(&encoder, 9, "number", i);
+        cr_assert_eq(ut_encoder_bytes(&encoder).size, i < 128 ? 14 : 15);
+    }
+    cr_assert_leq(arena.bytes, 64 << 10, "%zu", arena.bytes);
 }
 
 Test(encode, nothing_written_is_an_empty_slice)
