@@ -50,6 +50,7 @@ struct ut_config *ut_app_load(const char *path, const struct ut_app_types *types
     struct ut_config *config = NULL;
     size_t size = 0;
     ut_config_messages_init(&messages, path != NULL ? path : "preset");
+    messages.no_positions = path == NULL;
     char *text = path != NULL ? read_file(path, &size) : ut_app_preset(read_env, &messages, &size);
     if (text == NULL && path != NULL)
         ut_config_error(&messages, (struct ut_config_at){0, 0}, "", "cannot be read: %s",

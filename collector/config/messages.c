@@ -71,7 +71,7 @@ void ut_config_messages_print(struct ut_config_messages *messages, FILE *out)
     for (size_t i = 0; i < messages->count; i++) {
         const struct ut_config_message *message = &messages->items[i];
         fputs(messages->file, out);
-        if (message->at.line != 0)
+        if (message->at.line != 0 && !messages->no_positions)
             fprintf(out, ":%d:%d", message->at.line, message->at.column);
         fputs(message->severity == UT_CONFIG_NOTICE ? ": notice: " : ": ", out);
         if (message->path[0] != '\0')

@@ -6,6 +6,7 @@
 #ifndef UT_CONFIG_MESSAGES_H
 #define UT_CONFIG_MESSAGES_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "config/memory.h"
@@ -27,7 +28,8 @@ struct ut_config_message {
 
 struct ut_config_messages {
     struct ut_config_memory memory;
-    const char *file; /* as the user named it; borrowed */
+    const char *file;  /* as the user named it; borrowed */
+    bool no_positions; /* the user cannot see the text, so a place in it says nothing */
     struct ut_config_message items[UT_CONFIG_MESSAGES_MAX];
     size_t count, errors, notices;
 };
