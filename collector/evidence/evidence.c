@@ -1,82 +1,366 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The door of the layer: records in, edits out, figures for whoever asks. What it adds to the
+ * tables and the join is the work on Resources and on forged keys, and the counting.
+ */
 #include "evidence/evidence.h"
 
 #include <stdlib.h>
 
+#include "evidence/cgroup_scan.h"
+#include "evidence/ingest.h"
+#include "evidence/join.h"
+#include "evidence/sender.h"
+#include "evidence/strip.h"
+#include "model/attributes.h"
+#include "otlp/encode.h"
+
+struct counters {
+    uint64_t *records[UT_INGEST_RESULTS];
+    uint64_t *lost_records;
+    uint64_t *sender_spans[UT_SENDER_KNOWLEDGE];
+    uint64_t *claims_contradicted;
+    struct ut_strip_counters strip;
+    struct ut_join_counters join;
+};
+
 struct ut_evidence {
     struct ut_event_sink sink;
-    struct ut_event_source *source;
-    struct ut_evidence_figures figures;
+    struct ut_event_source *source; /* borrowed; may be NULL */
+    struct ut_metrics *metrics;
+    struct ut_log *log;
+    struct ut_tables tables;
+    struct ut_join *join;
+    struct counters counters;
+    uint64_t now_ns; /* UNIX, the latest that anybody told; 0: nobody yet */
+    uint64_t scanned_ns;
 };
+
+/* ---- records ----------------------------------------------------------------------------------
+ */
 
 static void on_record(struct ut_event_sink *sink, const void *data, size_t size,
                       int64_t unix_offset_ns)
 {
-    (void)data, (void)size, (void)unix_offset_ns;
-    UT_CONTAINER_OF(sink, struct ut_evidence, sink)->figures.records++;
+    struct ut_evidence *e = UT_CONTAINER_OF(sink, struct ut_evidence, sink);
+    ++*e->counters.records[ut_ingest_record(&e->tables, data, size, unix_offset_ns, e->now_ns)];
 }
 
 static void on_lost(struct ut_event_sink *sink, uint64_t records, uint64_t unix_ns)
 {
-    (void)unix_ns;
-    UT_CONTAINER_OF(sink, struct ut_evidence, sink)->figures.lost_records += records;
+    struct ut_evidence *e = UT_CONTAINER_OF(sink, struct ut_evidence, sink);
+    *e->counters.lost_records += records;
+    ut_tables_lost(&e->tables, unix_ns);
 }
 
 static void on_attached(struct ut_event_sink *sink, uint64_t unix_ns)
 {
-    UT_CONTAINER_OF(sink, struct ut_evidence, sink)->figures.attached_unix_ns = unix_ns;
+    struct ut_evidence *e = UT_CONTAINER_OF(sink, struct ut_evidence, sink);
+    e->tables.attached_ns = unix_ns;
+    e->tables.version++;
 }
+
+/* ---- metrics ----------------------------------------------------------------------------------
+ */
+
+static uint64_t *counter(struct ut_evidence *e, const char *name, const char *labels,
+                         const char *help)
+{
+    return ut_metrics_counter(e->metrics, name, labels, help);
+}
+
+static void count_records(struct ut_evidence *e)
+{
+    static const char *const labels[UT_INGEST_RESULTS] = {
+        [UT_INGEST_RETRANSMIT] = "type=\"retransmit\"",
+        [UT_INGEST_NOT_SENT] = "type=\"retransmit_not_sent\"",
+        [UT_INGEST_EMPTY] = "type=\"retransmit_without_data\"",
+        [UT_INGEST_CONNECTION] = "type=\"connection\"",
+        [UT_INGEST_CGROUP] = "type=\"cgroup\"",
+        [UT_INGEST_BAD] = "type=\"bad\"",
+    };
+    for (int i = 0; i < UT_INGEST_RESULTS; i++)
+        e->counters.records[i] =
+            counter(e, "undertrace_kernel_records_total", labels[i],
+                    "Kernel records taken in, and those that were refused as malformed.");
+    e->counters.lost_records = counter(e, "undertrace_kernel_lost_records_total", "",
+                                       "Kernel records that were lost or held back.");
+}
+
+static void count_spans(struct ut_evidence *e)
+{
+    static const char *const senders[UT_SENDER_KNOWLEDGE] = {
+        "sender=\"known\"",     "sender=\"not_tcp\"", "sender=\"no_record\"", "sender=\"remote\"",
+        "sender=\"ambiguous\"", "sender=\"unowned\"", "sender=\"forwarder\"",
+    };
+    static const char *const matches[UT_MATCH_CLASSES] = {
+        "match=\"none\"",       "match=\"workload\"", "match=\"peer\"",
+        "match=\"connection\"", "match=\"exact\"",
+    };
+    for (int i = 0; i < UT_SENDER_KNOWLEDGE; i++)
+        e->counters.sender_spans[i] = counter(e, "undertrace_sender_spans_total", senders[i],
+                                              "Spans by what is known of their sender.");
+    for (int i = 0; i < UT_MATCH_CLASSES; i++)
+        e->counters.join.joined[i] =
+            counter(e, "undertrace_joined_spans_total", matches[i],
+                    "Spans that gained evidence, by the weakest class among their events.");
+    e->counters.claims_contradicted =
+        counter(e, "undertrace_claims_contradicted_total", "",
+                "Resources that claim another container or pod than the kernel knows.");
+    e->counters.strip.removed = counter(e, "undertrace_forged_removed_total", "",
+                                        "Spans and resources that came with keys undertrace.*.");
+    e->counters.strip.kept =
+        counter(e, "undertrace_forged_kept_total", "",
+                "Spans and resources whose forged keys stayed for want of memory.");
+}
+
+static void count_join(struct ut_evidence *e)
+{
+    struct ut_join_counters *join = &e->counters.join;
+    const char *dropped = "undertrace_evidence_dropped_spans_total";
+    const char *dropped_help = "Spans whose evidence found no room.";
+    const char *unjoined = "undertrace_unjoined_spans_total";
+    const char *unjoined_help = "Spans that are not joined because their times make no sense.";
+    join->contradicted = counter(e, "undertrace_join_contradicted_total", "",
+                                 "Pairs of a span and a kernel event whose ends contradict.");
+    join->ends_before_start = counter(e, unjoined, "reason=\"ends_before_start\"", unjoined_help);
+    join->in_future = counter(e, unjoined, "reason=\"in_future\"", unjoined_help);
+    join->dropped_budget = counter(e, dropped, "reason=\"budget\"", dropped_help);
+    join->dropped_memory = counter(e, dropped, "reason=\"memory\"", dropped_help);
+    join->views_exceeded = counter(e, "undertrace_join_events_exceeded_total", "",
+                                   "Requests that met more kernel events than are looked at.");
+}
+
+#define READER(name, expression)                                                                   \
+    static double name(void *arg)                                                                  \
+    {                                                                                              \
+        const struct ut_tables *t = &((const struct ut_evidence *)arg)->tables;                    \
+        return (double)(expression);                                                               \
+    }
+
+READER(read_events, t->events.count)
+READER(read_folds, t->events.fold_count)
+READER(read_events_evicted, t->events.evicted)
+READER(read_open, t->connections.open_count)
+READER(read_closed, t->connections.closed_count)
+READER(read_evicted_open, t->connections.evicted_open)
+READER(read_evicted_closed, t->connections.evicted_closed)
+READER(read_ambiguous, t->connections.ambiguous)
+READER(read_workloads, t->workloads.count)
+READER(read_unknown_cgroups, t->workloads.unknown_ids)
+READER(read_overflows, t->workloads.overflows)
+
+static void read_tables(struct ut_evidence *e)
+{
+    struct ut_metrics *m = e->metrics;
+    const char *connections = "undertrace_connections";
+    const char *connections_help = "Connection ends in the table.";
+    const char *evicted = "undertrace_connections_evicted_total";
+    const char *evicted_help = "Connection ends that made room for others.";
+    ut_metrics_gauge(m, "undertrace_kernel_events", "", "Whole kernel events kept.", read_events,
+                     e);
+    ut_metrics_gauge(m, "undertrace_kernel_event_sums", "", "Sums of older kernel events kept.",
+                     read_folds, e);
+    ut_metrics_counter_read(m, "undertrace_kernel_events_evicted_total", "",
+                            "Kernel events that made room before their time.", read_events_evicted,
+                            e);
+    ut_metrics_gauge(m, connections, "state=\"open\"", connections_help, read_open, e);
+    ut_metrics_gauge(m, connections, "state=\"closed\"", connections_help, read_closed, e);
+    ut_metrics_counter_read(m, evicted, "state=\"open\"", evicted_help, read_evicted_open, e);
+    ut_metrics_counter_read(m, evicted, "state=\"closed\"", evicted_help, read_evicted_closed, e);
+    ut_metrics_counter_read(m, "undertrace_connections_ambiguous_total", "",
+                            "Connection ends with several candidates for the other end.",
+                            read_ambiguous, e);
+    ut_metrics_gauge(m, "undertrace_workloads", "", "Workloads known.", read_workloads, e);
+    ut_metrics_counter_read(m, "undertrace_cgroups_unknown_total", "",
+                            "Cgroup ids that no record had announced.", read_unknown_cgroups, e);
+    ut_metrics_counter_read(m, "undertrace_workloads_overflow_total", "",
+                            "Workloads and cgroups that found no room in the table.",
+                            read_overflows, e);
+}
+
+/* ---- life ---------------------------------------------------------------------------------------
+ */
 
 struct ut_evidence *ut_evidence_new(struct ut_metrics *metrics, struct ut_log *log)
 {
-    (void)metrics, (void)log;
-    struct ut_evidence *evidence = calloc(1, sizeof(*evidence));
-    if (evidence != NULL)
-        evidence->sink = (struct ut_event_sink){on_record, on_lost, on_attached};
-    return evidence;
+    struct ut_evidence *e = calloc(1, sizeof(*e));
+    if (e == NULL)
+        return NULL;
+    e->sink = (struct ut_event_sink){on_record, on_lost, on_attached};
+    e->metrics = metrics;
+    e->log = log;
+    count_records(e);
+    count_spans(e);
+    count_join(e);
+    if (ut_tables_init(&e->tables) != 0) {
+        free(e);
+        return NULL;
+    }
+    e->join = ut_join_new(&e->tables, &e->counters.join);
+    if (e->join == NULL) {
+        ut_tables_done(&e->tables);
+        free(e);
+        return NULL;
+    }
+    read_tables(e);
+    return e;
 }
 
-void ut_evidence_free(struct ut_evidence *evidence)
+void ut_evidence_free(struct ut_evidence *e)
 {
-    free(evidence);
+    if (e == NULL)
+        return;
+    ut_metrics_remove(e->metrics, e);
+    ut_join_free(e->join);
+    ut_tables_done(&e->tables);
+    free(e);
 }
 
-struct ut_event_sink *ut_evidence_sink(struct ut_evidence *evidence)
+struct ut_event_sink *ut_evidence_sink(struct ut_evidence *e)
 {
-    return &evidence->sink;
+    return &e->sink;
 }
 
-void ut_evidence_set_source(struct ut_evidence *evidence, struct ut_event_source *source)
+void ut_evidence_set_source(struct ut_evidence *e, struct ut_event_source *source)
 {
-    evidence->source = source;
+    e->source = source;
 }
 
-void ut_evidence_drain(struct ut_evidence *evidence)
+void ut_evidence_drain(struct ut_evidence *e)
 {
-    if (evidence->source != NULL)
-        evidence->source->drain(evidence->source);
+    if (e->source != NULL)
+        e->source->drain(e->source);
 }
 
-int ut_evidence_scan_cgroups(struct ut_evidence *evidence, const char *root, uint64_t now_unix_ns)
+int ut_evidence_scan_cgroups(struct ut_evidence *e, const char *root, uint64_t now_unix_ns)
 {
-    (void)evidence, (void)root, (void)now_unix_ns;
-    return 0;
+    e->now_ns = now_unix_ns;
+    e->scanned_ns = now_unix_ns;
+    e->tables.version++;
+    int error = ut_cgroup_scan(&e->tables.workloads, root, now_unix_ns);
+    ut_connections_resolve(&e->tables.connections);
+    return error;
 }
 
-void ut_evidence_tick(struct ut_evidence *evidence, uint64_t now_unix_ns)
+void ut_evidence_tick(struct ut_evidence *e, uint64_t now_unix_ns)
 {
-    (void)evidence, (void)now_unix_ns;
+    e->now_ns = now_unix_ns;
+    e->tables.version++;
+    ut_event_store_age(&e->tables.events, now_unix_ns);
+    ut_connections_expire(&e->tables.connections, now_unix_ns);
+    ut_workloads_expire(&e->tables.workloads, now_unix_ns);
+    bool rested = now_unix_ns - e->scanned_ns >= UT_NS_PER_S;
+    if (!e->tables.workloads.rescan_wanted || !rested)
+        return;
+    int error = ut_evidence_scan_cgroups(e, NULL, now_unix_ns);
+    if (error != 0)
+        ut_log(e->log, UT_LOG_WARN, "cgroup_scan_failed", "error=%d", -error);
 }
 
-void ut_evidence_join(struct ut_evidence *evidence, struct ut_batch *batch,
+/* ---- the join ---------------------------------------------------------------------------------
+ */
+
+/* Room and words for the verified identity of one sender; encoded once a body. */
+static ut_slice encode_identity(struct ut_body *body, const struct ut_workload *sender)
+{
+    struct ut_encoder out;
+    const int field = UT_FIELD_RESOURCE_ATTRIBUTES;
+    ut_encoder_init(&out, &body->arena);
+    if (sender->container_id[0] != '\0')
+        ut_encode_string(&out, field, UT_ATTR_CONTAINER_ID, ut_slice_str(sender->container_id));
+    if (sender->pod_uid[0] != '\0')
+        ut_encode_string(&out, field, UT_ATTR_POD_UID, ut_slice_str(sender->pod_uid));
+    ut_encode_string(&out, field, UT_ATTR_CGROUP_PATH, ut_slice_str(sender->shown_path));
+    return ut_encoder_bytes(&out);
+}
+
+struct resource_work {
+    const struct ut_workload *sender; /* NULL: not known */
+    ut_slice identity;                /* empty: not encoded yet, or not wanted */
+    bool wants_identity;
+};
+
+/* Forged keys go; the verified identity comes, in the place of what was claimed. A Resource whose
+ * claim contradicts the kernel gains nothing. Returns whether its spans may be joined. */
+static bool work_on_resource(struct ut_evidence *e, struct ut_body *body,
+                             struct ut_resource *resource, struct resource_work *work)
+{
+    bool trusted = e != NULL && work->sender != NULL;
+    if (trusted && ut_sender_contradicts(work->sender, &resource->claims)) {
+        ++*e->counters.claims_contradicted;
+        trusted = false;
+    }
+    if (trusted && work->wants_identity && work->identity.size == 0)
+        work->identity = encode_identity(body, work->sender);
+    bool identified = trusted && work->identity.size > 0 && resource->resource_end != 0;
+    ut_strip_resource(body, resource, identified ? work->sender : NULL, work->identity,
+                      e != NULL ? &e->counters.strip : NULL);
+    return trusted;
+}
+
+static void join_body(struct ut_evidence *e, struct ut_body *body,
+                      const struct ut_join_options *options, uint64_t now_ns)
+{
+    struct ut_workload *sender = NULL;
+    if (e != NULL)
+        *e->counters.sender_spans[ut_sender_find(&e->tables, body, &sender)] +=
+            body->span_count - body->left_out;
+    size_t before = body->arena.bytes;
+    ut_strip_spans(body, e != NULL ? &e->counters.strip : NULL);
+    ut_strip_charge(body, before);
+    struct resource_work work = {.sender = sender, .wants_identity = options->resource_attributes};
+    if (sender != NULL)
+        ut_join_begin(e->join, body, sender, options, now_ns);
+    for (uint32_t i = 0; i < body->resource_count; i++) {
+        struct ut_resource *resource = &body->resources[i];
+        if (resource->flags & UT_RESOURCE_LEFT_OUT)
+            continue;
+        before = body->arena.bytes;
+        bool trusted = work_on_resource(e, body, resource, &work);
+        ut_strip_charge(body, before);
+        if (trusted)
+            ut_join_resource(e->join, body, resource);
+    }
+    if (sender != NULL)
+        ut_join_end(e->join, body);
+}
+
+void ut_evidence_join(struct ut_evidence *e, struct ut_batch *batch,
                       const struct ut_join_options *options, uint64_t now_unix_ns)
 {
-    (void)evidence, (void)batch, (void)options, (void)now_unix_ns;
+    if (e != NULL)
+        e->now_ns = now_unix_ns;
+    for (struct ut_body *body = batch->first; body != NULL; body = body->next)
+        join_body(e, body, options, now_unix_ns);
 }
 
-void ut_evidence_figures(const struct ut_evidence *evidence, struct ut_evidence_figures *ret)
+/* ---- figures ------------------------------------------------------------------------------------
+ */
+
+void ut_evidence_figures(const struct ut_evidence *e, struct ut_evidence_figures *ret)
 {
-    *ret = evidence->figures;
+    const struct counters *c = &e->counters;
+    *ret = (struct ut_evidence_figures){
+        .contradicted = *c->join.contradicted,
+        .claims_contradicted = *c->claims_contradicted,
+        .forged_removed = *c->strip.removed,
+        .dropped_no_room = *c->join.dropped_budget + *c->join.dropped_memory,
+        .bad_records = *c->records[UT_INGEST_BAD],
+        .lost_records = *c->lost_records,
+        .events = e->tables.events.count,
+        .folds = e->tables.events.fold_count,
+        .connections_open = e->tables.connections.open_count,
+        .connections_closed = e->tables.connections.closed_count,
+        .workloads = e->tables.workloads.count,
+        .attached_unix_ns = e->tables.attached_ns,
+    };
+    for (int i = 0; i < UT_INGEST_RESULTS; i++)
+        ret->records += *c->records[i];
+    for (int i = 0; i < UT_SENDER_KNOWLEDGE; i++)
+        ret->sender_spans[i] = *c->sender_spans[i];
+    for (int i = 0; i < UT_MATCH_CLASSES; i++)
+        ret->joined_spans[i] = *c->join.joined[i];
 }
 
 const char *ut_sender_knowledge_name(enum ut_sender_knowledge knowledge)

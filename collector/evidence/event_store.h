@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Kernel events, kept for the spans that come later. Whole events stand UT_EVENT_KEPT_NS in fixed
+ * slots; then they are folded into sums per connection and 10 s, which stand UT_FOLD_KEPT_NS.
+ *
+ * Each event is listed under up to two workloads: the one whose end retransmitted (side local), and
+ * the one of the other end, where it is on this host (side peer). The lists are ordered by time.
+ * What a workload loses before its time raises its horizon: before that its evidence is partial.
+ *
+ * Full, the store takes the oldest event of the workload that has most: nobody blinds a neighbour.
+ */
+#ifndef UT_EVIDENCE_EVENT_STORE_H
+#define UT_EVIDENCE_EVENT_STORE_H
+
+#include "evidence/connections.h"
+
+#define UT_EVENTS_MAX 65536
+#define UT_EVENT_BYTES_MAX 96
+#define UT_FOLDS_MAX 10922 /* 1 MiB of them */
+#define UT_EVENT_KEPT_NS (120 * UT_NS_PER_S)
+#define UT_FOLD_KEPT_NS (900 * UT_NS_PER_S)
+#define UT_FOLD_SPAN_NS (10 * UT_NS_PER_S)
+
+enum ut_side { UT_SIDE_LOCAL, UT_SIDE_PEER, UT_SIDES };
+
+struct ut_event {
+    uint64_t seen_ns;            /* UNIX; the retransmit */
+    uint32_t connection;         /* id; the end that retransmitted */
+    uint32_t workload[UT_SIDES]; /* under whom it is listed; 0: nobody */
+    struct {
+        uint32_t newer, older; /* slots */
+    } links[UT_SIDES];
+    uint32_t next_on_connection; /* newer; also the free list */
+    uint32_t rto_us, srtt_us, cwnd, wmem_alloc, seq, bytes, since_received_us;
+    uint16_t segments;
+    uint16_t has;  /* enum ut_has */
+    uint8_t cause; /* enum ut_tcp_cause */
+    uint8_t state;
+    /* What joins remember, by side: the strongest class that took it, and which server span was the
+     * nearest so far to its end (distances to `seen`, UINT32_MAX: none yet). */
+    uint8_t taken[UT_SIDES];
+    uint32_t ended_before_us, began_after_us;
+    bool arrived; /* a server span had begun before: no later one waited for these bytes */
+};
+
+struct ut_fold {
+    uint64_t first_sent_ns, last_seen_ns; /* UNIX, of the events in it */
+    uint32_t connection;
+    uint32_t workload[UT_SIDES];
+    struct {
+        uint32_t newer, older;
+    } links[UT_SIDES];
+    uint32_t segments, bytes, timeouts, probes; /* probes are not among the segments */
+    uint8_t taken[UT_SIDES];
+};
+
+struct ut_event_list {
+    uint32_t newest, oldest; /* slots; 0: empty */
+    uint32_t count;
+};
+
+struct ut_event_store {
+    struct ut_event *events; /* from index 1 */
+    struct ut_fold *folds;   /* from index 1, a ring: the oldest is overwritten */
+    /* By side and workload slot; slot 0 holds the events of nobody. */
+    struct ut_event_list *lists[UT_SIDES], *fold_lists[UT_SIDES];
+    uint64_t *horizon_ns; /* by workload slot */
+    uint32_t ever_used, free;
+    uint32_t next_fold, oldest_fold, fold_count;
+    uint32_t count;
+    uint64_t evicted;                   /* whole events that went before they could be folded */
+    struct ut_connections *connections; /* borrowed */
+};
+
+int ut_event_store_init(struct ut_event_store *store,
+                        struct ut_connections *connections) UT_MUST_USE; /* 0 or -ENOMEM */
+void ut_event_store_done(struct ut_event_store *store);
+
+/* Keeps a copy of the event's own fields, on `connection`. */
+void ut_event_store_add(struct ut_event_store *store, const struct ut_event *event,
+                        struct ut_connection *connection);
+/* The owner or the mirror of a connection has changed: its events move to the right lists. The
+ * owner of an event, once known, stays. */
+void ut_event_store_assign(struct ut_event_store *store, struct ut_connection *connection);
+/* The connection is about to go, and its events with it. */
+void ut_event_store_forget(struct ut_event_store *store, struct ut_connection *connection);
+/* A workload's slot will be used again. */
+void ut_event_store_forget_workload(struct ut_event_store *store, uint32_t slot);
+/* Folds what is old and drops what is very old. */
+void ut_event_store_age(struct ut_event_store *store, uint64_t now_ns);
+
+/* Before when the evidence of a workload is not whole; 0: it is. */
+static inline uint64_t ut_event_store_horizon(const struct ut_event_store *store, uint32_t workload)
+{
+    return store->horizon_ns[UT_WORKLOAD_SLOT(workload)];
+}
+
+/* The earliest moment at which the retransmitted bytes can have been sent, as an estimate: 1.25
+ * timeouts ago, because the kernel's timers fire late by up to an eighth and a tick. */
+uint64_t ut_event_sent_low_ns(const struct ut_event *event);
+
+#endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "evidence/ingest.h"
+
+/* A record is read at most so long before the caller's `now` was. */
+#define FUTURE_NS (60 * UT_NS_PER_S)
+/* More than one segment of 64 KiB with its headers can hold; what GSO makes of one is still less.
+ */
+enum { BYTES_MAX = 1 << 20, SEGMENTS_MAX = UINT16_MAX };
+
+/* UNIX time of a record; 0: it makes no sense. */
+static uint64_t unix_time(uint64_t boot_ns, int64_t unix_offset_ns, uint64_t now_ns)
+{
+    int64_t unix_ns;
+    if (boot_ns > INT64_MAX || __builtin_add_overflow((int64_t)boot_ns, unix_offset_ns, &unix_ns) ||
+        unix_ns <= 0)
+        return 0;
+    return now_ns != 0 && (uint64_t)unix_ns > now_ns + FUTURE_NS ? 0 : (uint64_t)unix_ns;
+}
+
+static struct ut_address normalised(const ut_u8 bytes[16])
+{
+    struct ut_address address;
+    memcpy(address.bytes, bytes, sizeof(address.bytes));
+    return address;
+}
+
+static bool read_socket(struct ut_connection_fact *ret, const struct ut_record_header *header,
+                        const struct ut_record_socket *socket)
+{
+    if (socket->role > UT_ROLE_ACCEPT)
+        return false;
+    *ret = (struct ut_connection_fact){
+        .unix_ns = ret->unix_ns,
+        .cgroup_id = header->cgroup_id,
+        .cookie = header->has & UT_HAS_COOKIE ? socket->cookie : 0,
+        .netns_cookie = header->has & UT_HAS_NETNS ? socket->netns_cookie : 0,
+        .local = {normalised(socket->local_address), socket->local_port},
+        .remote = {normalised(socket->remote_address), socket->remote_port},
+        .role = socket->role,
+        .has_isn = header->has & UT_HAS_ISN,
+        .local_isn = socket->local_isn,
+        .remote_isn = socket->remote_isn,
+    };
+    return true;
+}
+
+static enum ut_ingest_result ingest_retransmit(struct ut_tables *tables,
+                                               const struct ut_record_retransmit *record,
+                                               uint64_t unix_ns)
+{
+    struct ut_connection_fact fact = {.unix_ns = unix_ns};
+    bool handshake = record->cause == UT_CAUSE_SYN || record->cause == UT_CAUSE_SYN_ACK;
+    if (!read_socket(&fact, &record->header, &record->socket) || record->cause > UT_CAUSE_SYN_ACK ||
+        record->bytes > BYTES_MAX || record->segments > SEGMENTS_MAX)
+        return UT_INGEST_BAD;
+    if ((record->header.has & UT_HAS_ERR) && record->err != 0)
+        return UT_INGEST_NOT_SENT;
+    if (record->bytes == 0 && !handshake)
+        return UT_INGEST_EMPTY;
+    struct ut_event event = {
+        .seen_ns = unix_ns,
+        .rto_us = record->rto_us,
+        .srtt_us = record->srtt_us,
+        .cwnd = record->cwnd,
+        .wmem_alloc = record->wmem_alloc,
+        .seq = record->seq,
+        .bytes = record->bytes,
+        .since_received_us = record->since_received_us,
+        .segments = record->segments > 0 ? (uint16_t)record->segments : 1,
+        .has = (uint16_t)record->header.has,
+        .cause = (uint8_t)record->cause,
+        .state = record->socket.state,
+    };
+    struct ut_connection *connection =
+        ut_connections_learn(&tables->connections, &fact, UT_CONNECTION_SEEN);
+    ut_event_store_add(&tables->events, &event, connection);
+    return UT_INGEST_RETRANSMIT;
+}
+
+static enum ut_ingest_result ingest_connection(struct ut_tables *tables,
+                                               const struct ut_record_connection *record,
+                                               uint64_t unix_ns)
+{
+    struct ut_connection_fact fact = {.unix_ns = unix_ns};
+    if (record->change < UT_CONNECTION_OPENED || record->change > UT_CONNECTION_SNAPSHOT ||
+        !read_socket(&fact, &record->header, &record->socket))
+        return UT_INGEST_BAD;
+    ut_connections_learn(&tables->connections, &fact, (enum ut_connection_change)record->change);
+    return UT_INGEST_CONNECTION;
+}
+
+static enum ut_ingest_result ingest_cgroup(struct ut_tables *tables,
+                                           const struct ut_record_cgroup *record, size_t size,
+                                           uint64_t unix_ns)
+{
+    if (record->path_size > UT_CGROUP_PATH_MAX ||
+        record->path_size > size - offsetof(struct ut_record_cgroup, path) ||
+        record->header.cgroup_id == 0)
+        return UT_INGEST_BAD;
+    uint64_t id = record->header.cgroup_id;
+    if (record->change == UT_CGROUP_CREATED)
+        ut_workloads_created(&tables->workloads, id, ut_slice_of(record->path, record->path_size),
+                             unix_ns);
+    else if (record->change == UT_CGROUP_REMOVED)
+        ut_workloads_removed(&tables->workloads, id, unix_ns);
+    else
+        return UT_INGEST_BAD;
+    return UT_INGEST_CGROUP;
+}
+
+/* The record's bytes may be longer than this version knows, never shorter; of paths only the part
+ * that is used need be there. */
+static size_t least_size(uint8_t type)
+{
+    switch (type) {
+    case UT_RECORD_RETRANSMIT:
+        return sizeof(struct ut_record_retransmit);
+    case UT_RECORD_CONNECTION:
+        return sizeof(struct ut_record_connection);
+    case UT_RECORD_CGROUP:
+        return offsetof(struct ut_record_cgroup, path);
+    default:
+        return SIZE_MAX;
+    }
+}
+
+enum ut_ingest_result ut_ingest_record(struct ut_tables *tables, const void *data, size_t size,
+                                       int64_t unix_offset_ns, uint64_t now_ns)
+{
+    /* A copy: the bytes in the ring have no alignment of ours, and are not ours. */
+    union {
+        struct ut_record_header header;
+        struct ut_record_retransmit retransmit;
+        struct ut_record_connection connection;
+        struct ut_record_cgroup cgroup;
+    } record;
+    if (size < sizeof(record.header))
+        return UT_INGEST_BAD;
+    memcpy(&record, data, size < sizeof(record) ? size : sizeof(record));
+    const struct ut_record_header *header = &record.header;
+    uint64_t unix_ns = unix_time(header->boot_ns, unix_offset_ns, now_ns);
+    if (header->size > size || header->version != UT_RECORD_VERSION ||
+        header->size < least_size(header->type) || unix_ns == 0)
+        return UT_INGEST_BAD;
+    size = header->size < sizeof(record) ? header->size : sizeof(record);
+    tables->version++;
+    switch (header->type) {
+    case UT_RECORD_RETRANSMIT:
+        return ingest_retransmit(tables, &record.retransmit, unix_ns);
+    case UT_RECORD_CONNECTION:
+        return ingest_connection(tables, &record.connection, unix_ns);
+    default:
+        return ingest_cgroup(tables, &record.cgroup, size, unix_ns);
+    }
+}

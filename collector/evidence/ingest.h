@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Kernel records into the tables. The records are untrusted: size, version, type and every range
+ * are checked here, and nowhere behind it. */
+#ifndef UT_EVIDENCE_INGEST_H
+#define UT_EVIDENCE_INGEST_H
+
+#include "evidence/tables.h"
+
+enum ut_ingest_result {
+    UT_INGEST_RETRANSMIT,
+    UT_INGEST_NOT_SENT, /* the kernel could not send it: no evidence */
+    UT_INGEST_EMPTY,    /* a FIN alone: no bytes were missing */
+    UT_INGEST_CONNECTION,
+    UT_INGEST_CGROUP,
+    UT_INGEST_BAD,
+    UT_INGEST_RESULTS,
+};
+
+/* `now_ns`: UNIX, as far as is known, 0: not at all; a record from the future is bad. */
+enum ut_ingest_result ut_ingest_record(struct ut_tables *tables, const void *data, size_t size,
+                                       int64_t unix_offset_ns, uint64_t now_ns);
+
+#endif

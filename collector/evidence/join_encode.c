@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Evidence to attributes and span events. Spans with the same evidence share its bytes: of the many
+ * spans that one retransmit meets only the first is encoded.
+ *
+ * A span event shows the connection as the span's own process has it: `network.local.*` is its own
+ * end, whoever retransmitted; `undertrace.side` says who did. The peer's retransmits come first and
+ * probes last, because a probe is no proof that its bytes were missing. Class `workload` and sums
+ * only count.
+ */
+#include "evidence/join_view.h"
+
+#include <stdio.h>
+
+#include "model/attributes.h"
+#include "otlp/encode.h"
+
+/* The most that a span's attributes take, and one of its events. */
+enum { ATTRIBUTES_BYTES = 640, EVENT_BYTES = 896 };
+
+struct totals {
+    enum ut_match_class weakest;
+    bool side[UT_SIDES];
+    uint64_t retransmits, bytes, timeouts, probes;
+    uint32_t shared_by, events;
+};
+
+static const char *side_name(enum ut_side side)
+{
+    return side == UT_SIDE_LOCAL ? "local" : "peer";
+}
+
+static const char *cause_name(uint8_t cause)
+{
+    static const char *const names[] = {
+        [UT_CAUSE_UNKNOWN] = "unknown", [UT_CAUSE_FAST] = "fast",
+        [UT_CAUSE_TIMEOUT] = "timeout", [UT_CAUSE_TAIL_LOSS_PROBE] = "tail_loss_probe",
+        [UT_CAUSE_SYN] = "syn",         [UT_CAUSE_SYN_ACK] = "syn_ack",
+    };
+    return cause < sizeof(names) / sizeof(names[0]) ? names[cause] : names[0];
+}
+
+/* enum in the kernel's net/tcp_states.h */
+static const char *state_name(uint8_t state)
+{
+    static const char *const names[] = {
+        "UNKNOWN", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",    "TIME_WAIT",
+        "CLOSE",   "CLOSE_WAIT",  "LAST_ACK", "LISTEN",   "CLOSING",   "NEW_SYN_RECV",
+    };
+    return state < sizeof(names) / sizeof(names[0]) ? names[state] : names[0];
+}
+
+static bool makes_event(const struct ut_join_view *view, const struct ut_join_match *match)
+{
+    return match->match > UT_MATCH_WORKLOAD && view->event != NULL;
+}
+
+static void add_event_counts(struct totals *totals, const struct ut_event *e)
+{
+    if (e->cause == UT_CAUSE_TAIL_LOSS_PROBE) {
+        totals->probes++;
+        return;
+    }
+    totals->retransmits += e->segments;
+    totals->bytes += e->bytes;
+    totals->timeouts += e->cause == UT_CAUSE_TIMEOUT;
+}
+
+static struct totals sum_up(const struct ut_join *join, const struct ut_join_span *span)
+{
+    struct totals totals = {.weakest = UT_MATCH_EXACT};
+    for (uint32_t i = span->first; i < span->first + span->count; i++) {
+        const struct ut_join_match *match = &join->matches[i];
+        const struct ut_join_view *view = &join->views[match->view];
+        if (match->match == UT_MATCH_NONE)
+            continue;
+        if (match->match < totals.weakest)
+            totals.weakest = match->match;
+        if (view->sharers > totals.shared_by)
+            totals.shared_by = view->sharers;
+        totals.side[view->side] = true;
+        totals.events += makes_event(view, match);
+        if (view->event != NULL) {
+            add_event_counts(&totals, view->event);
+        } else {
+            totals.retransmits += view->fold->segments;
+            totals.bytes += view->fold->bytes;
+            totals.timeouts += view->fold->timeouts;
+            totals.probes += view->fold->probes;
+        }
+    }
+    return totals;
+}
+
+static void encode_text(struct ut_encoder *out, int field, const char *key, const char *value)
+{
+    ut_encode_string(out, field, key, ut_slice_str(value));
+}
+
+static void encode_count(struct ut_encoder *out, const char *key, uint64_t count)
+{
+    if (count > 0)
+        ut_encode_int(out, UT_FIELD_SPAN_ATTRIBUTES, key, (int64_t)count);
+}
+
+static void encode_attributes(struct ut_encoder *out, const struct totals *totals, bool partial)
+{
+    bool both = totals->side[UT_SIDE_LOCAL] && totals->side[UT_SIDE_PEER];
+    const char *side =
+        both ? "both" : side_name(totals->side[UT_SIDE_LOCAL] ? UT_SIDE_LOCAL : UT_SIDE_PEER);
+    encode_text(out, UT_FIELD_SPAN_ATTRIBUTES, UT_ATTR_TCP_MATCH,
+                ut_match_class_name(totals->weakest));
+    encode_text(out, UT_FIELD_SPAN_ATTRIBUTES, UT_ATTR_TCP_SIDE, side);
+    encode_count(out, UT_ATTR_TCP_RETRANSMITS, totals->retransmits);
+    encode_count(out, UT_ATTR_TCP_RETRANSMIT_BYTES, totals->bytes);
+    encode_count(out, UT_ATTR_TCP_TIMEOUTS, totals->timeouts);
+    encode_count(out, UT_ATTR_TCP_PROBES, totals->probes);
+    if (totals->weakest != UT_MATCH_EXACT)
+        encode_count(out, UT_ATTR_SHARED_BY, totals->shared_by);
+    if (partial)
+        ut_encode_bool(out, UT_FIELD_SPAN_ATTRIBUTES, UT_ATTR_PARTIAL, true);
+}
+
+/* ---- span events ------------------------------------------------------------------------------
+ */
+
+static void encode_end(struct ut_encoder *out, const struct ut_endpoint *end,
+                       const char *address_key, const char *port_key)
+{
+    char text[UT_ADDRESS_TEXT];
+    if (end->port == 0)
+        return;
+    encode_text(out, UT_FIELD_EVENT_ATTRIBUTES, address_key, ut_address_text(text, &end->address));
+    ut_encode_int(out, UT_FIELD_EVENT_ATTRIBUTES, port_key, end->port);
+}
+
+static void encode_measured(struct ut_encoder *out, const struct ut_event *e)
+{
+    const int field = UT_FIELD_EVENT_ATTRIBUTES;
+    bool waited = e->cause == UT_CAUSE_TIMEOUT || e->cause == UT_CAUSE_SYN ||
+                  e->cause == UT_CAUSE_SYN_ACK || e->cause == UT_CAUSE_TAIL_LOSS_PROBE;
+    if ((e->has & UT_HAS_RTO) && waited && e->cause != UT_CAUSE_TAIL_LOSS_PROBE)
+        ut_encode_int(out, field, UT_ATTR_TCP_WAITED_MIN_NS, (int64_t)e->rto_us * 1000);
+    if (e->has & UT_HAS_SRTT)
+        ut_encode_int(out, field, UT_ATTR_TCP_SRTT_US, e->srtt_us);
+    if (e->has & UT_HAS_CWND)
+        ut_encode_int(out, field, UT_ATTR_TCP_CWND, e->cwnd);
+    if (e->has & UT_HAS_WMEM)
+        ut_encode_int(out, field, UT_ATTR_TCP_SK_WMEM_ALLOC, e->wmem_alloc);
+    encode_text(out, field, UT_ATTR_TCP_STATE, state_name(e->state));
+}
+
+static void encode_event(struct ut_encoder *out, const struct ut_join *join,
+                         const struct ut_join_match *match)
+{
+    const int field = UT_FIELD_EVENT_ATTRIBUTES;
+    const struct ut_join_view *view = &join->views[match->view];
+    const struct ut_connection *own = join->groups[view->group].own;
+    const struct ut_event *e = view->event;
+    size_t begin = ut_encode_event_begin(out, UT_EVENT_TCP_RETRANSMIT, e->seen_ns);
+    encode_text(out, field, UT_ATTR_MATCH, ut_match_class_name(match->match));
+    encode_text(out, field, UT_ATTR_SIDE, side_name(view->side));
+    encode_text(out, field, UT_ATTR_TCP_TYPE, cause_name(e->cause));
+    encode_end(out, &own->local, UT_ATTR_LOCAL_ADDRESS, UT_ATTR_LOCAL_PORT);
+    encode_end(out, &own->remote, UT_ATTR_PEER_ADDRESS, UT_ATTR_PEER_PORT);
+    ut_encode_int(out, field, UT_ATTR_TCP_SEQ, e->seq);
+    ut_encode_int(out, field, UT_ATTR_TCP_BYTES, e->bytes);
+    ut_encode_int(out, field, UT_ATTR_TCP_SEGMENTS, e->segments);
+    encode_measured(out, e);
+    ut_encode_event_end(out, begin);
+}
+
+static void encode_closing(struct ut_encoder *out, uint32_t omitted, uint64_t time_ns)
+{
+    size_t begin = ut_encode_event_begin(out, UT_EVENT_TCP_RETRANSMIT, time_ns);
+    ut_encode_int(out, UT_FIELD_EVENT_ATTRIBUTES, UT_ATTR_OMITTED, omitted);
+    ut_encode_event_end(out, begin);
+}
+
+/* 0: the peer's retransmits; 1: this end's own; 2: probes. */
+static int rank_of(const struct ut_join_view *view)
+{
+    if (view->cause == UT_CAUSE_TAIL_LOSS_PROBE)
+        return 2;
+    return view->side == UT_SIDE_PEER ? 0 : 1;
+}
+
+static void encode_events(struct ut_encoder *out, const struct ut_join *join,
+                          const struct ut_join_span *span, uint32_t events)
+{
+    uint32_t room = events > UT_SPAN_EVENTS_MAX ? UT_SPAN_EVENTS_MAX - 1 : events;
+    uint32_t written = 0;
+    uint64_t last_ns = 0;
+    for (int rank = 0; rank <= 2; rank++) {
+        for (uint32_t i = span->first; i < span->first + span->count; i++) {
+            const struct ut_join_match *match = &join->matches[i];
+            const struct ut_join_view *view = &join->views[match->view];
+            if (!makes_event(view, match) || rank_of(view) != rank)
+                continue;
+            last_ns = view->seen_ns > last_ns ? view->seen_ns : last_ns;
+            if (written < room) {
+                encode_event(out, join, match);
+                written++;
+            }
+        }
+    }
+    if (written < events)
+        encode_closing(out, events - written, last_ns);
+}
+
+/* ---- room -------------------------------------------------------------------------------------
+ */
+
+/* Charges what the arena may have to grow by, so that the growth is paid before it is made; what
+ * was not needed goes back in settle_charge. False: no room. */
+static bool take_charge(struct ut_body *body, size_t bytes, size_t *charged)
+{
+    const struct ut_arena *arena = &body->arena;
+    *charged = 0;
+    bytes *= 2;
+    if (body->budget == NULL || (size_t)(arena->end - arena->next) >= bytes)
+        return true;
+    /* Chunks double, and come in powers of two. */
+    size_t chunk = arena->bytes > bytes ? arena->bytes : bytes;
+    if (!ut_budget_take(body->budget, 4 * chunk))
+        return false;
+    *charged = 4 * chunk;
+    return true;
+}
+
+static void settle_charge(struct ut_body *body, size_t charged, size_t before)
+{
+    size_t grown = body->arena.bytes - before;
+    if (body->budget == NULL || charged == 0)
+        return;
+    UT_CHECK(grown <= charged);
+    ut_budget_return(body->budget, charged - grown);
+    body->charge += grown;
+}
+
+/* ---- the span
+ * ------------------------------------------------------------------------------------ */
+
+static bool same_evidence(const struct ut_join *join, const struct ut_join_span *span)
+{
+    const struct ut_join_span *last = join->encoded;
+    return last != NULL && last->count == span->count && last->partial == span->partial &&
+           memcmp(&join->matches[last->first], &join->matches[span->first],
+                  span->count * sizeof(join->matches[0])) == 0;
+}
+
+/* The evidence, with what was removed from the span before. */
+static int set_edit(struct ut_join *join, struct ut_body *body, uint32_t row)
+{
+    const struct ut_edit *before = ut_body_edit(body, row);
+    if (before == NULL && join->encoded_edit != NULL)
+        return ut_body_set_edit(body, row, join->encoded_edit);
+    struct ut_edit *edit = ut_arena_alloc(&body->arena, sizeof(*edit));
+    if (edit == NULL)
+        return -1;
+    *edit = before != NULL ? *before : (struct ut_edit){0};
+    edit->added = join->encoded_bytes;
+    if (before == NULL)
+        join->encoded_edit = edit;
+    return ut_body_set_edit(body, row, edit);
+}
+
+static bool encode_bytes(struct ut_join *join, struct ut_body *body,
+                         const struct ut_join_span *span, const struct totals *totals)
+{
+    struct ut_encoder encoder;
+    ut_encoder_init(&encoder, &body->arena);
+    encode_attributes(&encoder, totals, span->partial);
+    encode_events(&encoder, join, span, totals->events);
+    join->encoded_bytes = ut_encoder_bytes(&encoder);
+    join->encoded = span;
+    join->encoded_edit = NULL;
+    return join->encoded_bytes.size > 0;
+}
+
+void ut_join_encode(struct ut_join *join, struct ut_body *body, const struct ut_join_span *span)
+{
+    struct totals totals = sum_up(join, span);
+    uint32_t events = totals.events < UT_SPAN_EVENTS_MAX ? totals.events : UT_SPAN_EVENTS_MAX;
+    bool same = same_evidence(join, span);
+    size_t need = sizeof(struct ut_edit) + (same ? 0 : ATTRIBUTES_BYTES + events * EVENT_BYTES);
+    if (body->span_edits == NULL)
+        need += body->span_count * sizeof(body->span_edits[0]);
+    size_t charged, before = body->arena.bytes;
+    if (join->no_room || !take_charge(body, need, &charged)) {
+        join->no_room = true;
+        ++*join->counters.dropped_budget;
+        return;
+    }
+    bool written =
+        (same || encode_bytes(join, body, span, &totals)) && set_edit(join, body, span->row) == 0;
+    settle_charge(body, charged, before);
+    if (!written) {
+        join->encoded = NULL;
+        ++*join->counters.dropped_memory;
+        return;
+    }
+    ++*join->counters.joined[totals.weakest];
+}

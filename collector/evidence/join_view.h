@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the join share: the events of a body's workload, as that workload sees them. */
+#ifndef UT_EVIDENCE_JOIN_VIEW_H
+#define UT_EVIDENCE_JOIN_VIEW_H
+
+#include "evidence/join.h"
+#include "otlp/span_reader.h"
+
+enum {
+    UT_VIEWS_MAX = 4096,     /* events looked at for one body; the newest ones */
+    UT_MATCHES_MAX = 131072, /* pairs of span and event in hand at once */
+    UT_JOIN_SPANS_MAX = 4096,
+    UT_SPAN_EVENTS_MAX = 16,
+};
+
+/* A server span may begin so long after the retransmit of its request, or after establishment. */
+#define UT_JOIN_BEGINS_WITHIN_NS (3 * UT_NS_PER_S)
+
+/* A connection as the workload's own end sees it. */
+struct ut_join_group {
+    struct ut_connection *own;
+    uint8_t role;
+    bool mate;     /* of another workload in the same pod: class connection only */
+    uint8_t ends;  /* enum ut_match_class that the span at hand reaches by its ends */
+    uint32_t span; /* which span that was */
+};
+
+/* An event or a fold, on one side. Times are UNIX. */
+struct ut_join_view {
+    uint64_t low_ns, high_ns; /* its bytes were sent between these */
+    uint64_t seen_ns;
+    struct ut_event *event; /* or: */
+    struct ut_fold *fold;
+    uint16_t group;
+    uint8_t side, cause;
+    bool alternating; /* low_ns knows when data last came in, not only the timeout */
+    bool twice;       /* the same workload has the other side's view as well */
+    /* Found by the passes over the spans. */
+    uint8_t best; /* the strongest class that takes it, now or before */
+    bool held;    /* a span takes it for the whole time, at that class */
+    bool arrived;
+    uint32_t sharers;
+    uint64_t last_end_ns, last_start_ns; /* of the last server span that ended before `seen` */
+    uint64_t first_start_ns;             /* of the first that began after it */
+};
+
+enum ut_join_fit {
+    UT_FIT_NONE,
+    UT_FIT_MEETS, /* the times meet, but the bytes may well be another's */
+    UT_FIT_HOLDS, /* the bytes were sent, or waited for, within the span */
+    UT_FIT_ENDED, /* a server span that ended before: the last one takes it */
+    UT_FIT_BEGAN, /* a server span that begins after: the first one takes it */
+};
+
+struct ut_join_match {
+    uint16_t view;
+    uint8_t match; /* enum ut_match_class; NONE: not taken after all */
+    uint8_t fit;   /* enum ut_join_fit */
+};
+
+struct ut_join_span {
+    uint32_t row;          /* in the body's index */
+    uint32_t first, count; /* of its matches */
+    bool partial;
+};
+
+struct ut_join {
+    struct ut_tables *tables;
+    struct ut_join_counters counters;
+    uint64_t slack_ns, now_ns;
+    const struct ut_workload *workload;
+    uint32_t pass; /* of the group marks in connections */
+
+    struct ut_join_view *views; /* ordered by seen_ns */
+    struct ut_join_view *spare; /* of the same size, for merging */
+    uint64_t *lowest_ns;        /* of views[i] and all behind it: the least low_ns */
+    struct ut_join_group *groups;
+    uint32_t view_count, group_count;
+    bool exceeded;
+    struct {
+        uint32_t workload; /* 0: nothing has been gathered */
+        uint64_t version, from_ns, to_ns;
+    } gathered; /* what the views are for */
+
+    struct ut_join_match *matches;
+    struct ut_join_span *spans;
+    uint32_t match_count, span_count;
+    uint32_t serial; /* of the span at hand */
+    bool learnt;     /* a view has something to remember */
+
+    /* The span that was encoded last: one with the same matches gets the same bytes. */
+    const struct ut_join_span *encoded;
+    ut_slice encoded_bytes;
+    const struct ut_edit *encoded_edit; /* NULL: it was not for it alone */
+    bool no_room;
+};
+
+/* What the span at hand names. */
+struct ut_join_named {
+    struct ut_span_ends ends;
+    struct ut_endpoint remote; /* what may confirm: the address counts if has_address */
+    bool has_address;
+};
+
+/* join_gather.c: the views whose times can meet [from, to]. */
+void ut_join_gather(struct ut_join *join, uint64_t from_ns, uint64_t to_ns);
+
+/* join_window.c */
+void ut_join_place(struct ut_join_view *view);
+enum ut_join_fit ut_join_fit(const struct ut_join_view *view, const struct ut_join_group *group,
+                             const struct ut_span *span, uint64_t slack_ns);
+/* Whether a server span that the event meets had the request already, so that no later one waited
+ * for the retransmitted bytes. */
+bool ut_join_had_arrived(const struct ut_join_view *view, const struct ut_span *span,
+                         uint64_t slack_ns);
+
+/* join_ends.c: the strongest class that the named ends allow; NONE: they contradict. */
+void ut_join_read_named(const struct ut_body *body, const struct ut_span *span,
+                        struct ut_join_named *ret);
+enum ut_match_class ut_join_ends_class(const struct ut_join *join,
+                                       const struct ut_join_group *group,
+                                       const struct ut_span *span,
+                                       const struct ut_join_named *named);
+
+/* join_encode.c: gives the span its evidence. */
+void ut_join_encode(struct ut_join *join, struct ut_body *body, const struct ut_join_span *span);
+
+static inline bool ut_join_is_client(const struct ut_span *span)
+{
+    return span->kind == UT_SPAN_KIND_CLIENT || span->kind == UT_SPAN_KIND_PRODUCER ||
+           span->kind == UT_SPAN_KIND_CONSUMER;
+}
+
+#endif

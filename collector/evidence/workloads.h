@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Cgroup id to workload. Fed by CREATED and REMOVED records and by scans of the tree; asked by the
+ * connection table, once per connection.
+ *
+ * A workload lives while one of its cgroups does. A cgroup made later at the same path belongs to a
+ * new workload, also where the kernel gives it an old id. Removed ones are kept
+ * UT_WORKLOAD_KEPT_NS, because sockets and spans outlive their cgroups.
+ *
+ * Workloads are named by ids that are never used twice in that time: slot and generation. Id 0 is
+ * nobody.
+ */
+#ifndef UT_EVIDENCE_WORKLOADS_H
+#define UT_EVIDENCE_WORKLOADS_H
+
+#include <stdbool.h>
+
+#include "base/clock.h"
+#include "evidence/cgroup_path.h"
+
+#define UT_WORKLOADS_MAX 4096 /* slots; slot 0 is nobody */
+#define UT_CGROUPS_MAX 16384
+#define UT_WORKLOAD_PATH_MAX 512
+#define UT_WORKLOAD_KEPT_NS (900 * UT_NS_PER_S)
+#define UT_WORKLOAD_SLOT(id) ((id)&0xffff)
+
+struct ut_workload {
+    uint32_t id;         /* slot | generation << 16; slot 0: free */
+    uint32_t cgroups;    /* that live */
+    uint64_t removed_ns; /* UNIX; when the last of them went; 0: it lives */
+    enum ut_cgroup_kind kind;
+    bool forwarder;        /* one of its connections brought several service instances */
+    uint16_t next_by_path; /* slots; 0 ends the chain */
+    uint16_t next_by_pod;
+    uint16_t path_size;
+    char path[UT_WORKLOAD_PATH_MAX];
+    char container_id[128];
+    char pod_uid[UT_POD_UID_TEXT];
+    char shown_path[256]; /* valid UTF-8, below 256 bytes: the end of longer ones */
+};
+
+struct ut_workloads {
+    struct ut_workload *slots;
+    struct ut_cgroup_entry *entries; /* from index 1 */
+    uint16_t *by_id, *by_path, *by_pod;
+    uint32_t free_entry;
+    uint32_t scan; /* number of the scan that goes on or was last */
+    bool rescan_wanted;
+    uint32_t count; /* workloads kept */
+    uint64_t unknown_ids, overflows;
+    /* A workload is about to be forgotten; its slot will be used again. */
+    void (*forget)(void *arg, uint32_t slot);
+    void *forget_arg;
+};
+
+int ut_workloads_init(struct ut_workloads *workloads) UT_MUST_USE; /* 0 or -ENOMEM */
+void ut_workloads_done(struct ut_workloads *workloads);
+
+/* A cgroup exists: by a record or by the scan. Told twice about the same one, nothing changes. A
+ * path that is none asks for a rescan. */
+void ut_workloads_created(struct ut_workloads *workloads, uint64_t cgroup_id, ut_slice path,
+                          uint64_t now_ns);
+void ut_workloads_removed(struct ut_workloads *workloads, uint64_t cgroup_id, uint64_t now_ns);
+
+/* Between begin and end every cgroup of the tree is told by `created`; the others are gone. */
+void ut_workloads_scan_begin(struct ut_workloads *workloads);
+void ut_workloads_scan_end(struct ut_workloads *workloads, uint64_t now_ns);
+
+/* The workload of a cgroup, 0 for nobody. An id that the table does not know gives 0, and asks for
+ * a rescan unless one has looked for it already; `known` tells the two apart. */
+uint32_t ut_workloads_of_cgroup(struct ut_workloads *workloads, uint64_t cgroup_id, bool *known);
+
+/* NULL for 0 and for one that has been forgotten. */
+struct ut_workload *ut_workloads_get(const struct ut_workloads *workloads, uint32_t id);
+/* The workloads, other than this one, that share its pod: begin with `previous` NULL; NULL ends. */
+const struct ut_workload *ut_workloads_next_in_pod(const struct ut_workloads *workloads,
+                                                   const struct ut_workload *workload,
+                                                   const struct ut_workload *previous);
+
+/* Forgets what was removed too long ago. */
+void ut_workloads_expire(struct ut_workloads *workloads, uint64_t now_ns);
+
+#endif
