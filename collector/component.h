@@ -102,6 +102,8 @@ struct ut_processor_type {
                   struct ut_evidence *evidence, struct ut_consumer *out);
     /* Passes on, at once, all that it holds. */
     void (*flush)(struct ut_processor *processor);
+    /* Room in the queues runs short: passes on what waits for nothing but company. May be NULL. */
+    void (*relieve)(struct ut_processor *processor);
     void (*free)(struct ut_processor *processor);
 };
 

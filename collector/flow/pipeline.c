@@ -15,7 +15,8 @@ struct ut_pipeline {
     /* From the end of the array, so that processors[first …] is the order of the data. */
     struct ut_processor *processors[UT_PIPELINE_PROCESSORS_MAX];
     size_t first;
-    uint64_t pending; /* spans */
+    uint64_t pending;                   /* spans */
+    uint64_t relief_step, since_relief; /* requests */
 };
 
 /* Room in every queue, or in none; returns the queue that has none, or NULL. */
@@ -30,6 +31,40 @@ static struct ut_queue *reserve_all(struct ut_pipeline *pipeline, const struct u
         return full;
     }
     return NULL;
+}
+
+static bool is_short(const struct ut_pipeline *pipeline)
+{
+    for (size_t i = 0; i < pipeline->queue_count; i++) {
+        const struct ut_queue *queue = pipeline->queues[i];
+        if (ut_queue_reserved(queue) > ut_queue_capacity(queue) / 2)
+            return true;
+    }
+    return false;
+}
+
+/* In steps, not at each request: a queue that is always rather full would end all merging. */
+static void relieve(struct ut_pipeline *pipeline, uint32_t requests)
+{
+    pipeline->since_relief += requests;
+    if (pipeline->since_relief < pipeline->relief_step || !is_short(pipeline))
+        return;
+    pipeline->since_relief = 0;
+    for (size_t i = pipeline->first; i < UT_PIPELINE_PROCESSORS_MAX; i++) {
+        struct ut_processor *processor = pipeline->processors[i];
+        if (processor->type->relieve != NULL)
+            processor->type->relieve(processor);
+    }
+}
+
+static uint64_t smallest_capacity(const struct ut_pipeline *pipeline)
+{
+    uint64_t least = UINT64_MAX;
+    for (size_t i = 0; i < pipeline->queue_count; i++) {
+        uint64_t capacity = ut_queue_capacity(pipeline->queues[i]);
+        least = capacity < least ? capacity : least;
+    }
+    return least;
 }
 
 static void answer_busy(struct ut_push *push, const struct ut_queue *full)
@@ -57,9 +92,11 @@ static void on_push(struct ut_push_target *target, struct ut_push *push)
         answer_busy(push, full);
         return;
     }
+    uint32_t requests = batch->requests;
     pipeline->pending += batch->spans;
     push->done(push, &accepted);
     pipeline->head->consume(pipeline->head, batch);
+    relieve(pipeline, requests);
 }
 
 /* The batch came with one reference; each queue gets its own, the last one that which was there. */
@@ -93,6 +130,7 @@ struct ut_pipeline *ut_pipeline_new(const struct ut_pipeline_config *config)
     };
     pipeline->head = &pipeline->fan_out;
     memcpy(pipeline->queues, config->queues, config->queue_count * sizeof(struct ut_queue *));
+    pipeline->relief_step = smallest_capacity(pipeline) / 4;
 
     char label[128];
     (void)snprintf(label, sizeof(label), "pipeline=\"%s\"", config->id);

@@ -312,6 +312,16 @@ void ut_queue_unreserve(struct ut_queue *queue, uint32_t requests)
     queue->reserved -= requests;
 }
 
+uint64_t ut_queue_reserved(const struct ut_queue *queue)
+{
+    return queue->reserved;
+}
+
+uint64_t ut_queue_capacity(const struct ut_queue *queue)
+{
+    return queue->settings.sending_queue.queue_size;
+}
+
 uint32_t ut_queue_delay_ms(const struct ut_queue *queue)
 {
     const struct entry *oldest = queue->waiting.first;
@@ -413,12 +423,12 @@ void ut_queue_books(const struct ut_queue *queue, struct ut_queue_books *ret)
 
 static double read_size(void *arg)
 {
-    return (double)((const struct ut_queue *)arg)->reserved;
+    return (double)ut_queue_reserved(arg);
 }
 
 static double read_capacity(void *arg)
 {
-    return (double)((const struct ut_queue *)arg)->settings.sending_queue.queue_size;
+    return (double)ut_queue_capacity(arg);
 }
 
 static double read_held(void *arg)

@@ -69,6 +69,9 @@ void ut_queue_free(struct ut_queue *queue);
 bool ut_queue_reserve(struct ut_queue *queue, const struct ut_batch *batch) UT_MUST_USE;
 /* Gives room back that no put will use. */
 void ut_queue_unreserve(struct ut_queue *queue, uint32_t requests);
+/* Requests that have a place now, and that there are places for. */
+uint64_t ut_queue_reserved(const struct ut_queue *queue);
+uint64_t ut_queue_capacity(const struct ut_queue *queue);
 /* How long a sender who found no room should wait: until the entry that waits longest is tried
  * again, at least 1 s and at most 30 s. */
 uint32_t ut_queue_delay_ms(const struct ut_queue *queue);

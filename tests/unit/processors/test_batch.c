@@ -158,6 +158,26 @@ Test(batch, merging_keeps_every_body_in_order)
     fake_answer(&fake, (struct ut_outcome){.result = UT_SENT});
 }
 
+/* 1,000 places and requests of one span: what waits for company must not be what refuses it. */
+Test(batch, small_requests_that_fill_the_queue_go_on_before_anyone_is_refused)
+{
+    set_option("send_batch_size", 8192);
+    fake.keeps = true;
+    for (int i = 0; i < 20000; i++) {
+        push(1);
+        /* The backend answers a while later. */
+        if (fake.held_count > 1)
+            fake_answer(&fake, (struct ut_outcome){.result = UT_SENT});
+    }
+    cr_assert_eq(answers[UT_BUSY], 0);
+    cr_assert_eq(answers[UT_ACCEPTED], 20000);
+    cr_assert_lt(fake.send_count, 100, "%zu sends: merging has ended", fake.send_count);
+    ut_pipeline_flush(pipeline);
+    while (fake.held_count > 0)
+        fake_answer(&fake, (struct ut_outcome){.result = UT_SENT});
+    cr_assert_eq(balanced_books(queue).sent, 20000);
+}
+
 Test(batch, flush_passes_on_what_waits)
 {
     push(7);
