@@ -173,7 +173,7 @@ static void free_receiver(struct ut_receiver *base)
 static size_t endpoints(const void *config, const char **out, size_t room)
 {
     const struct ut_otlp_receiver_settings *settings = config;
-    if (room == 0)
+    if (room == 0 || !settings->protocols.has_grpc)
         return 0;
     out[0] = settings->protocols.grpc.endpoint;
     return 1;

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The otlp receiver's settings as they come out of a configuration file. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "config_types.h"
+#include "otlp_receiver/receiver.h"
+
+static const char *no_env(const char *name)
+{
+    (void)name;
+    return NULL;
+}
+
+/* `said` gets the messages; the caller frees it. */
+static struct ut_config *read_receiver(const char *otlp, char **said)
+{
+    static struct ut_config_type receivers[2];
+    receivers[0] = (struct ut_config_type){
+        .name = "otlp",
+        .fields = ut_receiver_otlp.fields,
+        .config_size = ut_receiver_otlp.config_size,
+        .check = ut_receiver_otlp.check,
+        .listens = ut_receiver_otlp.endpoints,
+    };
+    static struct ut_config_types types;
+    types = (struct ut_config_types){receivers, test_processors, test_exporters};
+    char text[1024];
+    (void)snprintf(text, sizeof(text),
+                   "receivers:\n  otlp:%s\nexporters:\n  debug:\nservice:\n  pipelines:\n"
+                   "    traces: {receivers: [otlp], exporters: [debug]}\n",
+                   otlp);
+    struct ut_config_messages messages;
+    size_t size;
+    FILE *out = open_memstream(said, &size);
+    cr_assert_not_null(out);
+    ut_config_messages_init(&messages, "c.yaml");
+    struct ut_config_source source = {.text = ut_slice_str(text), .env = no_env};
+    struct ut_config *config = ut_config_read(&source, &types, &messages);
+    ut_config_messages_print(&messages, out);
+    fclose(out);
+    ut_config_messages_done(&messages);
+    return config;
+}
+
+static void expect_error(const char *otlp, const char *part)
+{
+    char *said;
+    struct ut_config *config = read_receiver(otlp, &said);
+    cr_expect_null(config, "%s", otlp);
+    cr_expect_not_null(strstr(said, part), "%s said:\n%s", otlp, said);
+    free(said);
+}
+
+Test(otlp_settings, defaults_are_the_collectors_where_it_has_them)
+{
+    char *said;
+    struct ut_config *config = read_receiver(" {protocols: {grpc: }}", &said);
+    cr_assert_not_null(config, "%s", said);
+    const struct ut_otlp_receiver_settings *settings = config->receivers.items[0].config;
+    const struct ut_otlp_grpc_settings *grpc = &settings->protocols.grpc;
+    cr_expect(settings->has_protocols && settings->protocols.has_grpc);
+    cr_expect_str_eq(grpc->endpoint, "localhost:4317");
+    cr_expect_eq(grpc->max_recv_msg_size_mib, 64);
+    cr_expect_eq(grpc->max_concurrent_streams, 128);
+    cr_expect_eq(grpc->max_header_bytes, 16 << 10);
+    cr_expect_eq(grpc->handshake_timeout_ns, 10 * UT_NS_PER_S);
+    cr_expect_eq(grpc->keepalive.server_parameters.max_connection_idle_ns, 600 * UT_NS_PER_S);
+    const char *listens = NULL;
+    cr_expect_eq(ut_receiver_otlp.endpoints(settings, &listens, 1), 1);
+    cr_expect_str_eq(listens, "localhost:4317");
+    ut_config_free(config);
+    free(said);
+}
+
+Test(otlp_settings, every_key_is_read)
+{
+    char *said;
+    struct ut_config *config =
+        read_receiver(" {protocols: {grpc: {endpoint: '[::]:1', max_recv_msg_size_mib: 4, "
+                      "max_concurrent_streams: 7, max_connections: 9, max_header_bytes: 8KiB, "
+                      "max_header_fields: 20, handshake_timeout: 3s, request_timeout: 20s, "
+                      "keepalive: {server_parameters: {max_connection_idle: 0}}}}}",
+                      &said);
+    cr_assert_not_null(config, "%s", said);
+    const struct ut_otlp_receiver_settings *settings = config->receivers.items[0].config;
+    const struct ut_otlp_grpc_settings *grpc = &settings->protocols.grpc;
+    cr_expect_str_eq(grpc->endpoint, "[::]:1");
+    cr_expect_eq(grpc->max_recv_msg_size_mib, 4);
+    cr_expect_eq(grpc->max_concurrent_streams, 7);
+    cr_expect_eq(grpc->max_connections, 9);
+    cr_expect_eq(grpc->max_header_bytes, 8192);
+    cr_expect_eq(grpc->max_header_fields, 20);
+    cr_expect_eq(grpc->handshake_timeout_ns, 3 * UT_NS_PER_S);
+    cr_expect_eq(grpc->request_timeout_ns, 20 * UT_NS_PER_S);
+    cr_expect_eq(grpc->keepalive.server_parameters.max_connection_idle_ns, 0);
+    ut_config_free(config);
+    free(said);
+}
+
+Test(otlp_settings, what_cannot_work_is_an_error)
+{
+    expect_error("", "name at least one protocol");
+    expect_error(" {protocols: }", "name at least one protocol");
+    expect_error(" {protocols: {grpc: {endpoint: '4317'}}}", "a port is missing");
+    expect_error(" {protocols: {grpc: {endpoint: 'http://localhost:4317'}}}", "no scheme");
+    expect_error(" {protocols: {grpc: {endpoint: '::1:4317'}}}", "brackets");
+    expect_error(" {protocols: {grpc: {endpont: ':1'}}}", "endpoint");
+    expect_error(" {protocols: {grpc: {max_connections: 0}}}", "max_connections");
+}
