@@ -415,6 +415,22 @@ Test(grpc_receiver, stop_lets_requests_in_flight_finish_and_says_goaway)
     harness.stopped = false; /* the second stop of tear_down finds nothing left */
 }
 
+Test(grpc_receiver, stop_does_not_wait_for_clients_that_say_nothing)
+{
+    int silent = harness_socket(&harness, false);
+    struct harness_client *half = harness_connect(&harness, false);
+    const uint8_t prefix[5] = {0, 0, 1, 0, 0};
+    grpc_peer_send(&half->peer, &(struct grpc_request){.body = prefix, .size = 5, .hold = true});
+    harness_turns(&harness, half, 20);
+    uint64_t start_ns = ut_clock_monotonic_ns();
+    ut_receiver_otlp.stop(harness.receiver, harness_on_stopped, &harness);
+    harness_wait_stopped(&harness);
+    cr_expect_leq(ut_clock_monotonic_ns() - start_ns, 6 * UT_NS_PER_S);
+    close(silent);
+    harness_disconnect(half);
+    harness.stopped = false;
+}
+
 Test(grpc_receiver, port_can_be_used_again_at_once)
 {
     struct harness_client *client = harness_connect(&harness, false);
