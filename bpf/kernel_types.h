@@ -101,6 +101,9 @@ struct inet_connection_sock {
     __u8 icsk_ca_state : 5;
     __u8 icsk_retransmits;
     __u8 icsk_pending;
+    struct {
+        __u32 lrcvtime;
+    } icsk_ack;
 };
 
 struct tcp_sock {

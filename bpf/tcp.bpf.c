@@ -150,6 +150,13 @@ static __always_inline ut_u32 write_path_state(struct ut_record_retransmit *reco
     record->srtt_us = tcp->srtt_us >> 3;
     if (record->srtt_us != 0)
         has |= UT_HAS_SRTT;
+    record->since_received_us = 0;
+    record->reserved = 0;
+    if (record->cause != UT_CAUSE_SYN) {
+        ut_u32 since = (ut_u32)bpf_jiffies64() - tcp->inet_conn.icsk_ack.lrcvtime;
+        record->since_received_us = ticks_to_us(since);
+        has |= UT_HAS_SINCE_RECEIVED;
+    }
     record->cwnd = tcp->snd_cwnd;
     record->wmem_alloc = (ut_u32)sk->sk_wmem_alloc.refs.counter;
     return has;

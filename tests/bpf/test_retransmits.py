@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Every retransmit of the kernel, with its cause, its socket and its owner."""
+import time
+
 from harness import KernelTest, Lab, cgroup_id, main
 
 PORT = 8100
@@ -29,6 +31,7 @@ class Causes(KernelTest):
         self.client.request(200, 200)
         rule = self.lab.right.drop("request", f"tcp dport {PORT} {DATA} numgen inc mod 1000 == 0")
         before = self.lab.left.retransmitted()
+        time.sleep(0.3)
         self.client.request(900, 200)
         dropped = rule.dropped()
         rule.remove()
@@ -45,8 +48,11 @@ class Causes(KernelTest):
         self.assertGreater(record["srtt_us"], 0)
         self.assertGreater(record["cwnd"], 0)
         self.assertGreaterEqual(record["rto_us"], 200000)
-        self.assertLess(record["rto_us"], 230000)
+        self.assertLess(record["rto_us"], 300000)
         self.assertIn("wmem", record)
+        # The answer before came 0.3 s before this request, which waited for a timer.
+        self.assertGreaterEqual(record["since_received_us"], 450000)
+        self.assertLess(record["since_received_us"], 1500000)
         # What was sent before on this connection: the SYN and the first request.
         self.assertEqual((record["seq"] - record["isn"][0]) % 2**32, 1 + 200)
         return record
@@ -83,6 +89,9 @@ class Causes(KernelTest):
                     accepted[end][0] = accepted[end][0].replace("::ffff:", "")
                 self.check_socket(record, accepted, self.lab.right.cgroup, "accept")
                 self.assertEqual(record["bytes"], 700)
+                # The request, since when one timer has run.
+                self.assertGreaterEqual(record["since_received_us"], 150000)
+                self.assertLess(record["since_received_us"], 1000000)
                 self.assertEqual(self.lab.right.retransmitted() - before, 1)
 
     def test_fast_retransmit_within_a_long_answer(self):
@@ -137,6 +146,7 @@ class Causes(KernelTest):
         self.check_socket(record, connection, self.lab.left.cgroup, "connect")
         self.assertEqual((record["cause"], record["bytes"], record["segments"]), ("syn", 0, 1))
         self.assertNotIn("srtt_us", record)
+        self.assertNotIn("since_received_us", record)
         self.assertAlmostEqual(record["rto_us"], 1000000, delta=50000)
 
     def test_syn_ack_of_both_families(self):

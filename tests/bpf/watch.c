@@ -92,6 +92,8 @@ static void print_retransmit(const void *data)
         printf(",\"srtt_us\":%u", record.srtt_us);
     if (record.header.has & UT_HAS_CWND)
         printf(",\"cwnd\":%u", record.cwnd);
+    if (record.header.has & UT_HAS_SINCE_RECEIVED)
+        printf(",\"since_received_us\":%u", record.since_received_us);
     if (record.header.has & UT_HAS_WMEM)
         printf(",\"wmem\":%u", record.wmem_alloc);
 }
