@@ -4,8 +4,9 @@
  * arrive, in steps, on the account of the connection that brings them; a finished request takes its
  * charge along (ut_budget_settle) and gives it back when its batch is done.
  *
- * Where a step finds no room, the account that is furthest above its share (limit / active accounts,
- * at least UT_BUDGET_SHARE_MIN) is refused first; nobody waits for bytes while holding a charge.
+ * Where a step finds no room, the account that is furthest above its share (limit / active
+ * accounts, at least UT_BUDGET_SHARE_MIN) is refused first; nobody waits for bytes while holding a
+ * charge.
  *
  * Invariants: 1. used = Σ charges ≤ limit; 2. an account is in the list exactly while its unsettled
  * charge is above 0; 3. `evict` gives back the whole unsettled charge of its account before it

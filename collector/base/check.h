@@ -15,6 +15,6 @@ __attribute__((noreturn, cold)) void ut_check_failed(const char *file, int line,
 #define UT_MUST_USE __attribute__((warn_unused_result))
 #define UT_PRINTF(format_at, args_at) __attribute__((format(printf, format_at, args_at)))
 #define UT_CONTAINER_OF(pointer, type, member)                                                     \
-    ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 #endif

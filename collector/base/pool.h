@@ -21,9 +21,9 @@ struct ut_pool_block;
 
 struct ut_pool {
     struct ut_pool_block *free[UT_POOL_CLASSES];
-    size_t retained;   /* bytes in the free lists */
-    size_t retain_max; /* bytes */
-    size_t in_use;     /* bytes handed out, in class sizes */
+    size_t retained;       /* bytes in the free lists */
+    size_t retain_max;     /* bytes */
+    size_t in_use;         /* bytes handed out, in class sizes */
     uint64_t system_calls; /* times that malloc or mmap was asked */
 };
 

@@ -11,7 +11,8 @@ static struct ut_body *new_body(struct ut_pool *pool, struct ut_segment *segment
     struct ut_body *body = ut_arena_alloc(&arena, sizeof(*body));
     if (body == NULL)
         return NULL;
-    /* The body lives in its own arena; the copy of the arena's state inside it is the one in use. */
+    /* The body lives in its own arena; the copy of the arena's state inside it is the one in use.
+     */
     *body = (struct ut_body){
         .segment = segment,
         .end = (uint32_t)segment->size,
@@ -101,7 +102,7 @@ void ut_batch_unref(struct ut_batch *batch)
 int ut_body_set_edit(struct ut_body *body, uint32_t span, const struct ut_edit *edit)
 {
     if (body->span_edits == NULL) {
-        size_t bytes = body->span_count * sizeof(body->span_edits[0]);
+        size_t bytes = body->span_count * sizeof(const struct ut_edit *);
         const struct ut_edit **table = ut_arena_alloc(&body->arena, bytes);
         if (table == NULL)
             return -ENOMEM;

@@ -36,12 +36,12 @@ enum ut_span_flag {
     /* Bad in itself or in its Resource or Scope: not exported, not counted. Neighbours that are bad
      * in themselves share one row, so that a body of nothing but tiny ones has a small index. */
     UT_SPAN_LEFT_OUT = 1,
-    UT_SPAN_FORGED = 2,   /* holds an attribute `undertrace.*` or an evidence event */
+    UT_SPAN_FORGED = 2, /* holds an attribute `undertrace.*` or an evidence event */
 };
 
 struct ut_span {
-    uint32_t offset; /* of the Span message, behind its tag and length */
-    uint32_t size;   /* bytes of the message */
+    uint32_t offset;           /* of the Span message, behind its tag and length */
+    uint32_t size;             /* bytes of the message */
     uint64_t start_ns, end_ns; /* UNIX time; 0 where absent */
     uint8_t trace_id[16];
     uint8_t span_id[8];
@@ -66,11 +66,11 @@ struct ut_edit {
 /* A ScopeSpans that holds spans or is bad. The others have no row, nor have ResourceSpans without
  * spans: their bytes are kept like those of unknown fields. */
 struct ut_scope {
-    uint32_t offset;     /* of the ScopeSpans field, at its tag */
-    uint32_t content;    /* of the ScopeSpans message */
-    uint32_t end;        /* of both */
+    uint32_t offset;                 /* of the ScopeSpans field, at its tag */
+    uint32_t content;                /* of the ScopeSpans message */
+    uint32_t end;                    /* of both */
     uint32_t first_span, span_count; /* rows; LEFT_OUT ones are among them */
-    bool left_out; /* bad: it goes nowhere, nor do its spans */
+    bool left_out;                   /* bad: it goes nowhere, nor do its spans */
 };
 
 /* The attributes of a Resource that identity asks for; slices into the segment, empty if absent. */
@@ -100,7 +100,7 @@ struct ut_resource {
 
 /* Who sent a body: how it reached us. The workload is looked up when spans are joined. */
 struct ut_sender {
-    uint64_t socket_cookie; /* of our accepted TCP socket; 0: not TCP */
+    uint64_t socket_cookie;     /* of our accepted TCP socket; 0: not TCP */
     uint64_t connected_boot_ns; /* when we accepted it */
 };
 
@@ -117,7 +117,7 @@ struct ut_body {
     struct ut_scope *scopes;
     struct ut_span *spans;
     uint32_t resource_count, scope_count, span_count;
-    uint32_t left_out; /* rows of span_count */
+    uint32_t left_out;                       /* rows of span_count */
     uint64_t oldest_start_ns, newest_end_ns; /* over the spans that are not left out */
     /* One per span, NULL where a span has none; NULL as a whole until the first edit. */
     const struct ut_edit **span_edits;
@@ -127,9 +127,9 @@ struct ut_batch {
     struct ut_batch *next; /* for lists of the present holder */
     struct ut_body *first, **last;
     struct ut_pool *pool;
-    uint32_t requests; /* bodies: what `sizer: requests` counts */
-    uint32_t spans;    /* that are not left out */
-    size_t bytes;      /* of the messages as received */
+    uint32_t requests;    /* bodies: what `sizer: requests` counts */
+    uint32_t spans;       /* that are not left out */
+    size_t bytes;         /* of the messages as received */
     uint64_t received_ns; /* monotonic, of the oldest */
     uint64_t newest_end_ns;
     uint32_t refs; /* exporters that share it, see flow/queue.h */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the kernel side hands to whoever keeps kernel events: raw records (bpf/records.h), untrusted,
- * and what was lost. The ebpf receiver writes; the evidence layer reads.
+ * What the kernel side hands to whoever keeps kernel events: raw records (bpf/records.h),
+ * untrusted, and what was lost. The ebpf receiver writes; the evidence layer reads.
  */
 #ifndef UT_MODEL_KERNEL_EVENT_H
 #define UT_MODEL_KERNEL_EVENT_H
@@ -12,8 +12,8 @@
 #include "bpf/records.h"
 
 struct ut_event_sink {
-    /* One record of `size` bytes, valid during the call. `unix_offset_ns` added to the record's boot
-     * time gives its UNIX time. Malformed records are counted by the sink, never trusted. */
+    /* One record of `size` bytes, valid during the call. `unix_offset_ns` added to the record's
+     * boot time gives its UNIX time. Malformed records are counted by the sink, never trusted. */
     void (*record)(struct ut_event_sink *sink, const void *data, size_t size,
                    int64_t unix_offset_ns);
     /* Records were lost or held back since the last call: evidence around `unix_ns` is partial. */

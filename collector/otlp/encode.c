@@ -13,6 +13,7 @@ enum {
     EVENT_TIME = UT_TAG(1, UT_WIRE_FIXED64),
     EVENT_NAME = UT_TAG(2, UT_WIRE_LEN),
     EVENT_LENGTH_ROOM = 2, /* most events are 128 … 16383 bytes long */
+    FIELD_HEADER_MAX = 2 * UT_VARINT_MAX,
 };
 
 void ut_encoder_init(struct ut_encoder *encoder, struct ut_arena *arena)
@@ -55,7 +56,7 @@ static uint8_t *begin_attribute(struct ut_encoder *encoder, int field, const cha
     size_t key_size = strlen(key);
     size_t size = 1 + ut_wire_varint_size(key_size) + key_size + 1 +
                   ut_wire_varint_size(value_size) + value_size;
-    uint8_t *p = reserve(encoder, 2 * UT_VARINT_MAX + size);
+    uint8_t *p = reserve(encoder, FIELD_HEADER_MAX + size);
     if (p == NULL)
         return NULL;
     p = ut_wire_put_varint(p, UT_TAG(field, UT_WIRE_LEN));
@@ -105,7 +106,7 @@ void ut_encode_bool(struct ut_encoder *encoder, int field, const char *key, bool
 size_t ut_encode_event_begin(struct ut_encoder *encoder, const char *name, uint64_t time_unix_ns)
 {
     size_t name_size = strlen(name);
-    uint8_t *p = reserve(encoder, 2 * UT_VARINT_MAX + EVENT_LENGTH_ROOM + 16 + name_size);
+    uint8_t *p = reserve(encoder, FIELD_HEADER_MAX + EVENT_LENGTH_ROOM + 16 + name_size);
     if (p == NULL)
         return 0;
     p = ut_wire_put_varint(p, UT_TAG(UT_FIELD_SPAN_EVENTS, UT_WIRE_LEN));

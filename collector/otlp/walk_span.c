@@ -238,6 +238,32 @@ static inline const uint8_t *take_plain_attributes(struct ut_span *row, const ui
     return p;
 }
 
+static inline const uint8_t *take_plain_id(uint8_t *id, size_t size, const uint8_t *p, size_t room)
+{
+    if (p[1] != size || room < 2 + size)
+        return p;
+    memcpy(id, p + 2, size);
+    return p + 2 + size;
+}
+
+static inline const uint8_t *take_plain_time(uint64_t *ns, const uint8_t *p, size_t room)
+{
+    if (room < 1 + sizeof(*ns))
+        return p;
+    *ns = ut_wire_fixed64(p + 1);
+    return p + 1 + sizeof(*ns);
+}
+
+/* No message, a code of one byte. */
+static inline const uint8_t *take_plain_status(struct ut_span *row, const uint8_t *p, size_t room)
+{
+    if (room < 4 || p[1] != 2 || p[2] != UT_TAG(STATUS_CODE, UT_WIRE_VARINT) ||
+        p[3] > STATUS_CODE_MAX)
+        return p;
+    row->status = p[3];
+    return p + 4;
+}
+
 /* Takes the field at `p` if it has a usual shape, and leaves it where it is if not. */
 static inline const uint8_t *take_plain_field(struct ut_span *row, const uint8_t *p,
                                               const uint8_t *end)
@@ -249,20 +275,11 @@ static inline const uint8_t *take_plain_field(struct ut_span *row, const uint8_t
     case UT_TAG(SPAN_ATTRIBUTES, UT_WIRE_LEN):
         return take_plain_attributes(row, p, end);
     case UT_TAG(SPAN_TRACE_ID, UT_WIRE_LEN):
-        if (p[1] != sizeof(row->trace_id) || room < 2 + sizeof(row->trace_id))
-            return p;
-        memcpy(row->trace_id, p + 2, sizeof(row->trace_id));
-        return p + 2 + sizeof(row->trace_id);
+        return take_plain_id(row->trace_id, sizeof(row->trace_id), p, room);
     case UT_TAG(SPAN_SPAN_ID, UT_WIRE_LEN):
-        if (p[1] != sizeof(row->span_id) || room < 2 + sizeof(row->span_id))
-            return p;
-        memcpy(row->span_id, p + 2, sizeof(row->span_id));
-        return p + 2 + sizeof(row->span_id);
+        return take_plain_id(row->span_id, sizeof(row->span_id), p, room);
     case UT_TAG(SPAN_PARENT_SPAN_ID, UT_WIRE_LEN):
-        if (p[1] != sizeof(row->parent_id) || room < 2 + sizeof(row->parent_id))
-            return p;
-        memcpy(row->parent_id, p + 2, sizeof(row->parent_id));
-        return p + 2 + sizeof(row->parent_id);
+        return take_plain_id(row->parent_id, sizeof(row->parent_id), p, room);
     case UT_TAG(SPAN_NAME, UT_WIRE_LEN):
         if (p[1] >= 0x80 || room < 2U + p[1] || !ut_text_is_ascii(p + 2, p[1]))
             return p;
@@ -273,22 +290,11 @@ static inline const uint8_t *take_plain_field(struct ut_span *row, const uint8_t
         row->kind = kind_of(p[1]);
         return p + 2;
     case UT_TAG(SPAN_START, UT_WIRE_FIXED64):
-        if (room < 9)
-            return p;
-        row->start_ns = ut_wire_fixed64(p + 1);
-        return p + 9;
+        return take_plain_time(&row->start_ns, p, room);
     case UT_TAG(SPAN_END, UT_WIRE_FIXED64):
-        if (room < 9)
-            return p;
-        row->end_ns = ut_wire_fixed64(p + 1);
-        return p + 9;
+        return take_plain_time(&row->end_ns, p, room);
     case UT_TAG(SPAN_STATUS, UT_WIRE_LEN):
-        /* No message, a code of one byte. */
-        if (room < 4 || p[1] != 2 || p[2] != UT_TAG(STATUS_CODE, UT_WIRE_VARINT) ||
-            p[3] > STATUS_CODE_MAX)
-            return p;
-        row->status = p[3];
-        return p + 4;
+        return take_plain_status(row, p, room);
     case FLAGS_TAG_FIRST:
         return p[1] == FLAGS_TAG_SECOND && room >= 6 ? p + 6 : p;
     default:
@@ -317,21 +323,20 @@ static inline const uint8_t *take_plain_ids(struct ut_span *row, const uint8_t *
 static inline const uint8_t *take_plain_middle(struct ut_span *row, const uint8_t *p,
                                                const uint8_t *end)
 {
-    enum { KIND_SIZE = 2, TIME_SIZE = 1 + 8 };
+    enum { KIND_SIZE = 2, TIME_SIZE = 1 + 8, SIZE = KIND_SIZE + 2 * TIME_SIZE };
     if (end - p < 2 || p[0] != UT_TAG(SPAN_NAME, UT_WIRE_LEN) || p[1] >= 0x80)
         return p;
     size_t name_size = p[1];
     const uint8_t *kind = p + 2 + name_size;
-    if ((size_t)(end - p) < 2 + name_size + KIND_SIZE + 2 * TIME_SIZE ||
-        kind[0] != UT_TAG(SPAN_KIND, UT_WIRE_VARINT) || kind[1] >= 0x80 ||
-        kind[KIND_SIZE] != UT_TAG(SPAN_START, UT_WIRE_FIXED64) ||
+    if ((size_t)(end - p) < 2 + name_size + SIZE || kind[0] != UT_TAG(SPAN_KIND, UT_WIRE_VARINT) ||
+        kind[1] >= 0x80 || kind[KIND_SIZE] != UT_TAG(SPAN_START, UT_WIRE_FIXED64) ||
         kind[KIND_SIZE + TIME_SIZE] != UT_TAG(SPAN_END, UT_WIRE_FIXED64) ||
         !ut_text_is_ascii(p + 2, name_size))
         return p;
     row->kind = kind_of(kind[1]);
     row->start_ns = ut_wire_fixed64(kind + KIND_SIZE + 1);
     row->end_ns = ut_wire_fixed64(kind + KIND_SIZE + TIME_SIZE + 1);
-    return kind + KIND_SIZE + 2 * TIME_SIZE;
+    return kind + SIZE;
 }
 
 static bool is_zero(const uint8_t *id, size_t size)

@@ -185,8 +185,8 @@ static void measure(struct bench *b, const char *what, uint64_t (*run)(struct be
 
 int main(int argc, char **argv)
 {
-    struct bench b = {.spans = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : SPANS_DEFAULT};
-    if (b.spans == 0)
+    struct bench b = {.spans = SPANS_DEFAULT};
+    if (argc > 1 && (sscanf(argv[1], "%u", &b.spans) != 1 || b.spans == 0))
         return 2;
     ut_pool_init(&b.pool, (size_t)16 << 20);
     build_request(&b.request, b.spans);
