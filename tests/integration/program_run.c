@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The program from its start to its last line, over real sockets. */
+#include "program_harness.h"
+
+#define HEAD                                                                                       \
+    "receivers: {otlp: {protocols: {grpc: {endpoint: '127.0.0.1:0'}}}, ebpf: }\n"                  \
+    "processors: {correlate: , batch: }\n"
+#define PIPELINE(receivers, exporter)                                                              \
+    "  pipelines: {traces: {receivers: [" receivers "], processors: [correlate, batch], "          \
+    "exporters: [" exporter "]}}\n"
+#define SERVICE                                                                                    \
+    "service:\n"                                                                                   \
+    "  telemetry: {metrics: {address: '127.0.0.1:0'}}\n"
+#define TO_TERMINAL HEAD "exporters: {debug: }\n" SERVICE PIPELINE("otlp", "debug")
+/* Nobody listens on port 1. */
+#define TO_NOWHERE                                                                                 \
+    HEAD "exporters: {otlp_grpc: {endpoint: 'http://127.0.0.1:1'}}\n" SERVICE PIPELINE(            \
+        "otlp", "otlp_grpc")
+
+static struct program program;
+static char answer[PROGRAM_TEXT];
+
+static void setup(void)
+{
+    program_init(&program);
+}
+
+static void teardown(void)
+{
+    program_done(&program);
+}
+
+TestSuite(program_run, .init = setup, .fini = teardown, .timeout = 90);
+
+static void start(const char *config)
+{
+    program_start(&program, "run", "--config", program_config(&program, config), NULL);
+    program_await(&program, "event=ready");
+}
+
+/* The line that accounts for every span. */
+static const char *last_line(void)
+{
+    const char *line = strstr(program.err, "event=stopped ");
+    cr_assert_not_null(line, "%s", program.err);
+    cr_expect_null(strstr(line + 1, "event=stopped "), "it is said once");
+    return line;
+}
+
+static void expect_in(const char *text, const char *piece)
+{
+    cr_expect_not_null(strstr(text, piece), "no \"%s\" in:\n%s", piece, text);
+}
+
+Test(program_run, spans_go_through_and_are_accounted_for)
+{
+    start(TO_TERMINAL "undertrace: {admin: ''}\n");
+    cr_expect_eq(program_send_spans(program_port(&program, "event=listening"), 7), 0);
+    program_await(&program, "a span");
+    kill(program.pid, SIGTERM);
+    cr_expect_eq(program_wait(&program), 0, "%s", program.err);
+    expect_in(last_line(), "received=7 accepted=7 refused=0 rejected=0 debug.accepted=7 "
+                           "debug.sent=7 unaccounted=0\n");
+}
+
+Test(program_run, metrics_and_health_can_be_asked)
+{
+    start(TO_TERMINAL "undertrace: {admin: ''}\n");
+    uint16_t port = program_port(&program, "event=telemetry_listening");
+    cr_expect_eq(program_send_spans(program_port(&program, "event=listening"), 3), 0);
+    program_get(port, "/metrics", answer);
+    expect_in(answer, "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4");
+    expect_in(answer,
+              "\notelcol_receiver_accepted_spans{receiver=\"otlp\",transport=\"grpc\"} 3\n");
+    expect_in(answer, "\nundertrace_budget_limit_bytes ");
+    expect_in(answer, "\notelcol_exporter_queue_capacity{exporter=\"debug\"} ");
+    program_get(port, "/healthz", answer);
+    expect_in(answer, "\r\n\r\nok\n");
+    program_get(port, "/readyz", answer);
+    expect_in(answer, "HTTP/1.1 200 OK\r\n");
+    expect_in(answer, "\r\n\r\nready\n");
+    kill(program.pid, SIGINT);
+    cr_expect_eq(program_wait(&program), 0);
+}
+
+Test(program_run, what_cannot_be_delivered_is_counted_at_the_deadline)
+{
+    start(TO_NOWHERE "undertrace: {admin: '', shutdown_timeout: 500ms}\n");
+    cr_expect_eq(program_send_spans(program_port(&program, "event=listening"), 9), 0);
+    kill(program.pid, SIGTERM);
+    cr_expect_eq(program_wait(&program), 0, "%s", program.err);
+    expect_in(last_line(), "received=9 accepted=9 refused=0 rejected=0 otlp_grpc.accepted=9 "
+                           "otlp_grpc.sent=0 otlp_grpc.dropped_shutdown=9 unaccounted=0\n");
+}
+
+Test(program_run, a_second_signal_ends_the_waiting)
+{
+    start(TO_NOWHERE "undertrace: {admin: '', shutdown_timeout: 300s}\n");
+    uint16_t port = program_port(&program, "event=telemetry_listening");
+    cr_expect_eq(program_send_spans(program_port(&program, "event=listening"), 2), 0);
+    kill(program.pid, SIGTERM);
+    program_await(&program, "event=stopping ");
+    program_get(port, "/readyz", answer);
+    expect_in(answer, "HTTP/1.1 503 ");
+    expect_in(answer, "\r\n\r\nstopping\n");
+    program_get(port, "/healthz", answer);
+    expect_in(answer, "HTTP/1.1 200 OK\r\n");
+    kill(program.pid, SIGTERM);
+    cr_expect_eq(program_wait(&program), 0, "%s", program.err);
+    expect_in(program.err, "event=stopping_now ");
+    expect_in(last_line(), "otlp_grpc.dropped_shutdown=2 unaccounted=0\n");
+}
+
+Test(program_run, a_port_that_is_taken_is_an_error_for_spans_and_a_warning_for_metrics)
+{
+    struct program second;
+    char config[1024];
+    start(TO_TERMINAL "undertrace: {admin: ''}\n");
+    program_init(&second);
+    snprintf(config, sizeof(config),
+             "receivers: {otlp: {protocols: {grpc: {endpoint: '127.0.0.1:0'}}}}\n"
+             "exporters: {debug: }\n"
+             "service:\n  telemetry: {metrics: {address: '127.0.0.1:%u'}}\n"
+             "  pipelines: {traces: {receivers: [otlp], exporters: [debug]}}\n"
+             "undertrace: {admin: ''}\n",
+             program_port(&program, "event=telemetry_listening"));
+    program_start(&second, "run", "--config", program_config(&second, config), NULL);
+    program_await(&second, "event=ready");
+    expect_in(second.err, "level=warn event=telemetry_unavailable ");
+    kill(second.pid, SIGTERM);
+    cr_expect_eq(program_wait(&second), 0);
+
+    snprintf(config, sizeof(config),
+             "receivers: {otlp: {protocols: {grpc: {endpoint: '127.0.0.1:%u'}}}}\n"
+             "exporters: {debug: }\n"
+             "service: {telemetry: {metrics: {level: none}}, pipelines: {traces: {receivers: "
+             "[otlp], exporters: [debug]}}}\nundertrace: {admin: ''}\n",
+             program_port(&program, "event=listening"));
+    cr_expect_eq(program_run(&second, "run", "--config", program_config(&second, config)), 1);
+    expect_in(second.err, "level=error event=start_failed component=otlp text=");
+    program_done(&second);
+}
+
+Test(program_run, the_admin_socket_tells_doctor_how_it_goes)
+{
+    char config[1024], socket[128];
+    program_path(&program, "admin.sock", socket);
+    snprintf(config, sizeof(config), TO_TERMINAL "undertrace: {admin: 'unix://%s'}\n", socket);
+    start(config);
+    cr_expect_eq(program_send_spans(program_port(&program, "event=listening"), 4), 0);
+    program_await(&program, "a span");
+
+    struct program doctor;
+    program_init(&doctor);
+    program_start(&doctor, "doctor", "--admin", socket, NULL);
+    cr_expect_leq(program_wait(&doctor), 1);
+    expect_in(doctor.out, "  ok       running ");
+    expect_in(doctor.out, "received 4, accepted 4\n");
+    expect_in(doctor.out, "4 sent, 0 held, 0 dropped\n");
+    cr_expect_str_empty(doctor.err);
+    program_done(&doctor);
+
+    kill(program.pid, SIGTERM);
+    cr_expect_eq(program_wait(&program), 0);
+    cr_expect_neq(access(socket, F_OK), 0, "its file is removed");
+}
+
+Test(program_run, doctor_says_what_is_missing_without_rights)
+{
+    program.unprivileged = true;
+    cr_expect_eq(program_run(&program, "doctor", "--admin", "/nonexistent/admin.sock"), 1);
+    expect_in(program.out, "undertrace " UT_VERSION " on Linux ");
+    expect_in(program.out, "\nkernel programs\n  missing  ");
+    expect_in(program.out, "  missing  CAP_BPF ");
+    expect_in(program.out, "\ncgroups\n");
+    expect_in(program.out, "\nclock\n  ok       real time ");
+    expect_in(program.out, "  note     not running            no program answers at "
+                           "/nonexistent/admin.sock\n");
+    expect_in(program.out, " missing; spans are received and forwarded all the same.\n");
+    cr_expect_str_empty(program.err);
+}
+
+#if UT_WITH_BPF
+Test(program_run, without_rights_one_line_says_what_is_missing_and_spans_go_on)
+{
+    program.unprivileged = true;
+    start(HEAD "exporters: {debug: }\n" SERVICE PIPELINE("otlp, ebpf",
+                                                         "debug") "undertrace: {admin: ''}\n");
+    cr_expect_eq(program_send_spans(program_port(&program, "event=listening"), 5), 0);
+    program_await(&program, "a span");
+    expect_in(program.err, "level=warn event=ebpf_");
+    expect_in(program.err, "CAP_BPF");
+    kill(program.pid, SIGTERM);
+    cr_expect_eq(program_wait(&program), 0, "%s", program.err);
+    expect_in(last_line(), "received=5 accepted=5 refused=0 rejected=0 debug.accepted=5 "
+                           "debug.sent=5 unaccounted=0\n");
+}
+
+Test(program_run, only_the_capabilities_for_kernel_events_are_kept)
+{
+    char path[64], line[128];
+    unsigned long long effective = 0, bounding = 0;
+    if (geteuid() != 0)
+        cr_skip_test("not root: there is nothing to drop");
+    start(HEAD "exporters: {debug: }\n" SERVICE PIPELINE("otlp, ebpf",
+                                                         "debug") "undertrace: {admin: ''}\n");
+    expect_in(program.err, "event=capabilities_dropped kept=cap_bpf,cap_perfmon\n");
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)program.pid);
+    FILE *status = fopen(path, "r");
+    cr_assert_not_null(status);
+    while (fgets(line, sizeof(line), status) != NULL) {
+        if (strncmp(line, "CapEff:", 7) == 0)
+            effective = strtoull(line + 7, NULL, 16);
+        if (strncmp(line, "CapBnd:", 7) == 0)
+            bounding = strtoull(line + 7, NULL, 16);
+    }
+    fclose(status);
+    cr_expect_eq(effective, (1ULL << 38 | 1ULL << 39), "CAP_PERFMON and CAP_BPF: %llx", effective);
+    cr_expect_eq(bounding, 0, "%llx", bounding);
+    kill(program.pid, SIGTERM);
+    cr_expect_eq(program_wait(&program), 0);
+}
+#else
+Test(program_run, ebpf_in_a_build_without_it_is_an_error_that_says_so)
+{
+    const char *path = program_config(
+        &program, HEAD "exporters: {debug: }\n" SERVICE PIPELINE("otlp, ebpf", "debug"));
+    cr_expect_eq(program_run(&program, "validate", path, NULL), 1);
+    expect_in(program.err, "\"ebpf\" is not available: this program was built without eBPF");
+}
+#endif
