@@ -184,7 +184,8 @@ static void on_timer(struct ut_timer *timer, uint64_t now_ns)
 
 void ut_otlp_connection_drain(struct ut_otlp_connection *connection)
 {
-    if (connection->drain_ns != 0)
+    /* One that has ended, and whose handle is closing, has no session left. */
+    if (connection->drain_ns != 0 || connection->stream.ended)
         return;
     connection->drain_ns = ut_worker_now(connection->receiver->worker);
     ut_h2_server_drain(&connection->grpc.h2);
