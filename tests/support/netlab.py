@@ -10,15 +10,15 @@ from the main thread).
 Namespaces are entered with `nsenter --net`: `ip netns exec` would mount a fresh /sys, and cgroup
 paths vanish in there.
 """
-import errno
+import fcntl
 import glob
 import json
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import time
+import zlib
 
 
 class LabError(Exception):
@@ -232,15 +232,16 @@ class Lab:
 
 
 def only_one(prefix, seconds=600):
-    """A lock among processes that needs no file and goes with its holder: an abstract address."""
-    lock = socket.socket(socket.AF_UNIX)
+    """A lock among all processes of the machine that needs no file of its own and goes with its
+    holder: a byte of a file of the cgroup hierarchy, which is one for all namespaces."""
+    lock = (cgroup2_mount() / "cgroup.subtree_control").open("r+")
     deadline = time.monotonic() + seconds
     while True:
         try:
-            lock.bind(f"\0undertrace-lab-{prefix}")
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, zlib.crc32(prefix.encode()))
             return lock
         except OSError as error:
-            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+            if time.monotonic() > deadline:
                 raise LabError(f"another {prefix} is running") from error
             time.sleep(0.2)
 
