@@ -10,8 +10,7 @@
 static const struct ut_field memory_fields[] = {
     {.key = "limit_mib",
      .type = UT_FIELD_UINT,
-     .offset = offsetof(struct ut_config_program, memory.limit_mib) -
-               offsetof(struct ut_config_program, memory),
+     .offset = offsetof(struct ut_config_memory_limit, limit_mib),
      .fallback = "256",
      .least = 32,
      .most = 1 << 20},

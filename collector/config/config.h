@@ -53,23 +53,29 @@ struct ut_config_pipeline {
 };
 
 /* `undertrace:` */
+struct ut_config_memory_limit {
+    uint64_t limit_mib;
+};
+
 struct ut_config_program {
-    struct {
-        uint64_t limit_mib;
-    } memory;
+    struct ut_config_memory_limit memory;
     char *admin; /* "unix:///path"; "" : none */
     uint64_t shutdown_timeout_ns;
 };
 
 /* `service.telemetry:` */
+struct ut_config_logs {
+    int level; /* enum ut_log_level */
+};
+
+struct ut_config_metrics {
+    int level;     /* 0: none */
+    char *address; /* of /metrics, /healthz, /readyz */
+};
+
 struct ut_config_telemetry {
-    struct {
-        int level; /* enum ut_log_level */
-    } logs;
-    struct {
-        int level;     /* 0: none */
-        char *address; /* of /metrics, /healthz, /readyz */
-    } metrics;
+    struct ut_config_logs logs;
+    struct ut_config_metrics metrics;
 };
 
 struct ut_config {

@@ -5,13 +5,10 @@
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const metrics_levels[] = {"none", "basic", "normal", "detailed", NULL};
 
-#define INNER(part, field)                                                                         \
-    (offsetof(struct ut_config_telemetry, part.field) - offsetof(struct ut_config_telemetry, part))
-
 static const struct ut_field logs_fields[] = {
     {.key = "level",
      .type = UT_FIELD_ENUM,
-     .offset = INNER(logs, level),
+     .offset = offsetof(struct ut_config_logs, level),
      .fallback = "info",
      .words = log_levels},
     UT_FIELD_END,
@@ -20,12 +17,12 @@ static const struct ut_field logs_fields[] = {
 static const struct ut_field metrics_fields[] = {
     {.key = "level",
      .type = UT_FIELD_ENUM,
-     .offset = INNER(metrics, level),
+     .offset = offsetof(struct ut_config_metrics, level),
      .fallback = "normal",
      .words = metrics_levels},
     {.key = "address",
      .type = UT_FIELD_STRING,
-     .offset = INNER(metrics, address),
+     .offset = offsetof(struct ut_config_metrics, address),
      .fallback = "localhost:8888"},
     UT_FIELD_END,
 };
@@ -137,8 +134,8 @@ static void read_list(struct ut_config_reader *reader, const struct component_li
         ut_config_report_at(reader, ut_config_node_place(node != NULL ? node : pipeline),
                             "at least one is needed");
     } else if (!empty) {
-        *list->items =
-            ut_config_alloc(&reader->config->memory, node->count * sizeof(**list->items));
+        *list->items = ut_config_alloc(&reader->config->memory,
+                                       node->count * sizeof(struct ut_config_component *));
         for (const struct ut_config_node *child = node->first; child != NULL; child = child->next)
             read_reference(reader, list, child);
     }

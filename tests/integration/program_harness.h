@@ -41,7 +41,7 @@ static inline void program_path(const struct program *program, const char *name,
 static inline void program_init(struct program *program)
 {
     memset(program, 0, sizeof(*program));
-    strcpy(program->folder, "/tmp/ut-program-XXXXXX");
+    snprintf(program->folder, sizeof(program->folder), "/tmp/ut-program-XXXXXX");
     cr_assert_not_null(mkdtemp(program->folder));
     cr_assert_eq(chmod(program->folder, 0755), 0, "nobody is to read the config in it");
 }
@@ -169,7 +169,9 @@ static inline uint16_t program_port(const struct program *program, const char *e
     const char *line = strstr(program->err, event);
     const char *port = line != NULL ? strstr(line, " port=") : NULL;
     cr_assert_not_null(port, "no port of %s in:\n%s", event, program->err);
-    return (uint16_t)strtoul(port + 6, NULL, 10);
+    unsigned number = 0;
+    cr_assert_eq(sscanf(port, " port=%u", &number), 1);
+    return (uint16_t)number;
 }
 
 static inline int program_connect(uint16_t port)

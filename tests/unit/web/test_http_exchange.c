@@ -161,7 +161,7 @@ Test(http_exchange, a_long_path_is_known_nowhere)
 {
     char request[1024] = "GET /hello";
     memset(request + 10, 'x', 500);
-    strcpy(request + 510, " HTTP/1.1\r\n\r\n");
+    snprintf(request + 510, sizeof(request) - 510, " HTTP/1.1\r\n\r\n");
     expect_status(request, 0, "HTTP/1.1 404 Not Found\r\n");
 }
 
