@@ -127,7 +127,9 @@ static enum ut_match_class class_of(const struct ut_join_view *view,
     enum ut_match_class least = nearest || group->mate || view->cause == UT_CAUSE_SYN_ACK
                                     ? UT_MATCH_CONNECTION
                                     : UT_MATCH_PEER;
-    if (named && fit != UT_FIT_MEETS && ends >= least)
+    if (named && ends >= UT_MATCH_PEER && fit == UT_FIT_MEETS)
+        return UT_MATCH_NONE; /* it is its connection, and so the time decides */
+    if (named && ends >= least)
         return ends;
     return weakest_allowed(view, group, span, fit);
 }
