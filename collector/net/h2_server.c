@@ -212,6 +212,18 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     return on_other_frame(server, frame);
 }
 
+/* Go's client says farewell with a last stream id that nghttp2 takes for a broken protocol. It is
+ * no offence, and the connection ends all the same. */
+static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int error,
+                            void *user_data)
+{
+    (void)session, (void)error;
+    struct ut_h2_server *server = user_data;
+    if (frame->hd.type == NGHTTP2_GOAWAY)
+        server->peer_left = true;
+    return 0;
+}
+
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
                    size_t size, void *user_data)
 {
@@ -261,7 +273,7 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
     if (frame->hd.type == NGHTTP2_RST_STREAM)
         on_reset_sent(server, frame);
     else if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
-        server->hits[UT_H2_HIT_PROTOCOL]++;
+        server->hits[UT_H2_HIT_PROTOCOL] += !server->peer_left;
     else if (frame->hd.type == NGHTTP2_HEADERS && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0)
         return on_answer_sent(server, frame);
     return 0;
@@ -294,6 +306,7 @@ static nghttp2_session_callbacks *make_callbacks(void)
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_sent);

@@ -97,6 +97,7 @@ struct ut_h2_server {
     bool goaway_pushed; /* then: the last frame is in the output */
     uint64_t hits[UT_H2_HITS];
     bool greeted, acknowledged; /* the peer's SETTINGS, and its ACK of ours, are there */
+    bool peer_left;             /* it sent GOAWAY, of a kind that nghttp2 does not like */
     bool draining, drained;     /* GOAWAY announced; GOAWAY final */
 };
 

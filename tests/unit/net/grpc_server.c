@@ -369,6 +369,18 @@ Test(grpc_server, continuation_flood_ends_the_connection)
     cr_expect_lt(sent, 100);
 }
 
+Test(grpc_server, farewell_of_a_go_client_is_no_offence)
+{
+    static const uint8_t goaway[] = {0,    0,    8,    NGHTTP2_GOAWAY, 0, 0, 0, 0, 0,
+                                     0x7f, 0xff, 0xff, 0xff,           0, 0, 0, 0};
+    export_bytes(10);
+    cr_assert(talk(4096));
+    cr_assert(give_server(goaway, sizeof(goaway), 64));
+    take_server();
+    cr_expect(ut_h2_server_is_finished(&server.h2));
+    cr_expect_eq(server.h2.hits[UT_H2_HIT_PROTOCOL], 0);
+}
+
 /* One header block of a MiB, a byte a field: HPACK makes it 128 MB of fields. */
 Test(grpc_server, compressed_header_bomb_ends_the_connection_early)
 {
