@@ -104,7 +104,7 @@ enum ut_connection_change {
     UT_CONNECTION_CLOSED = 2,     /* an established one is gone */
     UT_CONNECTION_CONNECTING = 3, /* a connect() began (SYN_SENT); the local port may still be 0 */
     UT_CONNECTION_FAILED = 4,     /* it never became established */
-    UT_CONNECTION_SNAPSHOT = 5,   /* was open when the programs were attached; no ISN */
+    UT_CONNECTION_SNAPSHOT = 5,   /* was open when the programs were attached */
 };
 
 struct ut_record_connection {

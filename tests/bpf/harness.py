@@ -165,20 +165,15 @@ class Lab(netlab.Lab):
 
 
 class KernelTest(unittest.TestCase):
-    """A lab for the tests of a class, and a watcher for each."""
+    """A lab and a watcher for each test: what one leaves half-way, sockets that go on sending
+    among it, must not reach the next."""
 
     settings = UNLIMITED
     maxDiff = None
 
-    @classmethod
-    def setUpClass(cls):
-        cls.lab = Lab()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.lab.close()
-
     def setUp(self):
+        self.lab = Lab()
+        self.addCleanup(self.lab.close)
         self.watch = None
         if self.settings is not None:
             self.watch_with(self.settings)

@@ -42,8 +42,8 @@ def read_exactly(sock, count):
 
 
 def answer(sock):
-    tell("accepted", **describe(sock))
     try:
+        tell("accepted", **describe(sock))
         while True:
             head = sock.recv(8, socket.MSG_WAITALL)
             if len(head) < 8:

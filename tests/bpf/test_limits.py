@@ -51,10 +51,11 @@ class Limits(KernelTest):
     def test_every_event_is_recorded_limited_or_lost(self):
         """300 connections: three records each for the client, two for the server."""
         watch = self.watch_with("connections_per_second: 100\ndrain_interval: 20ms\n")
-        self.serve(self.lab.right, "0.0.0.0", PORT)
+        server = self.serve(self.lab.right, "0.0.0.0", PORT)
         client = self.client(self.lab.left)
         began = time.monotonic()
         client.do(f"flood {Lab.V4[1]} {PORT} 300", "flooded")
+        server.wait(300, what="accepted")
         time.sleep(0.3)
         took = time.monotonic() - began
         metrics = watch.end()
@@ -70,10 +71,11 @@ class Limits(KernelTest):
 
     def test_ring_that_nobody_reads_counts_its_losses(self):
         watch = self.watch_with(UNLIMITED + "ring_size: 64KiB\n")
-        self.serve(self.lab.right, "0.0.0.0", PORT)
+        server = self.serve(self.lab.right, "0.0.0.0", PORT)
         client = self.client(self.lab.left)
         watch.signal(signal.SIGSTOP)
         client.do(f"flood {Lab.V4[1]} {PORT} 300", "flooded")
+        server.wait(300, what="accepted")
         time.sleep(0.3)
         watch.signal(signal.SIGCONT)
         watch.wait(type="lost")
@@ -93,7 +95,7 @@ class Limits(KernelTest):
         self.serve(self.lab.right, "0.0.0.0", PORT)
         client = self.client(self.lab.left)
         client.do(f"flood {Lab.V4[1]} {PORT} 900", "flooded")
-        time.sleep(0.3)
+        watch.wait(4500, type="connection")
         metrics = watch.end()
         self.assertEqual(metrics["undertrace_ebpf_lost_total{type='connection'}"], 0)
         self.assertGreaterEqual(metrics["undertrace_ebpf_records_total{type='connection'}"], 4500)
