@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { CHUNK_MIN = 1000, ALIGNMENT = 8 };
+enum { CHUNK_MIN = 1000, CHUNK_MOST = (64 << 10) - 16, ALIGNMENT = 8 };
 
 struct ut_arena_chunk {
     struct ut_arena_chunk *next;
@@ -31,10 +31,13 @@ static size_t round_up(size_t size)
     return (size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
 }
 
-/* Chunks double, so that an arena of n bytes has O(log n) of them. */
+/* Chunks double, so that a small arena has few of them, up to a size at which what the last one
+ * does not use is little. */
 static int add_chunk(struct ut_arena *arena, size_t size)
 {
     size_t want = arena->bytes > CHUNK_MIN ? arena->bytes : CHUNK_MIN;
+    if (want > CHUNK_MOST)
+        want = CHUNK_MOST;
     if (want < size + sizeof(struct ut_arena_chunk))
         want = size + sizeof(struct ut_arena_chunk);
     struct ut_arena_chunk *chunk = ut_pool_alloc(arena->pool, want);

@@ -41,7 +41,7 @@ Test(arena, takes_few_blocks_of_the_pool)
 {
     for (int i = 0; i < 10000; i++)
         cr_assert_not_null(ut_arena_alloc(&arena, 64));
-    cr_expect_leq(pool.system_calls, 12);
+    cr_expect_leq(pool.system_calls, 20);
     cr_expect_geq(arena.bytes, 640000);
     cr_expect_leq(arena.bytes, 4 * 640000);
 }

@@ -168,6 +168,7 @@ Test(span_reader, ports_are_numbers_or_digits)
                 {NULL, 65536, 0},
                 {NULL, -1, 0},
                 {"65536", 0, 0},
+                {"70000", 0, 0},
                 {"", 0, 0},
                 {"-1", 0, 0},
                 {"http", 0, 0},

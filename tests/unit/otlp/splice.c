@@ -237,6 +237,43 @@ Test(splice, parts_of_any_size_together_are_the_whole)
     }
 }
 
+/* One resource of two scopes with spans, an empty one between them and a bad one behind. */
+static void add_scopes(void)
+{
+    size_t resource_spans = otlp_begin(&request, 1);
+    for (unsigned i = 0; i < 2; i++) {
+        size_t scope_spans = otlp_begin(&request, 2);
+        otlp_span(&request, &(struct otlp_span){.trace_id = 1, .span_id = 2 * i + 1});
+        otlp_span(&request, &(struct otlp_span){.trace_id = 1, .span_id = 2 * i + 2});
+        otlp_end(&request, scope_spans);
+        if (i == 0)
+            otlp_raw(&request,
+                     "\x12\x08\x1a\x06"
+                     "schema",
+                     10);
+    }
+    otlp_raw(&request, "\x12\x03\x1a\x01\xff", 5);
+    otlp_end(&request, resource_spans);
+}
+
+Test(splice, scopes_of_one_resource_go_apart)
+{
+    add_scopes();
+    batch = otlp_batch(&pool, &request);
+    cr_assert_eq(batch->spans, 4);
+    for (uint32_t size = 1; size <= 4; size++) {
+        uint32_t spans = 0, empty = 0;
+        for (uint32_t at = 0; at < 4; at += size) {
+            expect_range(at, size);
+            spans += spans_in_flat();
+            empty += memmem(flat.data, flat.size, "schema", 6) != NULL;
+            cr_expect_null(memchr(flat.data, 0xff, flat.size));
+        }
+        cr_assert_eq(spans, 4);
+        cr_assert_eq(empty, 1, "a scope without spans goes out once");
+    }
+}
+
 Test(splice, a_batch_without_spans_goes_out_once_as_it_is)
 {
     otlp_resource_spans(&request, NULL, NULL, 0);

@@ -43,6 +43,24 @@ Test(text, every_pair_of_bytes_is_judged)
     }
 }
 
+Test(text, every_byte_of_a_character_is_judged)
+{
+    static const uint32_t codes[] = {0xe9, 0x20ac, 0x1f41d};
+    for (size_t size = 2; size <= 4; size++) {
+        for (size_t at = 1; at < size; at++) {
+            for (unsigned value = 0; value < 256; value++) {
+                uint8_t bytes[4];
+                encode(bytes, codes[size - 2], size);
+                bytes[at] = (uint8_t)value;
+                /* With other continuations these three stay characters, but for U+1F41D's second
+                 * byte, which has a lower bound. */
+                bool want = (value & 0xc0) == 0x80 && !(size == 4 && at == 1 && value < 0x90);
+                cr_assert_eq(ut_text_is_utf8(bytes, size), want, "%zu: %zu %02x", size, at, value);
+            }
+        }
+    }
+}
+
 Test(text, a_character_cut_off_is_invalid_at_any_offset)
 {
     uint8_t text[64];

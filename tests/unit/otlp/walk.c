@@ -148,13 +148,33 @@ Test(walk, two_status_messages_merge)
 Test(walk, kinds_and_codes_of_a_later_schema_read_as_unset)
 {
     struct otlp_bytes more = {0};
-    otlp_uint(&more, 6, 300);
-    size_t status = otlp_begin(&more, 15);
-    otlp_uint(&more, 3, 257);
-    otlp_end(&more, status);
+    static const uint64_t values[] = {6, 127, 257, 300, UINT64_MAX};
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        more.size = request.size = 0;
+        otlp_uint(&more, 6, values[i]);
+        size_t status = otlp_begin(&more, 15);
+        otlp_uint(&more, 3, values[i]);
+        otlp_end(&more, status);
+        struct ut_batch *batch = batch_with(&more);
+        cr_expect_eq(batch->first->spans[0].kind, UT_SPAN_KIND_UNSPECIFIED);
+        cr_expect_eq(batch->first->spans[0].status, 0);
+        ut_batch_unref(batch);
+    }
+    otlp_free(&more);
+}
+
+/* Here the bytes of a long kind and of unknown fields stand where kind, start and end mostly do. */
+Test(walk, fields_at_the_usual_distances_that_are_others)
+{
+    struct otlp_bytes more = {0};
+    otlp_text(&more, 5, "name");
+    otlp_raw(&more, "\x30\x80\x39\xa0\x06\x01\xa0\x06\x01\x30\x02", 11);
+    otlp_fixed64(&more, 8, 77);
     struct ut_batch *batch = batch_with(&more);
-    cr_expect_eq(batch->first->spans[0].kind, UT_SPAN_KIND_UNSPECIFIED);
-    cr_expect_eq(batch->first->spans[0].status, 0);
+    const struct ut_span *row = &batch->first->spans[0];
+    cr_expect_eq(row->kind, 2);
+    cr_expect_eq(row->start_ns, 0);
+    cr_expect_eq(row->end_ns, 77);
     ut_batch_unref(batch);
     otlp_free(&more);
 }
@@ -353,6 +373,26 @@ Test(walk, reads_the_claims_of_a_resource)
     ut_batch_unref(batch);
 }
 
+Test(walk, the_last_value_of_a_claim_counts_whatever_its_type)
+{
+    size_t resource_spans = otlp_begin(&request, 1);
+    size_t resource = otlp_begin(&request, 1);
+    size_t attribute = otlp_begin_attribute(&request, 1, "service.name");
+    size_t any = otlp_begin(&request, 2);
+    otlp_text(&request, 1, "orders");
+    otlp_uint(&request, 3, 5);
+    otlp_end(&request, any);
+    otlp_end(&request, attribute);
+    otlp_end(&request, resource);
+    size_t scope_spans = otlp_begin(&request, 2);
+    otlp_span(&request, &(struct otlp_span){.trace_id = 1, .span_id = 1});
+    otlp_end(&request, scope_spans);
+    otlp_end(&request, resource_spans);
+    struct ut_batch *batch = otlp_batch(&pool, &request);
+    cr_expect_eq(batch->first->resources[0].claims.service_name.size, 0);
+    ut_batch_unref(batch);
+}
+
 Test(walk, several_resource_messages_are_one)
 {
     size_t resource_spans = otlp_begin(&request, 1);
@@ -402,6 +442,24 @@ Test(walk, flags_what_only_undertrace_may_write)
     cr_expect_eq(flags_with(NULL, "memory.oom_kill", "undertrace.match"), UT_SPAN_FORGED);
     cr_expect_eq(flags_with(NULL, "tcp.retransmit", "other"), 0, "anybody may use the name");
     cr_expect_eq(flags_with(NULL, "exception", "undertrace.match"), 0);
+}
+
+Test(walk, an_event_goes_by_its_last_name)
+{
+    struct otlp_bytes more = {0};
+    static const char *const names[][2] = {{"tcp.reset", "other"}, {"other", "tcp.reset"}};
+    for (int i = 0; i < 2; i++) {
+        more.size = request.size = 0;
+        size_t event = otlp_begin(&more, 11);
+        otlp_text(&more, 2, names[i][0]);
+        otlp_text_attribute(&more, 3, "undertrace.match", "exact");
+        otlp_text(&more, 2, names[i][1]);
+        otlp_end(&more, event);
+        struct ut_batch *batch = batch_with(&more);
+        cr_expect_eq(batch->first->spans[0].flags, i == 0 ? 0 : UT_SPAN_FORGED);
+        ut_batch_unref(batch);
+    }
+    otlp_free(&more);
 }
 
 Test(walk, flags_a_forged_key_in_an_unusual_shape)
