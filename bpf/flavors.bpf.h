@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /*
  * Where kernels differ: each difference once, with the kernel's commit, chosen by what the running
  * kernel's BTF holds and never by its version. The branches that do not apply are removed by the

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /*
  * The few kernel types that the programs look at, and of each only the members they read. Layout is
  * not taken from here: every access is relocated by libbpf against the running kernel's BTF

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /*
  * How records leave the kernel, for every program: the ring, the rate limit of each cgroup that
  * stands before it, and the counters of what was recorded, limited and lost.
