@@ -431,6 +431,19 @@ Test(grpc_receiver, stop_does_not_wait_for_clients_that_say_nothing)
     harness.stopped = false;
 }
 
+Test(grpc_receiver, stop_passes_over_a_connection_whose_handle_is_closing)
+{
+    struct harness_client *client = harness_connect(&harness, false);
+    expect_lives(client);
+    struct ut_otlp_receiver *receiver =
+        UT_CONTAINER_OF(harness.receiver, struct ut_otlp_receiver, base);
+    ut_stream_close(&receiver->connections->stream, 0);
+    ut_receiver_otlp.stop(harness.receiver, harness_on_stopped, &harness);
+    harness_wait_stopped(&harness);
+    harness_disconnect(client);
+    harness.stopped = false;
+}
+
 Test(grpc_receiver, port_can_be_used_again_at_once)
 {
     struct harness_client *client = harness_connect(&harness, false);
