@@ -102,8 +102,6 @@ struct ut_processor_type {
                   struct ut_evidence *evidence, struct ut_consumer *out);
     /* Passes on, at once, all that it holds. */
     void (*flush)(struct ut_processor *processor);
-    /* Room in the queues runs short: passes on what waits for nothing but company. May be NULL. */
-    void (*relieve)(struct ut_processor *processor);
     void (*free)(struct ut_processor *processor);
 };
 
@@ -116,7 +114,7 @@ struct ut_exporter {
 struct ut_exporter_settings {
     struct {
         uint64_t num_consumers;
-        uint64_t queue_size; /* requests */
+        uint64_t queue_size; /* batches, as they come out of the processors */
     } sending_queue;
     struct {
         bool enabled;

@@ -15,56 +15,18 @@ struct ut_pipeline {
     /* From the end of the array, so that processors[first …] is the order of the data. */
     struct ut_processor *processors[UT_PIPELINE_PROCESSORS_MAX];
     size_t first;
-    uint64_t pending;                   /* spans */
-    uint64_t relief_step, since_relief; /* requests */
+    uint64_t pending;    /* spans */
+    uint32_t on_the_way; /* batches admitted and not yet at the fan-out */
 };
 
-/* Room in every queue, or in none; returns the queue that has none, or NULL. */
-static struct ut_queue *reserve_all(struct ut_pipeline *pipeline, const struct ut_batch *batch)
+/* The first queue that has no place for the batch, or NULL. */
+static struct ut_queue *find_full(struct ut_pipeline *pipeline, const struct ut_batch *batch)
 {
     for (size_t i = 0; i < pipeline->queue_count; i++) {
-        if (ut_queue_reserve(pipeline->queues[i], batch))
-            continue;
-        struct ut_queue *full = pipeline->queues[i];
-        while (i-- > 0)
-            ut_queue_unreserve(pipeline->queues[i], batch->requests);
-        return full;
+        if (!ut_queue_admits(pipeline->queues[i], batch))
+            return pipeline->queues[i];
     }
     return NULL;
-}
-
-static bool is_short(const struct ut_pipeline *pipeline)
-{
-    for (size_t i = 0; i < pipeline->queue_count; i++) {
-        const struct ut_queue *queue = pipeline->queues[i];
-        if (ut_queue_reserved(queue) > ut_queue_capacity(queue) / 2)
-            return true;
-    }
-    return false;
-}
-
-/* In steps, not at each request: a queue that is always rather full would end all merging. */
-static void relieve(struct ut_pipeline *pipeline, uint32_t requests)
-{
-    pipeline->since_relief += requests;
-    if (pipeline->since_relief < pipeline->relief_step || !is_short(pipeline))
-        return;
-    pipeline->since_relief = 0;
-    for (size_t i = pipeline->first; i < UT_PIPELINE_PROCESSORS_MAX; i++) {
-        struct ut_processor *processor = pipeline->processors[i];
-        if (processor->type->relieve != NULL)
-            processor->type->relieve(processor);
-    }
-}
-
-static uint64_t smallest_capacity(const struct ut_pipeline *pipeline)
-{
-    uint64_t least = UINT64_MAX;
-    for (size_t i = 0; i < pipeline->queue_count; i++) {
-        uint64_t capacity = ut_queue_capacity(pipeline->queues[i]);
-        least = capacity < least ? capacity : least;
-    }
-    return least;
 }
 
 static void answer_busy(struct ut_push *push, const struct ut_queue *full)
@@ -87,16 +49,16 @@ static void on_push(struct ut_push_target *target, struct ut_push *push)
         push->done(push, &accepted);
         return;
     }
-    struct ut_queue *full = reserve_all(pipeline, batch);
+    struct ut_queue *full = find_full(pipeline, batch);
     if (full != NULL) {
         answer_busy(push, full);
         return;
     }
-    uint32_t requests = batch->requests;
     pipeline->pending += batch->spans;
+    pipeline->on_the_way++;
+    batch->on_the_way = &pipeline->on_the_way;
     push->done(push, &accepted);
     pipeline->head->consume(pipeline->head, batch);
-    relieve(pipeline, requests);
 }
 
 /* The batch came with one reference; each queue gets its own, the last one that which was there. */
@@ -105,6 +67,8 @@ static void on_fan_out(struct ut_consumer *consumer, struct ut_batch *batch)
     struct ut_pipeline *pipeline = UT_CONTAINER_OF(consumer, struct ut_pipeline, fan_out);
     UT_CHECK(pipeline->pending >= batch->spans);
     pipeline->pending -= batch->spans;
+    pipeline->on_the_way--;
+    batch->on_the_way = NULL;
     for (size_t i = 1; i < pipeline->queue_count; i++)
         ut_queue_put(pipeline->queues[i - 1], ut_batch_ref(batch));
     ut_queue_put(pipeline->queues[pipeline->queue_count - 1], batch);
@@ -130,7 +94,8 @@ struct ut_pipeline *ut_pipeline_new(const struct ut_pipeline_config *config)
     };
     pipeline->head = &pipeline->fan_out;
     memcpy(pipeline->queues, config->queues, config->queue_count * sizeof(struct ut_queue *));
-    pipeline->relief_step = smallest_capacity(pipeline) / 4;
+    for (size_t i = 0; i < config->queue_count; i++)
+        ut_queue_add_feed(pipeline->queues[i], &pipeline->on_the_way);
 
     char label[128];
     (void)snprintf(label, sizeof(label), "pipeline=\"%s\"", config->id);
@@ -176,5 +141,7 @@ void ut_pipeline_free(struct ut_pipeline *pipeline)
     ut_metrics_remove(pipeline->worker->metrics, pipeline);
     for (size_t i = pipeline->first; i < UT_PIPELINE_PROCESSORS_MAX; i++)
         pipeline->processors[i]->type->free(pipeline->processors[i]);
+    for (size_t i = 0; i < pipeline->queue_count; i++)
+        ut_queue_remove_feed(pipeline->queues[i], &pipeline->on_the_way);
     free(pipeline);
 }

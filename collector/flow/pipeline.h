@@ -13,11 +13,6 @@
  *
  * A request without spans is accepted and released at once.
  *
- * Requests that wait in a processor hold places in the queues. While more than half of a queue's
- * places are taken, every quarter of them that is admitted anew asks the processors to pass on what
- * waits for nothing but company (`relieve`): small requests are then merged in smaller numbers
- * rather than refused.
- *
  * Built from its end: the queues are given first, then the processors, the last one first.
  *
  * Invariants: 1. each push is answered exactly once, before it returns; 2. pending spans = accepted

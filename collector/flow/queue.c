@@ -27,7 +27,6 @@ struct entry {
     uint32_t first, count; /* spans */
     uint32_t piece_max;    /* spans to send at once; UINT32_MAX: no limit known */
     uint32_t pieces_taken; /* in a row */
-    uint32_t requests;     /* slots of the queue */
     bool asked;            /* the backend named the time that it waits for */
 };
 
@@ -42,7 +41,9 @@ struct ut_queue {
     struct ut_exporter_settings settings;
     uint64_t random;
     struct entry_list fresh, due, waiting;
-    uint64_t reserved;              /* requests */
+    const uint32_t *feeds[UT_QUEUE_FEEDS_MAX]; /* batches on the way, one count a pipeline */
+    size_t feed_count;
+    uint64_t entries;
     uint64_t consumers;             /* entries in flight */
     uint64_t unfinished, in_flight; /* spans; those in flight are among the unfinished */
     uint64_t accepted, sent;        /* spans */
@@ -60,7 +61,7 @@ const struct ut_exporter_settings ut_queue_defaults = {
             .enabled = true,
             .initial_interval_ns = 5 * UT_NS_PER_S,
             .max_interval_ns = 30 * UT_NS_PER_S,
-            .max_elapsed_time_ns = 300 * UT_NS_PER_S,
+            .max_elapsed_time_ns = 0, /* for ever: what was accepted is not given up by time */
             .multiplier = 1.5,
             .randomization_factor = 0.5,
         },
@@ -104,7 +105,7 @@ static void count_dropped(struct ut_queue *queue, enum ut_drop_reason reason, ui
 static void finish(struct entry *entry)
 {
     struct ut_queue *queue = entry->queue;
-    ut_queue_unreserve(queue, entry->requests);
+    queue->entries--;
     ut_batch_unref(entry->batch);
     ut_pool_free(&queue->worker->pool, entry);
 }
@@ -295,31 +296,36 @@ static void on_timer(struct ut_timer *timer, uint64_t now_ns)
 
 /* ---- the front ------------------------------------------------------------------------------ */
 
-bool ut_queue_reserve(struct ut_queue *queue, const struct ut_batch *batch)
+void ut_queue_add_feed(struct ut_queue *queue, const uint32_t *on_the_way)
 {
-    if (queue->draining ||
-        batch->requests > queue->settings.sending_queue.queue_size - queue->reserved) {
-        *queue->counters.enqueue_failed += batch->spans;
-        return false;
+    UT_CHECK(queue->feed_count < UT_QUEUE_FEEDS_MAX);
+    queue->feeds[queue->feed_count++] = on_the_way;
+}
+
+void ut_queue_remove_feed(struct ut_queue *queue, const uint32_t *on_the_way)
+{
+    for (size_t i = 0; i < queue->feed_count; i++) {
+        if (queue->feeds[i] == on_the_way) {
+            queue->feeds[i] = queue->feeds[--queue->feed_count];
+            return;
+        }
     }
-    queue->reserved += batch->requests;
-    return true;
 }
 
-void ut_queue_unreserve(struct ut_queue *queue, uint32_t requests)
+static uint64_t places_taken(const struct ut_queue *queue)
 {
-    UT_CHECK(queue->reserved >= requests);
-    queue->reserved -= requests;
+    uint64_t taken = queue->entries;
+    for (size_t i = 0; i < queue->feed_count; i++)
+        taken += *queue->feeds[i];
+    return taken;
 }
 
-uint64_t ut_queue_reserved(const struct ut_queue *queue)
+bool ut_queue_admits(struct ut_queue *queue, const struct ut_batch *batch)
 {
-    return queue->reserved;
-}
-
-uint64_t ut_queue_capacity(const struct ut_queue *queue)
-{
-    return queue->settings.sending_queue.queue_size;
+    if (!queue->draining && places_taken(queue) < queue->settings.sending_queue.queue_size)
+        return true;
+    *queue->counters.enqueue_failed += batch->spans;
+    return false;
 }
 
 uint32_t ut_queue_delay_ms(const struct ut_queue *queue)
@@ -340,7 +346,6 @@ void ut_queue_put(struct ut_queue *queue, struct ut_batch *batch)
     struct entry *entry = ut_pool_alloc(&queue->worker->pool, sizeof(*entry));
     if (entry == NULL) {
         count_dropped(queue, UT_DROP_MEMORY, batch->spans);
-        ut_queue_unreserve(queue, batch->requests);
         ut_batch_unref(batch);
         return;
     }
@@ -351,8 +356,8 @@ void ut_queue_put(struct ut_queue *queue, struct ut_batch *batch)
         .batch = batch,
         .count = batch->spans,
         .piece_max = UINT32_MAX,
-        .requests = batch->requests,
     };
+    queue->entries++;
     queue->unfinished += entry->count;
     if (entry->count == 0) {
         finish(entry);
@@ -423,12 +428,12 @@ void ut_queue_books(const struct ut_queue *queue, struct ut_queue_books *ret)
 
 static double read_size(void *arg)
 {
-    return (double)ut_queue_reserved(arg);
+    return (double)places_taken(arg);
 }
 
 static double read_capacity(void *arg)
 {
-    return (double)ut_queue_capacity(arg);
+    return (double)((const struct ut_queue *)arg)->settings.sending_queue.queue_size;
 }
 
 static double read_held(void *arg)
@@ -448,9 +453,9 @@ static void register_gauges(struct ut_queue *queue)
     char label[UT_QUEUE_LABEL_BYTES];
     (void)ut_queue_label(label, queue->id);
     ut_metrics_gauge(metrics, "otelcol_exporter_queue_size", label,
-                     "Requests that hold a place in the queue.", read_size, queue);
+                     "Batches in the queue and on the way to it.", read_size, queue);
     ut_metrics_gauge(metrics, "otelcol_exporter_queue_capacity", label,
-                     "Requests that the queue has places for.", read_capacity, queue);
+                     "Batches that the queue has places for.", read_capacity, queue);
     ut_metrics_gauge(metrics, "undertrace_exporter_held_spans", label,
                      "Spans that wait in the queue.", read_held, queue);
     ut_metrics_gauge(metrics, "undertrace_exporter_in_flight_spans", label,

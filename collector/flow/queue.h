@@ -5,9 +5,9 @@
  * once; `done` of the piece decides what comes next. One queue belongs to one exporter of one
  * worker, and several pipelines may share it.
  *
- * Room is counted in requests and taken at admission (ut_queue_reserve), long before the batch gets
- * here; a merged batch holds the slots of all its requests until it is finished. So a put never
- * fails.
+ * A place is a batch: one in the queue, or one that a pipeline has admitted and that is still on
+ * the way through its processors. A place is taken at admission, so a put never fails; where
+ * processors merge two batches one place is free again.
  *
  * An entry (one batch) is in one of these states:
  *
@@ -21,7 +21,8 @@
  * taken it doubles again. A single span that is too large is dropped and counted.
  *
  * Invariants: 1. accepted = sent + held + in flight + Σ dropped, in spans, at all times (see
- * ut_queue_books); 2. reserved ≥ Σ requests of the entries; 3. an entry has at most one piece in
+ * ut_queue_books); 2. places taken =
+ * entries + Σ batches on the way; 3. an entry has at most one piece in
  * flight; 4. an exporter that finishes inside `send` does not recurse: the pump is a loop.
  */
 #ifndef UT_FLOW_QUEUE_H
@@ -64,20 +65,20 @@ struct ut_queue *ut_queue_new(const struct ut_queue_config *config) UT_MUST_USE;
 /* Nothing may be in flight; what is still held is counted as dropped. NULL is fine. */
 void ut_queue_free(struct ut_queue *queue);
 
-/* Takes room for the requests of `batch`. false: there is none, or the queue is stopping; its spans
- * are counted as refused (otelcol_exporter_enqueue_failed_spans). */
-bool ut_queue_reserve(struct ut_queue *queue, const struct ut_batch *batch) UT_MUST_USE;
-/* Gives room back that no put will use. */
-void ut_queue_unreserve(struct ut_queue *queue, uint32_t requests);
-/* Requests that have a place now, and that there are places for. */
-uint64_t ut_queue_reserved(const struct ut_queue *queue);
-uint64_t ut_queue_capacity(const struct ut_queue *queue);
+#define UT_QUEUE_FEEDS_MAX 16
+
+/* A pipeline that puts into this queue lends its count of batches on the way. */
+void ut_queue_add_feed(struct ut_queue *queue, const uint32_t *on_the_way);
+void ut_queue_remove_feed(struct ut_queue *queue, const uint32_t *on_the_way);
+/* Whether there is a place for one more batch. false: there is none, or the queue is stopping; the
+ * spans are counted as refused (otelcol_exporter_enqueue_failed_spans). */
+bool ut_queue_admits(struct ut_queue *queue, const struct ut_batch *batch) UT_MUST_USE;
 /* How long a sender who found no room should wait: until the entry that waits longest is tried
  * again, at least 1 s and at most 30 s. */
 uint32_t ut_queue_delay_ms(const struct ut_queue *queue);
 
-/* Takes over one reference of `batch`, whose requests were reserved. The batch must not change from
- * now on. The exporter's `send` may be called in here. */
+/* Takes over one reference of `batch`, which was admitted. The batch must not change from now on.
+ * The exporter's `send` may be called in here. */
 void ut_queue_put(struct ut_queue *queue, struct ut_batch *batch);
 
 /* Stop, in two steps. Drain: no more room is given, entries whose back-off was our own idea are

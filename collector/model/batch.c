@@ -44,7 +44,6 @@ struct ut_batch *ut_batch_new(struct ut_pool *pool, struct ut_segment *segment)
         .pool = pool,
         .first = body,
         .last = &body->next,
-        .requests = 1,
         .refs = 1,
     };
     return batch;
@@ -68,7 +67,8 @@ void ut_batch_append(struct ut_batch *batch, struct ut_batch *other)
     UT_CHECK(other->refs == 1 && batch->refs == 1);
     *batch->last = other->first;
     batch->last = other->last;
-    batch->requests += other->requests;
+    if (other->on_the_way != NULL)
+        --*other->on_the_way;
     batch->spans += other->spans;
     batch->bytes += other->bytes;
     if (other->received_ns < batch->received_ns)
@@ -91,6 +91,8 @@ void ut_batch_unref(struct ut_batch *batch)
     UT_CHECK(batch->refs > 0);
     if (--batch->refs > 0)
         return;
+    if (batch->on_the_way != NULL)
+        --*batch->on_the_way;
     for (struct ut_body *body = batch->first; body != NULL;) {
         struct ut_body *next = body->next;
         free_body(body);

@@ -127,7 +127,9 @@ struct ut_batch {
     struct ut_batch *next; /* for lists of the present holder */
     struct ut_body *first, **last;
     struct ut_pool *pool;
-    uint32_t requests;    /* bodies: what `sizer: requests` counts */
+    /* The count of batches that a pipeline has admitted and its queues have not got yet, this one
+     * among them; NULL: not on the way. Two that become one count as one from then on. */
+    uint32_t *on_the_way;
     uint32_t spans;       /* that are not left out */
     size_t bytes;         /* of the messages as received */
     uint64_t received_ns; /* monotonic, of the oldest */

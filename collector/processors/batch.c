@@ -6,8 +6,7 @@
  * With a `timeout` or `send_batch_size` of 0 every request goes on at once. `send_batch_max_size`
  * is kept at the borders of requests only: a request that would make the batch larger than that
  * begins the next one. A single request above the maximum goes on alone, whole; what a backend
- * finds too large is split by the queue. When the queues' room runs short a batch goes on as it is:
- * what waits here holds the very places that the requests it waits for would need.
+ * finds too large is split by the queue.
  *
  * Invariants: 1. `pending` has at least one span, fewer than `send_batch_size`, and the timer is
  * set exactly while there is one.
@@ -152,6 +151,5 @@ const struct ut_processor_type ut_processor_batch = {
     .check = check,
     .create = create,
     .flush = flush,
-    .relieve = flush,
     .free = free_processor,
 };

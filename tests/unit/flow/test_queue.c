@@ -51,22 +51,10 @@ static void finish(void)
 static struct ut_batch *put(uint32_t spans)
 {
     struct ut_batch *batch = fake_batch(&worker, spans);
-    cr_assert(ut_queue_reserve(queue, batch));
+    cr_assert(ut_queue_admits(queue, batch));
     ut_queue_put(queue, batch);
     (void)balanced_books(queue);
     return batch;
-}
-
-/* Requests that the queue has room for now. */
-static unsigned room(void)
-{
-    struct ut_batch *batch = fake_batch(&worker, 1);
-    unsigned count = 0;
-    while (ut_queue_reserve(queue, batch))
-        count++;
-    ut_queue_unreserve(queue, count);
-    ut_batch_unref(batch);
-    return count;
 }
 
 static uint64_t metric(const char *name)
@@ -81,6 +69,13 @@ static uint64_t metric(const char *name)
     double value = strtod(found + strlen(line), NULL);
     free(text);
     return (uint64_t)value;
+}
+
+/* Batches that the queue has places for now. */
+static uint64_t room(void)
+{
+    return metric("otelcol_exporter_queue_capacity{exporter=\"fake\"}") -
+           metric("otelcol_exporter_queue_size{exporter=\"fake\"}");
 }
 
 TestSuite(queue, .init = prepare, .fini = finish);
@@ -119,41 +114,41 @@ Test(queue, room_is_held_until_the_exporter_is_done)
     for (int i = 0; i < 100; i++)
         put(1);
     struct ut_batch *one_more = fake_batch(&worker, 7);
-    cr_assert_not(ut_queue_reserve(queue, one_more));
+    cr_assert_not(ut_queue_admits(queue, one_more));
     cr_assert_eq(metric("otelcol_exporter_enqueue_failed_spans{exporter=\"fake\"}"), 7);
     cr_assert_eq(metric("otelcol_exporter_queue_size{exporter=\"fake\"}"), 100);
     cr_assert_eq(metric("undertrace_exporter_in_flight_spans{exporter=\"fake\"}"), 10);
     cr_assert_eq(metric("undertrace_exporter_held_spans{exporter=\"fake\"}"), 90);
     fake_answer(&fake, sent);
-    cr_assert(ut_queue_reserve(queue, one_more));
+    cr_assert(ut_queue_admits(queue, one_more));
     ut_queue_put(queue, one_more);
     while (fake.held_count > 0)
         fake_answer(&fake, sent);
     cr_assert_eq(balanced_books(queue).sent, 107);
 }
 
-Test(queue, a_merged_batch_holds_the_slots_of_all_its_requests)
+Test(queue, a_batch_on_the_way_has_its_place_and_two_that_are_merged_have_one)
 {
+    settings.sending_queue.queue_size = 2;
     open_queue();
-    fake.keeps = true;
-    struct ut_batch *batch = fake_batch(&worker, 2), *other = fake_batch(&worker, 3);
-    cr_assert(ut_queue_reserve(queue, batch));
-    cr_assert(ut_queue_reserve(queue, other));
-    ut_batch_append(batch, other);
-    ut_queue_put(queue, batch);
-    cr_assert_eq(room(), 98);
-    fake_answer(&fake, sent);
-    cr_assert_eq(room(), 100);
-}
-
-Test(queue, a_request_larger_than_the_queue_does_not_wrap_around)
-{
-    open_queue();
-    struct ut_batch *batch = fake_batch(&worker, 1);
-    batch->requests = UINT32_MAX;
-    cr_assert_not(ut_queue_reserve(queue, batch));
-    batch->requests = 1;
-    ut_batch_unref(batch);
+    uint32_t on_the_way = 0;
+    ut_queue_add_feed(queue, &on_the_way);
+    struct ut_batch *batches[3];
+    for (int i = 0; i < 2; i++) {
+        batches[i] = fake_batch(&worker, 1);
+        cr_assert(ut_queue_admits(queue, batches[i]));
+        batches[i]->on_the_way = &on_the_way;
+        on_the_way++;
+    }
+    batches[2] = fake_batch(&worker, 1);
+    cr_assert_not(ut_queue_admits(queue, batches[2]));
+    ut_batch_append(batches[0], batches[1]);
+    cr_assert_eq(on_the_way, 1);
+    cr_assert(ut_queue_admits(queue, batches[2]));
+    ut_batch_unref(batches[0]);
+    cr_assert_eq(on_the_way, 0);
+    ut_batch_unref(batches[2]);
+    ut_queue_remove_feed(queue, &on_the_way);
 }
 
 Test(queue, a_batch_whose_spans_are_all_left_out_is_not_sent)
@@ -169,7 +164,7 @@ Test(queue, an_item_in_back_off_does_not_hold_the_others)
     settings.sending_queue.num_consumers = 1;
     open_queue();
     fake.poison = fake_batch(&worker, 5);
-    cr_assert(ut_queue_reserve(queue, fake.poison));
+    cr_assert(ut_queue_admits(queue, fake.poison));
     ut_queue_put(queue, (struct ut_batch *)(uintptr_t)fake.poison);
     put(1);
     put(1);
@@ -420,7 +415,7 @@ Test(queue, drain_sends_the_rest_and_says_so_once)
     int drained = 0;
     ut_queue_drain(queue, count_call, &drained);
     struct ut_batch *late = fake_batch(&worker, 1);
-    cr_assert_not(ut_queue_reserve(queue, late));
+    cr_assert_not(ut_queue_admits(queue, late));
     ut_batch_unref(late);
     fake_answer(&fake, sent);
     cr_assert_eq(drained, 0);
@@ -491,7 +486,7 @@ Test(queue, what_comes_after_the_deadline_is_counted)
 {
     open_queue();
     struct ut_batch *batch = fake_batch(&worker, 3);
-    cr_assert(ut_queue_reserve(queue, batch));
+    cr_assert(ut_queue_admits(queue, batch));
     ut_queue_abandon(queue);
     ut_queue_put(queue, batch);
     cr_assert_eq(balanced_books(queue).dropped[UT_DROP_SHUTDOWN], 3);

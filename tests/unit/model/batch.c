@@ -59,7 +59,6 @@ Test(batch, measure_counts_what_is_not_left_out)
     struct ut_batch *batch = batch_of("abcd", 5, 2, 77);
     cr_expect_eq(batch->spans, 3);
     cr_expect_eq(batch->bytes, 4);
-    cr_expect_eq(batch->requests, 1);
     cr_expect_eq(batch->newest_end_ns, 77);
     ut_batch_unref(batch);
 }
@@ -74,7 +73,6 @@ Test(batch, append_moves_all_bodies_and_adds_up)
     ut_batch_append(batch, second);
     cr_expect_eq(batch->spans, 6);
     cr_expect_eq(batch->bytes, 6);
-    cr_expect_eq(batch->requests, 3);
     cr_expect_eq(batch->newest_end_ns, 30);
     cr_expect_eq(batch->received_ns, 4, "of the oldest");
     const struct ut_body *body = batch->first;

@@ -154,12 +154,10 @@ Test(batch, merging_keeps_every_body_in_order)
     const struct ut_batch *merged = fake.held[0]->batch;
     cr_assert_eq(merged->first, bodies[0]);
     cr_assert_eq(merged->first->next, bodies[1]);
-    cr_assert_eq(merged->requests, 2);
     fake_answer(&fake, (struct ut_outcome){.result = UT_SENT});
 }
 
-/* 1,000 places and requests of one span: what waits for company must not be what refuses it. */
-Test(batch, small_requests_that_fill_the_queue_go_on_before_anyone_is_refused)
+Test(batch, small_requests_that_wait_for_company_have_one_place_together)
 {
     set_option("send_batch_size", 8192);
     fake.keeps = true;
