@@ -79,6 +79,7 @@ void ut_message_bad(struct ut_fault *fault, const char *why)
 {
     if (fault->bad == NULL)
         fault->bad = why;
+    fault->bad_text |= why == UT_BAD_TEXT;
 }
 
 const uint8_t *ut_message_varint(struct ut_fault *fault, const uint8_t *p, const uint8_t *end,

@@ -29,6 +29,7 @@ struct ut_fault {
     const char *error; /* why, a constant text; NULL: they parse */
     const char
         *bad; /* why what is being walked is bad in itself: the first reason; NULL: it is not */
+    bool bad_text; /* whether UT_BAD_TEXT was ever a reason, the first or not */
 };
 
 /* Checks the message in [p, end), which is nested `depth` deep in the request. false: it does not

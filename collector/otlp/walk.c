@@ -481,5 +481,6 @@ int ut_walk(struct ut_body *body, struct ut_walk_report *report)
     }
     if (body->oldest_start_ns == UINT64_MAX)
         body->oldest_start_ns = 0;
+    report->bad_text = w.fault.bad_text;
     return 0;
 }

@@ -13,6 +13,7 @@ struct ut_walk_report {
     const char *error;  /* with -EBADMSG: what, a constant text */
     uint32_t left_out;  /* with 0: spans that are bad in themselves */
     const char *reason; /* … and why the first of them is */
+    bool bad_text;      /* with 0: known strings are not UTF-8; see repair.h */
 };
 
 /* Fills the index of `body` (segment, start and end are set). 0; -EBADMSG where the bytes do not
