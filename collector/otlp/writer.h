@@ -27,4 +27,45 @@ struct ut_writer_limits {
     void *arg;
 };
 
+struct ut_writer {
+    uint8_t *next, *end; /* where the next byte goes, and where its room ends */
+    struct ut_segment *segment;
+    struct ut_pool *pool;
+    const struct ut_writer_limits *limits;
+    size_t likely_max; /* bytes that the output is known not to outgrow; growth stops there */
+    int error;         /* the first; 0: none */
+};
+
+enum { UT_WRITER_SLACK = 64 }; /* bytes of room beyond the size, for stores that are too wide */
+
+/* Room for `first` bytes to begin with. 0, -EMSGSIZE, -ENOBUFS or -ENOMEM; nothing is held then. */
+int ut_writer_init(struct ut_writer *writer, struct ut_pool *pool,
+                   const struct ut_writer_limits *limits, size_t first,
+                   size_t likely_max) UT_MUST_USE;
+/* Ends the writing: with 0 *ret is the segment, whose size is set. */
+int ut_writer_finish(struct ut_writer *writer, struct ut_segment **ret) UT_MUST_USE;
+/* Gives all memory back. */
+void ut_writer_abandon(struct ut_writer *writer);
+/* Makes room for `size` bytes and UT_WRITER_SLACK; false: `error` says why there is none. */
+bool ut_writer_grow(struct ut_writer *writer, size_t size);
+
+static inline bool ut_writer_room(struct ut_writer *writer, size_t size)
+{
+    return __builtin_expect((size_t)(writer->end - writer->next) >= size, 1) ||
+           ut_writer_grow(writer, size);
+}
+
+/* Positions are counted from the first byte, for the bytes themselves move when the output grows.
+ */
+static inline size_t ut_writer_position(const struct ut_writer *writer)
+{
+    return (size_t)(writer->next - writer->segment->data);
+}
+
+/* Ends the message whose content began at `content`, behind `guess` bytes for its length; returns
+ * how many the length took. */
+size_t ut_writer_close(struct ut_writer *writer, size_t content, size_t guess);
+/* Lets the adjacent runs [first, second) and [second, end) change places. */
+void ut_writer_swap(struct ut_writer *writer, size_t first, size_t second, size_t end);
+
 #endif

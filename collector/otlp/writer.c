@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "otlp/writer.h"
+
+enum { SWAP_ROOM = 512 };
+
+static bool hold(struct ut_writer *w, size_t bytes)
+{
+    return w->limits->hold == NULL || w->limits->hold(w->limits->arg, bytes);
+}
+
+static bool fail(struct ut_writer *w, int error)
+{
+    w->error = error;
+    return false;
+}
+
+static size_t held_by(const struct ut_segment *segment)
+{
+    return segment != NULL ? ut_pool_usable(segment) : 0;
+}
+
+/* A segment for `capacity` bytes and what is there already. */
+static bool move_to(struct ut_writer *w, size_t capacity)
+{
+    struct ut_segment *old = w->segment;
+    struct ut_segment *bigger = ut_segment_new(w->pool, capacity);
+    if (bigger == NULL)
+        return fail(w, -ENOMEM);
+    if (!hold(w, held_by(old) + held_by(bigger))) {
+        ut_segment_unref(bigger);
+        return fail(w, -ENOBUFS);
+    }
+    size_t size = old != NULL ? ut_writer_position(w) : 0;
+    if (size > 0)
+        memcpy(bigger->data, old->data, size);
+    ut_segment_unref(old);
+    if (old != NULL)
+        (void)hold(w, held_by(bigger));
+    w->segment = bigger;
+    w->next = bigger->data + size;
+    w->end = bigger->data + bigger->capacity;
+    return true;
+}
+
+int ut_writer_init(struct ut_writer *writer, struct ut_pool *pool,
+                   const struct ut_writer_limits *limits, size_t first, size_t likely_max)
+{
+    *writer = (struct ut_writer){.pool = pool, .limits = limits, .likely_max = likely_max};
+    if (first > limits->bytes_max)
+        first = limits->bytes_max;
+    (void)move_to(writer, first + UT_WRITER_SLACK);
+    return writer->error;
+}
+
+/* The capacity doubles, but not beyond what the output can come to, or may. */
+bool ut_writer_grow(struct ut_writer *writer, size_t size)
+{
+    if (writer->error != 0)
+        return false;
+    size_t most = writer->limits->bytes_max, have = ut_writer_position(writer);
+    if (have > most || size > SIZE_MAX / 8)
+        return fail(writer, -EMSGSIZE);
+    size_t want = writer->segment->capacity * 2;
+    if (want > writer->likely_max)
+        want = writer->likely_max;
+    if (want > most)
+        want = most;
+    /* Room that was asked for need not be used: only what is written counts against the limit. */
+    if (want < have + size)
+        want = have + size;
+    return move_to(writer, want + UT_WRITER_SLACK);
+}
+
+int ut_writer_finish(struct ut_writer *writer, struct ut_segment **ret)
+{
+    size_t size = ut_writer_position(writer);
+    if (writer->error == 0 && size > writer->limits->bytes_max)
+        writer->error = -EMSGSIZE;
+    if (writer->error != 0) {
+        ut_writer_abandon(writer);
+        return writer->error;
+    }
+    writer->segment->size = size;
+    *ret = writer->segment;
+    return 0;
+}
+
+void ut_writer_abandon(struct ut_writer *writer)
+{
+    ut_segment_unref(writer->segment);
+    writer->segment = NULL;
+    (void)hold(writer, 0);
+}
+
+size_t ut_writer_close(struct ut_writer *writer, size_t content, size_t guess)
+{
+    size_t size = ut_writer_position(writer) - content;
+    size_t need = ut_wire_varint_size(size);
+    uint8_t *length = writer->segment->data + content - guess;
+    if (__builtin_expect(need != guess, 0)) {
+        if (need > guess && !ut_writer_room(writer, need - guess))
+            return need;
+        length = writer->segment->data + content - guess;
+        memmove(length + need, length + guess, size);
+        writer->next = length + need + size;
+    }
+    ut_wire_put_varint(length, size);
+    return need;
+}
+
+static void reverse(uint8_t *first, uint8_t *end)
+{
+    while (end - first > 1) {
+        uint8_t byte = *first;
+        *first++ = *--end;
+        *end = byte;
+    }
+}
+
+void ut_writer_swap(struct ut_writer *writer, size_t first, size_t second, size_t end)
+{
+    uint8_t aside[SWAP_ROOM];
+    uint8_t *data = writer->segment->data + first;
+    size_t left = second - first, right = end - second;
+    if (right <= sizeof(aside)) {
+        memcpy(aside, data + left, right);
+        memmove(data + right, data, left);
+        memcpy(data, aside, right);
+    } else if (left <= sizeof(aside)) {
+        memcpy(aside, data, left);
+        memmove(data, data + left, right);
+        memcpy(data + right, aside, left);
+    } else {
+        reverse(data, data + left);
+        reverse(data + left, data + left + right);
+        reverse(data, data + left + right);
+    }
+}
