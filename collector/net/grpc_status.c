@@ -2,6 +2,7 @@
 #include "net/grpc_status.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -117,12 +118,59 @@ static size_t put_base64(char *out, const uint8_t *bytes, size_t size)
     return written;
 }
 
+static void put_status(struct message *status, enum ut_grpc_code code, const char *text,
+                       uint32_t retry_after_ms)
+{
+    put_number(status, VARINT_1, code);
+    put_text(status, text);
+    if (retry_after_ms > 0)
+        put_retry_info(status, retry_after_ms);
+}
+
 size_t ut_grpc_details_field(char out[UT_GRPC_DETAILS_FIELD], enum ut_grpc_code code,
                              const char *text, uint32_t retry_after_ms)
 {
     struct message status = {0};
-    put_number(&status, VARINT_1, code);
-    put_text(&status, text);
-    put_retry_info(&status, retry_after_ms);
+    put_status(&status, code, text, retry_after_ms);
     return put_base64(out, status.bytes, status.size);
+}
+
+size_t ut_grpc_status_protobuf(uint8_t out[UT_GRPC_STATUS_BODY], enum ut_grpc_code code,
+                               const char *text, uint32_t retry_after_ms)
+{
+    struct message status = {0};
+    put_status(&status, code, text, retry_after_ms);
+    memcpy(out, status.bytes, status.size);
+    return status.size;
+}
+
+/* `out` has room for two bytes a character. */
+static size_t put_json_text(char *out, const char *text)
+{
+    size_t size = 0;
+    for (size_t i = 0; text[i] != '\0' && i < UT_GRPC_TEXT_MAX; i++) {
+        char c = text[i];
+        if (c < ' ' || c > '~')
+            c = '?';
+        if (c == '"' || c == '\\')
+            out[size++] = '\\';
+        out[size++] = c;
+    }
+    return size;
+}
+
+size_t ut_grpc_status_json(uint8_t out[UT_GRPC_STATUS_BODY], enum ut_grpc_code code,
+                           const char *text, uint32_t retry_after_ms)
+{
+    char escaped[2 * UT_GRPC_TEXT_MAX], details[128] = "";
+    size_t size = put_json_text(escaped, text);
+    if (retry_after_ms > 0)
+        (void)snprintf(details, sizeof(details),
+                       ",\"details\":[{\"@type\":\"" RETRY_INFO_TYPE
+                       "\",\"retryDelay\":\"%u.%03us\"}]",
+                       retry_after_ms / 1000, retry_after_ms % 1000);
+    int length = snprintf((char *)out, UT_GRPC_STATUS_BODY, "{\"code\":%d,\"message\":\"%.*s\"%s}",
+                          (int)code, (int)size, escaped, details);
+    UT_CHECK(length > 0 && length < UT_GRPC_STATUS_BODY);
+    return (size_t)length;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* gRPC's status as its header fields carry it. Pure. */
+/* gRPC's status as its header fields carry it, and google.rpc.Status as a body. Pure. */
 #ifndef UT_NET_GRPC_STATUS_H
 #define UT_NET_GRPC_STATUS_H
 
@@ -13,6 +13,7 @@ enum ut_grpc_code {
     UT_GRPC_UNKNOWN = 2,
     UT_GRPC_INVALID_ARGUMENT = 3,
     UT_GRPC_DEADLINE_EXCEEDED = 4,
+    UT_GRPC_NOT_FOUND = 5,
     UT_GRPC_RESOURCE_EXHAUSTED = 8,
     UT_GRPC_ABORTED = 10,
     UT_GRPC_OUT_OF_RANGE = 11,
@@ -33,5 +34,13 @@ size_t ut_grpc_message_field(char out[UT_GRPC_MESSAGE_FIELD], const char *text);
  * its size. */
 size_t ut_grpc_details_field(char out[UT_GRPC_DETAILS_FIELD], enum ut_grpc_code code,
                              const char *text, uint32_t retry_after_ms);
+
+#define UT_GRPC_STATUS_BODY 1024
+/* A google.rpc.Status in protobuf or in JSON; with RetryInfo where `retry_after_ms` > 0. Returns
+ * its size. */
+size_t ut_grpc_status_protobuf(uint8_t out[UT_GRPC_STATUS_BODY], enum ut_grpc_code code,
+                               const char *text, uint32_t retry_after_ms);
+size_t ut_grpc_status_json(uint8_t out[UT_GRPC_STATUS_BODY], enum ut_grpc_code code,
+                           const char *text, uint32_t retry_after_ms);
 
 #endif

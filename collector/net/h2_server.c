@@ -83,8 +83,7 @@ static void link_stream(struct ut_h2_stream *stream)
 static void close_stream(struct ut_h2_stream *stream)
 {
     struct ut_h2_server *server = stream->server;
-    if (stream->requested)
-        server->ops->on_close(stream);
+    server->ops->on_close(stream);
     if (stream->previous != NULL)
         stream->previous->next = stream->next;
     else
@@ -153,7 +152,6 @@ static int on_headers_frame(struct ut_h2_server *server, const nghttp2_frame *fr
     if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
         if (too_large)
             server->hits[UT_H2_HIT_HEADERS]++;
-        stream->requested = true;
         server->ops->on_request(stream, too_large);
     }
     if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0)
@@ -274,7 +272,8 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
         on_reset_sent(server, frame);
     else if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
         server->hits[UT_H2_HIT_PROTOCOL] += !server->peer_left;
-    else if (frame->hd.type == NGHTTP2_HEADERS && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0)
+    else if ((frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) &&
+             (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0)
         return on_answer_sent(server, frame);
     return 0;
 }
@@ -291,7 +290,10 @@ static ssize_t read_body(nghttp2_session *session, int32_t id, uint8_t *room, si
     stream->body.size -= size;
     if (stream->body.size > 0)
         return (ssize_t)size;
-    *flags = NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
+    *flags = NGHTTP2_DATA_FLAG_EOF;
+    if (stream->trailer_count == 0)
+        return (ssize_t)size;
+    *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
     int error = nghttp2_submit_trailer(session, id, stream->trailers, stream->trailer_count);
     return error == 0 ? (ssize_t)size : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
@@ -370,6 +372,8 @@ int ut_h2_server_init(struct ut_h2_server *server, struct ut_pool *pool,
     int error = new_session(server);
     if (error == 0)
         error = submit_settings(server);
+    if (error == 0) /* a client that is cut at its first bytes must see them before GOAWAY */
+        error = ut_h2_output_pump(&server->output, server->session);
     if (error != 0)
         ut_h2_server_done(server);
     return error;

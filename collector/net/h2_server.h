@@ -35,7 +35,6 @@ struct ut_h2_stream {
     int32_t id;
     uint32_t header_bytes,
         header_fields; /* received: names, values and 32 a field (RFC 9113 6.5.2) */
-    bool requested;    /* on_request was called */
     bool ended;        /* the peer sent END_STREAM */
     bool answered;
     /* The rest of an answer: its body, then its trailers. The owner's memory, until on_close. */
@@ -55,8 +54,8 @@ struct ut_h2_server_ops {
     void (*on_data)(struct ut_h2_stream *stream, ut_slice bytes);
     /* The body is complete; not called after an answer. */
     void (*on_end)(struct ut_h2_stream *stream);
-    /* The stream is over, answered or not; its object is freed afterwards. Only for streams that
-     * on_request was called for. */
+    /* The stream is over, answered or not, maybe before on_request; its object is freed afterwards.
+     */
     void (*on_close)(struct ut_h2_stream *stream);
 };
 
@@ -122,9 +121,9 @@ size_t ut_h2_server_input_left(const struct ut_h2_server *server, ut_slice bytes
 /* Opens the windows again by `size` received bytes. */
 void ut_h2_server_consume(struct ut_h2_stream *stream, size_t size);
 
-/* Answers the stream, once. The fields are copied unless their flags say otherwise. Without
- * `trailers` the header block ends the stream and there is no body; else body and trailers stay the
- * owner's and unchanged until on_close. */
+/* Answers the stream, once. The fields are copied unless their flags say otherwise. The first ends
+ * the stream with the header block; the second with the body or, where there are any, the trailers:
+ * both stay the owner's and unchanged until on_close. */
 void ut_h2_server_answer(struct ut_h2_stream *stream, const nghttp2_nv *headers, size_t count);
 void ut_h2_server_answer_body(struct ut_h2_stream *stream, const nghttp2_nv *headers, size_t count,
                               ut_slice body, const nghttp2_nv *trailers, size_t trailer_count);

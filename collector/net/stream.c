@@ -95,10 +95,15 @@ static void write_pending(struct ut_stream *stream)
     /* The rest of a long output waits for the socket as if it were full: others have their turn. */
     if (more > 0)
         stream->write_blocked = true;
-    if (stream->end_when_flushed && !stream->write_blocked)
+    if (stream->end_when_flushed && !stream->write_blocked) {
         ut_stream_close(stream, stream->end_error);
-    else
-        watch(stream);
+        return;
+    }
+    if (stream->finishing && !stream->half_closed && !stream->write_blocked) {
+        stream->half_closed = true;
+        (void)shutdown(stream->fd, SHUT_WR);
+    }
+    watch(stream);
 }
 
 static void on_flush(struct ut_deferred *deferred)
@@ -115,14 +120,20 @@ static void on_linger(struct ut_timer *timer, uint64_t now_ns)
     ut_stream_close(stream, stream->end_error != 0 ? stream->end_error : -ETIMEDOUT);
 }
 
+static void set_linger(struct ut_stream *stream)
+{
+    struct ut_worker *worker = stream->worker;
+    if (!ut_timer_is_set(&stream->linger))
+        ut_timer_set(&worker->timers, &stream->linger, ut_worker_now(worker) + LINGER_NS);
+}
+
 static void end_later(struct ut_stream *stream, int error)
 {
     if (stream->ended || stream->end_when_flushed)
         return;
-    struct ut_worker *worker = stream->worker;
     stream->end_when_flushed = true;
     stream->end_error = error;
-    ut_timer_set(&worker->timers, &stream->linger, ut_worker_now(worker) + LINGER_NS);
+    set_linger(stream);
     watch(stream);
     ut_stream_flush_later(stream);
 }
@@ -191,6 +202,15 @@ void ut_stream_flush_later(struct ut_stream *stream)
 void ut_stream_end_when_flushed(struct ut_stream *stream)
 {
     end_later(stream, 0);
+}
+
+void ut_stream_finish(struct ut_stream *stream)
+{
+    if (stream->ended || stream->end_when_flushed || stream->finishing)
+        return;
+    stream->finishing = true;
+    set_linger(stream);
+    ut_stream_flush_later(stream);
 }
 
 void ut_stream_pause(struct ut_stream *stream, bool paused)

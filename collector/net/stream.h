@@ -48,6 +48,7 @@ struct ut_stream {
     struct ut_timer linger; /* bounds the wait of a stream that ends when flushed */
     bool write_blocked, read_paused, ended;
     bool end_when_flushed;
+    bool finishing, half_closed; /* ut_stream_finish; its sending half is closed */
     int end_error;
     uint64_t bytes_in, bytes_out;
 };
@@ -60,6 +61,10 @@ int ut_stream_open(struct ut_stream *stream, struct ut_worker *worker, int fd,
 void ut_stream_flush_later(struct ut_stream *stream);
 /* Ends the stream after what is pending has been written, after one second at the latest. */
 void ut_stream_end_when_flushed(struct ut_stream *stream);
+/* Like it, but reads on until the peer ends too, for one second at most: a peer that is still
+ * sending would lose the last answer to the reset that unread bytes cause. Nothing more may become
+ * pending. */
+void ut_stream_finish(struct ut_stream *stream);
 /* Ends the stream now: on_end (unless it came already), then on_closed. */
 void ut_stream_close(struct ut_stream *stream, int error);
 /* Back-pressure: stops and resumes reading. */

@@ -8,6 +8,7 @@ enum { LABELS_BYTES = 256 };
 static const char *const limit_names[UT_OTLP_LIMITS] = {
     [UT_OTLP_LIMIT_CONNECTIONS] = "connections",
     [UT_OTLP_LIMIT_HANDSHAKE] = "handshake_timeout",
+    [UT_OTLP_LIMIT_HEADER_TIME] = "header_timeout",
     [UT_OTLP_LIMIT_REQUEST_TIME] = "request_timeout",
     [UT_OTLP_LIMIT_IDLE] = "idle",
     [UT_OTLP_LIMIT_HEADERS] = "headers",
@@ -18,26 +19,61 @@ static const char *const limit_names[UT_OTLP_LIMITS] = {
     [UT_OTLP_LIMIT_PROTOCOL] = "protocol",
 };
 
-/* The statuses that this receiver gives; the others have no cell. */
-static const char *const code_names[UT_GRPC_CODES] = {
-    [UT_GRPC_OK] = "OK",
-    [UT_GRPC_UNKNOWN] = "UNKNOWN",
-    [UT_GRPC_INVALID_ARGUMENT] = "INVALID_ARGUMENT",
-    [UT_GRPC_RESOURCE_EXHAUSTED] = "RESOURCE_EXHAUSTED",
-    [UT_GRPC_UNIMPLEMENTED] = "UNIMPLEMENTED",
-    [UT_GRPC_INTERNAL] = "INTERNAL",
-    [UT_GRPC_UNAVAILABLE] = "UNAVAILABLE",
+/* The statuses that this receiver gives, and as what they are counted; the last stands for all
+ * others. */
+static const struct status {
+    int status;
+    const char *name;
+} statuses[UT_TRANSPORTS][UT_OTLP_STATUSES] = {
+    [UT_TRANSPORT_GRPC] =
+        {
+            {UT_GRPC_OK, "OK"},
+            {UT_GRPC_INVALID_ARGUMENT, "INVALID_ARGUMENT"},
+            {UT_GRPC_RESOURCE_EXHAUSTED, "RESOURCE_EXHAUSTED"},
+            {UT_GRPC_UNIMPLEMENTED, "UNIMPLEMENTED"},
+            {UT_GRPC_INTERNAL, "INTERNAL"},
+            {UT_GRPC_UNAVAILABLE, "UNAVAILABLE"},
+            {UT_GRPC_UNKNOWN, "UNKNOWN"},
+        },
+    [UT_TRANSPORT_HTTP] =
+        {
+            {200, "200"},
+            {204, "204"},
+            {400, "400"},
+            {404, "404"},
+            {405, "405"},
+            {413, "413"},
+            {415, "415"},
+            {503, "503"},
+            {500, "500"},
+        },
 };
+
+uint64_t *ut_otlp_counters_request(struct ut_otlp_counters *counters, enum ut_transport transport,
+                                   int status)
+{
+    const struct status *known = statuses[transport];
+    int i = 0;
+    while (known[i].status != status && known[i + 1].name != NULL)
+        i++;
+    return counters->requests[i];
+}
+
+const char *ut_otlp_transport_name(enum ut_transport transport)
+{
+    return transport == UT_TRANSPORT_HTTP ? "http" : "grpc";
+}
 
 const char *ut_otlp_limit_name(enum ut_otlp_limit limit)
 {
     return limit_names[limit];
 }
 
-const char *ut_otlp_labels(char *out, size_t size, const char *id, const char *extra)
+const char *ut_otlp_labels(char *out, size_t size, const char *id, enum ut_transport transport,
+                           const char *extra)
 {
-    (void)snprintf(out, size, "receiver=\"%s\",transport=\"grpc\"%s%s", id,
-                   extra[0] != '\0' ? "," : "", extra);
+    (void)snprintf(out, size, "receiver=\"%s\",transport=\"%s\"%s%s", id,
+                   ut_otlp_transport_name(transport), extra[0] != '\0' ? "," : "", extra);
     return out;
 }
 
@@ -55,25 +91,24 @@ static void init_spans(struct ut_otlp_counters *counters, struct ut_metrics *met
 }
 
 void ut_otlp_counters_init(struct ut_otlp_counters *counters, struct ut_metrics *metrics,
-                           const char *id)
+                           const char *id, enum ut_transport transport)
 {
     char labels[LABELS_BYTES], extra[64];
-    init_spans(counters, metrics, ut_otlp_labels(labels, sizeof(labels), id, ""));
+    init_spans(counters, metrics, ut_otlp_labels(labels, sizeof(labels), id, transport, ""));
     counters->connections = ut_metrics_counter(metrics, "undertrace_receiver_connections_total",
                                                labels, "Connections that were accepted");
-    for (int code = 0; code < UT_GRPC_CODES; code++) {
-        counters->requests[code] = NULL;
-        if (code_names[code] == NULL)
-            continue;
-        (void)snprintf(extra, sizeof(extra), "code=\"%s\"", code_names[code]);
-        counters->requests[code] = ut_metrics_counter(
-            metrics, "undertrace_receiver_requests_total",
-            ut_otlp_labels(labels, sizeof(labels), id, extra), "Requests answered, by status");
+    for (int i = 0; i < UT_OTLP_STATUSES && statuses[transport][i].name != NULL; i++) {
+        (void)snprintf(extra, sizeof(extra), "code=\"%s\"", statuses[transport][i].name);
+        counters->requests[i] =
+            ut_metrics_counter(metrics, "undertrace_receiver_requests_total",
+                               ut_otlp_labels(labels, sizeof(labels), id, transport, extra),
+                               "Requests answered, by status");
     }
     for (int limit = 0; limit < UT_OTLP_LIMITS; limit++) {
         (void)snprintf(extra, sizeof(extra), "limit=\"%s\"", limit_names[limit]);
-        counters->limits[limit] = ut_metrics_counter(
-            metrics, "undertrace_receiver_limit_hits_total",
-            ut_otlp_labels(labels, sizeof(labels), id, extra), "Times that a limit was reached");
+        counters->limits[limit] =
+            ut_metrics_counter(metrics, "undertrace_receiver_limit_hits_total",
+                               ut_otlp_labels(labels, sizeof(labels), id, transport, extra),
+                               "Times that a limit was reached");
     }
 }

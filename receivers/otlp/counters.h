@@ -9,12 +9,13 @@
 
 #include <stdint.h>
 
-#include "net/grpc_status.h"
+#include "net/call.h"
 #include "telemetry/metrics.h"
 
 enum ut_otlp_limit {
     UT_OTLP_LIMIT_CONNECTIONS,
     UT_OTLP_LIMIT_HANDSHAKE,
+    UT_OTLP_LIMIT_HEADER_TIME,
     UT_OTLP_LIMIT_REQUEST_TIME,
     UT_OTLP_LIMIT_IDLE,
     UT_OTLP_LIMIT_HEADERS,
@@ -26,19 +27,27 @@ enum ut_otlp_limit {
     UT_OTLP_LIMITS,
 };
 
+enum { UT_OTLP_STATUSES = 10 };
+
+/* Of one transport: a request is counted under what it is, a connection under its port's name. */
 struct ut_otlp_counters {
     uint64_t *received, *accepted, *refused, *rejected; /* spans */
-    uint64_t *requests[UT_GRPC_CODES];                  /* by status */
+    uint64_t *requests[UT_OTLP_STATUSES];               /* by status */
     uint64_t *limits[UT_OTLP_LIMITS];
     uint64_t *connections;
 };
 
 /* `id` is the receiver's, as in the config. */
 void ut_otlp_counters_init(struct ut_otlp_counters *counters, struct ut_metrics *metrics,
-                           const char *id);
+                           const char *id, enum ut_transport transport);
+/* The cell of a status that was answered: HTTP's, or gRPC's code. */
+uint64_t *ut_otlp_counters_request(struct ut_otlp_counters *counters, enum ut_transport transport,
+                                   int status);
 /* A constant text for logs and labels. */
 const char *ut_otlp_limit_name(enum ut_otlp_limit limit);
 /* The labels of the receiver's metrics, `extra` (may be "") behind them; returns `out`. */
-const char *ut_otlp_labels(char *out, size_t size, const char *id, const char *extra);
+const char *ut_otlp_labels(char *out, size_t size, const char *id, enum ut_transport transport,
+                           const char *extra);
+const char *ut_otlp_transport_name(enum ut_transport transport);
 
 #endif

@@ -16,7 +16,9 @@ struct export
 {
     struct ut_push push;
     struct ut_otlp_receiver *receiver;
-    struct ut_grpc_call *call; /* NULL: the client has gone */
+    struct ut_otlp_counters *counters;
+    uint32_t retry_after_ms;
+    struct ut_call *call; /* NULL: the client has gone */
     uint32_t spans, left_out;
     const char *reason; /* why the first was left out; a constant */
 };
@@ -35,10 +37,10 @@ static size_t put_varint(uint8_t *out, uint64_t value)
 /* Succeeds; with ExportTraceServiceResponse { partial_success { rejected_spans, error_message } }
  * where spans were left out. Without, the message is empty: the Collector's empty partial_success
  * draws warnings from some SDKs. */
-static void succeed(struct ut_grpc_call *call, uint32_t left_out, const char *reason)
+static void succeed(struct ut_call *call, uint32_t left_out, const char *reason)
 {
     if (left_out == 0) {
-        ut_grpc_call_succeed(call, (ut_slice){0});
+        ut_call_succeed(call, (ut_slice){0});
         return;
     }
     char text[TEXT_BYTES];
@@ -56,13 +58,12 @@ static void succeed(struct ut_grpc_call *call, uint32_t left_out, const char *re
     message[0] = 1 << 3 | 2;
     size_t head = 1 + put_varint(message + 1, size);
     memcpy(message + head, partial, size);
-    ut_grpc_call_succeed(call, ut_slice_of(message, head + size));
+    ut_call_succeed(call, ut_slice_of(message, head + size));
 }
 
-static void count(struct ut_otlp_receiver *receiver, enum ut_verdict verdict, uint32_t spans,
+static void count(struct ut_otlp_counters *counters, enum ut_verdict verdict, uint32_t spans,
                   uint32_t left_out)
 {
-    struct ut_otlp_counters *counters = &receiver->counters;
     *counters->received += (uint64_t)spans + left_out;
     switch (verdict) {
     case UT_ACCEPTED:
@@ -82,17 +83,17 @@ static void on_pushed(struct ut_push *push, const struct ut_answer *answer)
 {
     struct export *export = UT_CONTAINER_OF(push, struct export, push);
     struct ut_otlp_receiver *receiver = export->receiver;
-    struct ut_grpc_call *call = export->call;
-    uint32_t delay_ms = answer->delay_ms > 0 ? answer->delay_ms : receiver->service.retry_after_ms;
-    count(receiver, answer->verdict, export->spans, export->left_out);
+    struct ut_call *call = export->call;
+    uint32_t delay_ms = answer->delay_ms > 0 ? answer->delay_ms : export->retry_after_ms;
+    count(export->counters, answer->verdict, export->spans, export->left_out);
     if (call != NULL && answer->verdict == UT_ACCEPTED)
         succeed(call, export->left_out, export->reason);
     else if (call != NULL && answer->verdict == UT_BUSY)
-        ut_grpc_call_fail(call, UT_GRPC_UNAVAILABLE, delay_ms,
-                          answer->text != NULL ? answer->text : "busy");
+        ut_call_fail(call, UT_GRPC_UNAVAILABLE, delay_ms,
+                     answer->text != NULL ? answer->text : "busy");
     else if (call != NULL)
-        ut_grpc_call_fail(call, UT_GRPC_INVALID_ARGUMENT, 0,
-                          answer->text != NULL ? answer->text : "rejected");
+        ut_call_fail(call, UT_GRPC_INVALID_ARGUMENT, 0,
+                     answer->text != NULL ? answer->text : "rejected");
     ut_pool_free(&receiver->worker->pool, export);
     receiver->pushes--;
     ut_otlp_receiver_settle(receiver);
@@ -100,26 +101,25 @@ static void on_pushed(struct ut_push *push, const struct ut_answer *answer)
 
 /* ---- the way in ----------------------------------------------------------------------------- */
 
-static void refuse_busy(struct ut_grpc_call *call)
+static void refuse_busy(struct ut_call *call)
 {
-    struct ut_otlp_receiver *receiver = ut_otlp_connection_of(call->server)->receiver;
-    ++*receiver->counters.limits[UT_OTLP_LIMIT_BUDGET];
-    ut_grpc_call_fail(call, UT_GRPC_UNAVAILABLE, receiver->service.retry_after_ms,
-                      "no memory left for this request now");
+    ++*ut_otlp_counters_of(call)->limits[UT_OTLP_LIMIT_BUDGET];
+    ut_call_fail(call, UT_GRPC_UNAVAILABLE, call->calls->service->retry_after_ms,
+                 "no memory left for this request now");
 }
 
-static void refuse_malformed(struct ut_grpc_call *call, const struct ut_walk_report *report)
+static void refuse_malformed(struct ut_call *call, const struct ut_walk_report *report)
 {
     char text[TEXT_BYTES];
     (void)snprintf(text, sizeof(text), "the request does not parse: %s at offset %u", report->error,
                    report->offset);
-    ut_grpc_call_fail(call, UT_GRPC_INVALID_ARGUMENT, 0, text);
+    ut_call_fail(call, UT_GRPC_INVALID_ARGUMENT, 0, text);
 }
 
 /* Walks the message and charges the index. NULL: the call was answered. */
-static struct ut_batch *make_batch(struct ut_grpc_call *call, struct ut_walk_report *report)
+static struct ut_batch *make_batch(struct ut_call *call, struct ut_walk_report *report)
 {
-    struct ut_otlp_connection *connection = ut_otlp_connection_of(call->server);
+    struct ut_otlp_connection *connection = ut_otlp_connection_of(call->calls);
     struct ut_worker *worker = connection->receiver->worker;
     struct ut_batch *batch = ut_batch_new(&worker->pool, call->segment);
     if (batch == NULL) {
@@ -136,27 +136,26 @@ static struct ut_batch *make_batch(struct ut_grpc_call *call, struct ut_walk_rep
     }
     ut_batch_measure(batch);
     size_t index = body->arena.bytes + ut_pool_usable(batch);
-    if (error != 0 || !ut_grpc_call_hold(call, call->held + index)) {
+    if (error != 0 || !ut_call_hold(call, call->held + index)) {
         if (error == 0)
-            count(connection->receiver, UT_BUSY, batch->spans, report->left_out);
+            count(ut_otlp_counters_of(call), UT_BUSY, batch->spans, report->left_out);
         ut_batch_unref(batch);
         refuse_busy(call);
         return NULL;
     }
-    body->charge = ut_grpc_call_settle(call);
+    body->charge = ut_call_settle(call);
     body->budget = &worker->budget;
     body->sender = connection->sender;
     batch->received_ns = ut_worker_now(worker);
     return batch;
 }
 
-static void push(struct ut_grpc_call *call, struct ut_batch *batch,
-                 const struct ut_walk_report *report)
+static void push(struct ut_call *call, struct ut_batch *batch, const struct ut_walk_report *report)
 {
-    struct ut_otlp_receiver *receiver = ut_otlp_connection_of(call->server)->receiver;
+    struct ut_otlp_receiver *receiver = ut_otlp_connection_of(call->calls)->receiver;
     struct export *export = ut_pool_alloc(&receiver->worker->pool, sizeof(*export));
     if (export == NULL) {
-        count(receiver, UT_BUSY, batch->spans, report->left_out);
+        count(ut_otlp_counters_of(call), UT_BUSY, batch->spans, report->left_out);
         ut_batch_unref(batch);
         refuse_busy(call);
         return;
@@ -164,6 +163,8 @@ static void push(struct ut_grpc_call *call, struct ut_batch *batch,
     *export = (struct export){
         .push = {.batch = batch, .done = on_pushed},
         .receiver = receiver,
+        .counters = ut_otlp_counters_of(call),
+        .retry_after_ms = call->calls->service->retry_after_ms,
         .call = call,
         .spans = batch->spans,
         .left_out = report->left_out,
@@ -174,7 +175,7 @@ static void push(struct ut_grpc_call *call, struct ut_batch *batch,
     receiver->target->push(receiver->target, &export->push);
 }
 
-void ut_otlp_export(struct ut_grpc_call *call)
+void ut_otlp_export(struct ut_call *call)
 {
     struct ut_walk_report report = {0};
     struct ut_batch *batch = make_batch(call, &report);
@@ -186,11 +187,11 @@ void ut_otlp_export(struct ut_grpc_call *call)
     }
     /* Nothing to pass on: an empty request is a success, one of bad spans only a partial one. */
     ut_batch_unref(batch);
-    count(ut_otlp_connection_of(call->server)->receiver, UT_ACCEPTED, 0, report.left_out);
+    count(ut_otlp_counters_of(call), UT_ACCEPTED, 0, report.left_out);
     succeed(call, report.left_out, report.reason);
 }
 
-void ut_otlp_export_abandon(struct ut_grpc_call *call)
+void ut_otlp_export_abandon(struct ut_call *call)
 {
     struct export *export = call->owner_data;
     export->call = NULL;

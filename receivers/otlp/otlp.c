@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The otlp receiver: OTLP over gRPC. This file is its life; receiver.h says where the rest is.
+ * The otlp receiver: OTLP over gRPC and HTTP. This file is its life; receiver.h says where the rest
+ * is.
  *
- * States: created → started → stopping (listener closed, connections drain) → stopped.
+ * States: created → started → stopping (listeners closed, connections drain) → stopped.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -11,7 +12,7 @@
 
 #include "receiver.h"
 
-#define EXPORT_PATH "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+#define COLLECTOR "/opentelemetry.proto.collector."
 
 enum { RETRY_AFTER_MS = 1000 };
 
@@ -20,53 +21,80 @@ static struct ut_otlp_receiver *receiver_of(struct ut_receiver *receiver)
     return UT_CONTAINER_OF(receiver, struct ut_otlp_receiver, base);
 }
 
-/* ---- what the gRPC server tells ------------------------------------------------------------- */
+/* ---- what the protocols tell ---------------------------------------------------------------- */
 
-static void on_answered(struct ut_grpc_server *server, enum ut_grpc_code code)
+static void on_answered(struct ut_calls *calls, enum ut_transport transport, int status)
 {
-    struct ut_otlp_connection *connection = ut_otlp_connection_of(server);
-    uint64_t *cell = connection->receiver->counters.requests[code];
-    UT_CHECK(cell != NULL);
-    ++*cell;
-    connection->answered_ns = ut_worker_now(connection->receiver->worker);
+    struct ut_otlp_connection *connection = ut_otlp_connection_of(calls);
+    struct ut_otlp_receiver *receiver = connection->receiver;
+    ++*ut_otlp_counters_request(&receiver->counters[transport], transport, status);
+    connection->answered_ns = ut_worker_now(receiver->worker);
 }
 
-static void on_refused(struct ut_grpc_server *server, enum ut_grpc_refusal why, const char *text)
+/* Metrics and logs to the same port are every SDK's default: said once, and by status counted. */
+static bool is_told_already(struct ut_otlp_connection *connection, enum ut_refusal why)
 {
-    static const enum ut_otlp_limit limits[UT_GRPC_REFUSALS] = {
-        [UT_GRPC_REFUSED_HEADERS] = UT_OTLP_LIMIT_HEADERS,
-        [UT_GRPC_REFUSED_SIZE] = UT_OTLP_LIMIT_MESSAGE,
-        [UT_GRPC_REFUSED_BUDGET] = UT_OTLP_LIMIT_BUDGET,
+    return (why == UT_REFUSED_METRICS || why == UT_REFUSED_LOGS) &&
+           !ut_otlp_signals_tell(&connection->receiver->signals, &connection->peer.address, why);
+}
+
+static void on_refused(struct ut_calls *calls, enum ut_transport transport, enum ut_refusal why,
+                       const char *text)
+{
+    static const enum ut_otlp_limit limits[UT_REFUSALS] = {
+        [UT_REFUSED_HEADERS] = UT_OTLP_LIMIT_HEADERS,
+        [UT_REFUSED_SIZE] = UT_OTLP_LIMIT_MESSAGE,
+        [UT_REFUSED_BUDGET] = UT_OTLP_LIMIT_BUDGET,
     };
-    struct ut_otlp_connection *connection = ut_otlp_connection_of(server);
+    struct ut_otlp_connection *connection = ut_otlp_connection_of(calls);
     struct ut_otlp_receiver *receiver = connection->receiver;
     char address[UT_ADDRESS_TEXT];
-    /* Metrics and logs to the same port are every SDK's default: by status they are counted. */
-    if (why != UT_GRPC_REFUSED_PROTOCOL)
-        ++*receiver->counters.limits[limits[why]];
-    ut_log(receiver->worker->log, UT_LOG_WARN, "request_refused",
-           "receiver=%s reason=\"%s\" peer=%s port=%u", receiver->id, text,
+    if (why < UT_REFUSED_PROTOCOL)
+        ++*receiver->counters[transport].limits[limits[why]];
+    if (is_told_already(connection, why))
+        return;
+    ut_log(receiver->worker->log, UT_LOG_WARN,
+           why > UT_REFUSED_PROTOCOL ? "signal_refused" : "request_refused",
+           "receiver=%s transport=%s reason=\"%s\" peer=%s port=%u", receiver->id,
+           ut_otlp_transport_name(transport), text,
            ut_address_text(address, &connection->peer.address), connection->peer.port);
 }
 
-static void wake(struct ut_grpc_server *server)
+static void wake(struct ut_calls *calls)
 {
-    ut_stream_flush_later(&ut_otlp_connection_of(server)->stream);
+    ut_stream_flush_later(&ut_otlp_connection_of(calls)->stream);
 }
 
-/* ---- the listener --------------------------------------------------------------------------- */
+/* ---- the listeners -------------------------------------------------------------------------- */
+
+static bool is_listening(const struct ut_otlp_receiver *receiver)
+{
+    for (int i = 0; i < UT_TRANSPORTS; i++) {
+        if (receiver->ports[i].listening)
+            return true;
+    }
+    return false;
+}
+
+static void free_when_closed(struct ut_otlp_receiver *receiver)
+{
+    if (!is_listening(receiver))
+        free(receiver);
+}
 
 static void on_accept(struct ut_listener *listener, int fd, const struct ut_endpoint *peer)
 {
-    ut_otlp_connection_open(UT_CONTAINER_OF(listener, struct ut_otlp_receiver, listener), fd, peer);
+    ut_otlp_connection_open(UT_CONTAINER_OF(listener, struct ut_otlp_port, listener), fd, peer);
 }
 
 static void on_listener_closed(struct ut_listener *listener)
 {
-    struct ut_otlp_receiver *receiver =
-        UT_CONTAINER_OF(listener, struct ut_otlp_receiver, listener);
-    receiver->listening = false;
-    ut_otlp_receiver_settle(receiver);
+    struct ut_otlp_port *port = UT_CONTAINER_OF(listener, struct ut_otlp_port, listener);
+    port->listening = false;
+    if (port->receiver->abandoned)
+        free_when_closed(port->receiver);
+    else
+        ut_otlp_receiver_settle(port->receiver);
 }
 
 static const struct ut_listener_ops listener_ops = {
@@ -74,29 +102,128 @@ static const struct ut_listener_ops listener_ops = {
     .on_closed = on_listener_closed,
 };
 
-/* ---- life ----------------------------------------------------------------------------------- */
+/* ---- ports ---------------------------------------------------------------------------------- */
 
 static double read_connections(void *arg)
 {
-    return ((const struct ut_otlp_receiver *)arg)->connection_count;
+    return ((const struct ut_otlp_port *)arg)->connection_count;
 }
 
 static double read_exhausted(void *arg)
 {
-    return (double)((const struct ut_otlp_receiver *)arg)->listener.exhausted;
+    return (double)((const struct ut_otlp_port *)arg)->listener.exhausted;
 }
 
-static void register_gauges(struct ut_otlp_receiver *receiver)
+static void register_gauges(struct ut_otlp_port *port)
 {
     char labels[256];
-    struct ut_metrics *metrics = receiver->worker->metrics;
-    ut_otlp_labels(labels, sizeof(labels), receiver->id, "");
+    struct ut_metrics *metrics = port->receiver->worker->metrics;
+    ut_otlp_labels(labels, sizeof(labels), port->receiver->id, port->transport, "");
     ut_metrics_gauge(metrics, "undertrace_receiver_connections", labels, "Open connections",
-                     read_connections, receiver);
+                     read_connections, port);
     ut_metrics_counter_read(metrics, "undertrace_receiver_accept_paused_total", labels,
                             "Times that descriptors or memory for connections ran out",
-                            read_exhausted, receiver);
+                            read_exhausted, port);
 }
+
+static void set_grpc_limits(struct ut_otlp_port *port, const struct ut_otlp_grpc_settings *grpc)
+{
+    port->endpoint = grpc->endpoint;
+    port->h2_limits = (struct ut_h2_limits){
+        .streams = (uint32_t)grpc->max_concurrent_streams,
+        .header_bytes = (uint32_t)grpc->max_header_bytes,
+        .header_fields = (uint32_t)grpc->max_header_fields,
+    };
+    port->connections_max = grpc->max_connections;
+    port->handshake_timeout_ns = grpc->handshake_timeout_ns;
+    port->request_timeout_ns = grpc->request_timeout_ns;
+    port->idle_ns = grpc->keepalive.server_parameters.max_connection_idle_ns;
+    port->service.body_bytes_max = (size_t)grpc->max_recv_msg_size_mib << 20;
+}
+
+static void set_http_limits(struct ut_otlp_port *port, const struct ut_otlp_http_settings *http)
+{
+    port->endpoint = http->endpoint;
+    port->h2_limits = (struct ut_h2_limits){
+        .streams = (uint32_t)http->max_concurrent_streams,
+        .header_bytes = (uint32_t)http->max_header_bytes,
+        .header_fields = (uint32_t)http->max_header_fields,
+    };
+    port->connections_max = http->max_connections;
+    port->handshake_timeout_ns = http->read_header_timeout_ns;
+    port->request_timeout_ns = http->request_timeout_ns;
+    port->idle_ns = http->idle_timeout_ns;
+    port->service.body_bytes_max = http->max_request_body_size;
+    port->service.close_each = !http->keep_alives_enabled;
+}
+
+/* What HTTP is asked for is the same on both ports. */
+static struct ut_service service_of(const struct ut_otlp_receiver *receiver,
+                                    const struct ut_otlp_http_settings *http)
+{
+    return (struct ut_service){
+        .grpc_path = COLLECTOR "trace.v1.TraceService/Export",
+        .grpc_metrics_path = COLLECTOR "metrics.v1.MetricsService/Export",
+        .grpc_logs_path = COLLECTOR "logs.v1.LogsService/Export",
+        .http_path = http->traces_url_path,
+        .http_metrics_path = http->metrics_url_path,
+        .http_logs_path = http->logs_url_path,
+        .cors = http->cors.allowed_origins.count > 0 ? &receiver->cors : NULL,
+        .retry_after_ms = RETRY_AFTER_MS,
+        .on_message = ut_otlp_export,
+        .on_gone = ut_otlp_export_abandon,
+        .on_answered = on_answered,
+        .on_refused = on_refused,
+        .wake = wake,
+    };
+}
+
+/* No list: what a browser sends with OTLP. A list with "*": whatever is asked for. */
+static void init_cors(struct ut_otlp_receiver *receiver, const struct ut_otlp_cors_settings *cors)
+{
+    receiver->cors = (struct ut_http_cors){
+        .allowed_origins = (const char *const *)cors->allowed_origins.items,
+        .allowed_origin_count = cors->allowed_origins.count,
+        .allowed_headers = receiver->cors_headers,
+        .max_age_s = cors->max_age_s,
+    };
+    FILE *out = fmemopen(receiver->cors_headers, sizeof(receiver->cors_headers), "w");
+    UT_CHECK(out != NULL);
+    fputs("Content-Type", out);
+    for (size_t i = 0; i < cors->allowed_headers.count; i++) {
+        if (strcmp(cors->allowed_headers.items[i], "*") == 0)
+            receiver->cors.allowed_headers = NULL;
+        fprintf(out, ", %s", cors->allowed_headers.items[i]);
+    }
+    UT_CHECK(fclose(out) == 0);
+}
+
+static void init_ports(struct ut_otlp_receiver *receiver, const struct ut_otlp_protocols *protocols)
+{
+    init_cors(receiver, &protocols->http.cors);
+    for (enum ut_transport transport = 0; transport < UT_TRANSPORTS; transport++) {
+        struct ut_otlp_port *port = &receiver->ports[transport];
+        port->receiver = receiver;
+        port->transport = transport;
+        port->service = service_of(receiver, &protocols->http);
+        if (transport == UT_TRANSPORT_HTTP)
+            set_http_limits(port, &protocols->http);
+        else
+            set_grpc_limits(port, &protocols->grpc);
+        port->http1_limits = (struct ut_http1_limits){
+            .header_bytes = port->h2_limits.header_bytes,
+            .header_fields = port->h2_limits.header_fields,
+        };
+        port->configured =
+            transport == UT_TRANSPORT_HTTP ? protocols->has_http : protocols->has_grpc;
+        ut_otlp_counters_init(&receiver->counters[transport], receiver->worker->metrics,
+                              receiver->id, transport);
+        if (port->configured)
+            register_gauges(port);
+    }
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
 
 static int create(struct ut_receiver **ret, const struct ut_build *build,
                   struct ut_push_target *target, struct ut_event_sink *sink)
@@ -108,43 +235,51 @@ static int create(struct ut_receiver **ret, const struct ut_build *build,
         return -ENOMEM;
     receiver->base.type = &ut_receiver_otlp;
     receiver->id = build->id;
-    receiver->settings = &settings->protocols.grpc;
     receiver->worker = build->worker;
     receiver->target = target;
-    receiver->service = (struct ut_grpc_service){
-        .path = EXPORT_PATH,
-        .message_bytes_max = (size_t)receiver->settings->max_recv_msg_size_mib << 20,
-        .retry_after_ms = RETRY_AFTER_MS,
-        .on_message = ut_otlp_export,
-        .on_gone = ut_otlp_export_abandon,
-        .on_answered = on_answered,
-        .on_refused = on_refused,
-        .wake = wake,
-    };
-    ut_otlp_counters_init(&receiver->counters, build->worker->metrics, build->id);
-    register_gauges(receiver);
+    init_ports(receiver, &settings->protocols);
     *ret = &receiver->base;
     return 0;
+}
+
+static int open_port(struct ut_otlp_port *port, char error[UT_ERROR_TEXT])
+{
+    struct ut_otlp_receiver *receiver = port->receiver;
+    int result = ut_listener_open(&port->listener, receiver->worker, port->endpoint, &listener_ops,
+                                  error, UT_ERROR_TEXT);
+    if (result != 0)
+        return result;
+    port->listening = true;
+    ut_log(receiver->worker->log, UT_LOG_INFO, "listening",
+           "receiver=%s protocol=%s endpoint=%s port=%u", receiver->id,
+           ut_otlp_transport_name(port->transport), port->endpoint, port->listener.port);
+    return 0;
+}
+
+static void close_ports(struct ut_otlp_receiver *receiver)
+{
+    for (int i = 0; i < UT_TRANSPORTS; i++) {
+        if (receiver->ports[i].listening)
+            ut_listener_close(&receiver->ports[i].listener);
+    }
 }
 
 static int start(struct ut_receiver *base, char error[UT_ERROR_TEXT])
 {
     struct ut_otlp_receiver *receiver = receiver_of(base);
-    int result =
-        ut_listener_open(&receiver->listener, receiver->worker, receiver->settings->endpoint,
-                         &listener_ops, error, UT_ERROR_TEXT);
+    int result = 0;
+    for (int i = 0; i < UT_TRANSPORTS && result == 0; i++) {
+        if (receiver->ports[i].configured)
+            result = open_port(&receiver->ports[i], error);
+    }
     if (result != 0)
-        return result;
-    receiver->listening = true;
-    ut_log(receiver->worker->log, UT_LOG_INFO, "listening",
-           "receiver=%s protocol=grpc endpoint=%s port=%u", receiver->id,
-           receiver->settings->endpoint, receiver->listener.port);
-    return 0;
+        close_ports(receiver);
+    return result;
 }
 
 void ut_otlp_receiver_settle(struct ut_otlp_receiver *receiver)
 {
-    if (!receiver->stopping || receiver->listening || receiver->connections != NULL ||
+    if (!receiver->stopping || is_listening(receiver) || receiver->connections != NULL ||
         receiver->pushes > 0)
         return;
     receiver->stopping = false;
@@ -157,7 +292,7 @@ static void stop(struct ut_receiver *base, void (*stopped)(void *arg), void *arg
     receiver->stopping = true;
     receiver->stopped = stopped;
     receiver->stopped_arg = arg;
-    ut_listener_close(&receiver->listener);
+    close_ports(receiver);
     for (struct ut_otlp_connection *c = receiver->connections; c != NULL; c = c->next)
         ut_otlp_connection_drain(c);
     ut_otlp_receiver_settle(receiver);
@@ -166,17 +301,22 @@ static void stop(struct ut_receiver *base, void (*stopped)(void *arg), void *arg
 static void free_receiver(struct ut_receiver *base)
 {
     struct ut_otlp_receiver *receiver = receiver_of(base);
-    ut_metrics_remove(receiver->worker->metrics, receiver);
-    free(receiver);
+    for (int i = 0; i < UT_TRANSPORTS; i++)
+        ut_metrics_remove(receiver->worker->metrics, &receiver->ports[i]);
+    receiver->abandoned = true;
+    free_when_closed(receiver);
 }
 
 static size_t endpoints(const void *config, const char **out, size_t room)
 {
-    const struct ut_otlp_receiver_settings *settings = config;
-    if (room == 0 || !settings->protocols.has_grpc)
-        return 0;
-    out[0] = settings->protocols.grpc.endpoint;
-    return 1;
+    const struct ut_otlp_protocols *protocols =
+        &((const struct ut_otlp_receiver_settings *)config)->protocols;
+    size_t count = 0;
+    if (protocols->has_grpc && count < room)
+        out[count++] = protocols->grpc.endpoint;
+    if (protocols->has_http && count < room)
+        out[count++] = protocols->http.endpoint;
+    return count;
 }
 
 const struct ut_receiver_type ut_receiver_otlp = {

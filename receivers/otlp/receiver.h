@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The parts of the otlp receiver, from the listener (otlp.c) over connections (connection.c) to
- * export calls (export_call.c).
+ * The parts of the otlp receiver, from the listeners (otlp.c) over connections (connection.c) and
+ * the protocols that they speak (protocol.c) to export calls (export_call.c).
+ *
+ * Each port takes what comes: gRPC, and OTLP/HTTP over HTTP/1.1 or HTTP/2. A port's name and limits
+ * are those of its section in the config; a request is counted under what it is.
  *
  * Invariant: the receiver outlives its connections and its pushes; stop ends when both are gone.
  */
@@ -10,36 +13,66 @@
 
 #include "component.h"
 #include "counters.h"
-#include "net/grpc_server.h"
+#include "net/h2_calls.h"
+#include "net/http1.h"
 #include "net/listener.h"
 #include "net/stream.h"
 #include "settings.h"
+#include "signals.h"
 
 struct ut_otlp_connection;
+struct ut_otlp_receiver;
 
 extern const struct ut_receiver_type ut_receiver_otlp;
+
+/* A listener with its limits. */
+struct ut_otlp_port {
+    struct ut_otlp_receiver *receiver;
+    enum ut_transport transport; /* as in the config */
+    const char *endpoint;
+    bool configured, listening;
+    struct ut_listener listener;
+    struct ut_service service;
+    struct ut_h2_limits h2_limits;
+    struct ut_http1_limits http1_limits;
+    uint64_t connections_max;
+    uint64_t handshake_timeout_ns; /* for the first bytes, a header, an HTTP/2 handshake */
+    uint64_t request_timeout_ns;   /* for a body, and for answers to be taken */
+    uint64_t idle_ns;              /* 0: none */
+    uint32_t connection_count;
+};
 
 struct ut_otlp_receiver {
     struct ut_receiver base;
     const char *id;
-    const struct ut_otlp_grpc_settings *settings;
     struct ut_worker *worker;
     struct ut_push_target *target;
-    struct ut_grpc_service service;
-    struct ut_otlp_counters counters;
-    struct ut_listener listener;
-    bool listening;
+    struct ut_otlp_port ports[UT_TRANSPORTS];
+    struct ut_otlp_counters counters[UT_TRANSPORTS];
+    struct ut_http_cors cors;
+    char cors_headers[UT_OTLP_CORS_HEADERS_MAX + 1];
+    struct ut_otlp_signals signals;
     struct ut_otlp_connection *connections;
-    uint32_t connection_count;
     uint32_t pushes; /* not answered yet */
     bool stopping;
+    bool abandoned; /* freed while a listener of a failed start is still closing */
     void (*stopped)(void *arg);
     void *stopped_arg;
 };
 
+enum { UT_OTLP_OPENING = 4 }; /* bytes that tell HTTP/2 from HTTP/1 */
+
 struct ut_otlp_connection {
     struct ut_stream stream;
-    struct ut_grpc_server grpc;
+    struct ut_calls calls;
+    const struct ut_otlp_protocol *protocol; /* NULL: the first bytes are not here yet */
+    union {
+        struct ut_h2_calls h2;
+        struct ut_http1 http1;
+        uint8_t opening[UT_OTLP_OPENING]; /* while protocol is NULL */
+    };
+    uint8_t opening_size;
+    struct ut_otlp_port *port;
     struct ut_otlp_receiver *receiver;
     struct ut_otlp_connection *previous, *next;
     struct ut_timer timer;
@@ -51,22 +84,49 @@ struct ut_otlp_connection {
     uint64_t drain_ns; /* when the end was announced; 0: not */
 };
 
+struct ut_otlp_deadline {
+    uint64_t due_ns; /* UINT64_MAX: none */
+    enum ut_otlp_limit limit;
+};
+
+/* What a connection speaks (protocol.c): HTTP/2 or HTTP/1.1. */
+struct ut_otlp_protocol {
+    int (*init)(struct ut_otlp_connection *connection);
+    void (*done)(struct ut_otlp_connection *connection);
+    int (*receive)(struct ut_otlp_connection *connection, ut_slice bytes);
+    int (*pending)(struct ut_otlp_connection *connection, struct iovec *runs, size_t room);
+    void (*consumed)(struct ut_otlp_connection *connection, size_t bytes);
+    /* Announces the end; at the second call it is final. */
+    void (*drain)(struct ut_otlp_connection *connection);
+    struct ut_otlp_deadline (*deadline)(const struct ut_otlp_connection *connection);
+};
+
+/* NULL with *ret_wrong unset: more bytes are needed to tell; with it set: neither of them. */
+const struct ut_otlp_protocol *ut_otlp_protocol_of(ut_slice opening, bool *ret_wrong);
+
 /* connection.c: takes the accepted socket over. */
-void ut_otlp_connection_open(struct ut_otlp_receiver *receiver, int fd,
-                             const struct ut_endpoint *peer);
+void ut_otlp_connection_open(struct ut_otlp_port *port, int fd, const struct ut_endpoint *peer);
 /* Lets requests in flight finish, within bounds, then ends the connection. */
 void ut_otlp_connection_drain(struct ut_otlp_connection *connection);
+/* Counts and logs that the connection reached a limit. */
+void ut_otlp_connection_count(struct ut_otlp_connection *connection, enum ut_otlp_limit limit);
 
-/* export_call.c: the two ends of a call that ut_grpc_service names. */
-void ut_otlp_export(struct ut_grpc_call *call);
-void ut_otlp_export_abandon(struct ut_grpc_call *call);
+/* export_call.c: the two ends of a call that ut_service names. */
+void ut_otlp_export(struct ut_call *call);
+void ut_otlp_export_abandon(struct ut_call *call);
 
 /* otlp.c: a connection or a push is gone; ends the stop where it was the last. */
 void ut_otlp_receiver_settle(struct ut_otlp_receiver *receiver);
 
-static inline struct ut_otlp_connection *ut_otlp_connection_of(struct ut_grpc_server *server)
+static inline struct ut_otlp_connection *ut_otlp_connection_of(struct ut_calls *calls)
 {
-    return UT_CONTAINER_OF(server, struct ut_otlp_connection, grpc);
+    return UT_CONTAINER_OF(calls, struct ut_otlp_connection, calls);
+}
+
+static inline struct ut_otlp_counters *ut_otlp_counters_of(const struct ut_call *call)
+{
+    struct ut_otlp_receiver *receiver = ut_otlp_connection_of(call->calls)->receiver;
+    return &receiver->counters[call->ops->transport];
 }
 
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "settings.h"
 
+#include <string.h>
+
 #include "net/endpoint.h"
 
 #define SERVER_AT(member)                                                                          \
@@ -23,6 +25,38 @@ static const struct ut_field keepalive_fields[] = {
     UT_FIELD_END,
 };
 
+/* The rows that both protocols have. */
+#define LIMIT_FIELDS(owner)                                                                        \
+    {.key = "max_concurrent_streams",                                                              \
+     .type = UT_FIELD_UINT,                                                                        \
+     .offset = offsetof(owner, max_concurrent_streams),                                            \
+     .fallback = "128",                                                                            \
+     .least = 1,                                                                                   \
+     .most = 10000},                                                                               \
+        {.key = "max_connections",                                                                 \
+         .type = UT_FIELD_UINT,                                                                    \
+         .offset = offsetof(owner, max_connections),                                               \
+         .fallback = "1024",                                                                       \
+         .least = 1,                                                                               \
+         .most = 100000},                                                                          \
+        {.key = "max_header_bytes",                                                                \
+         .type = UT_FIELD_BYTES,                                                                   \
+         .offset = offsetof(owner, max_header_bytes),                                              \
+         .fallback = "16KiB",                                                                      \
+         .least = 1024,                                                                            \
+         .most = 1048576},                                                                         \
+        {.key = "max_header_fields",                                                               \
+         .type = UT_FIELD_UINT,                                                                    \
+         .offset = offsetof(owner, max_header_fields),                                             \
+         .fallback = "128",                                                                        \
+         .least = 16,                                                                              \
+         .most = 10000},                                                                           \
+    {                                                                                              \
+        .key = "request_timeout", .type = UT_FIELD_DURATION,                                       \
+        .offset = offsetof(owner, request_timeout_ns), .fallback = "1m", .least = 0.1,             \
+        .most = 3600                                                                               \
+    }
+
 #define GRPC_AT(member) offsetof(struct ut_otlp_grpc_settings, member)
 
 static const struct ut_field grpc_fields[] = {
@@ -36,47 +70,76 @@ static const struct ut_field grpc_fields[] = {
      .fallback = "64",
      .least = 1,
      .most = 1024},
-    {.key = "max_concurrent_streams",
-     .type = UT_FIELD_UINT,
-     .offset = GRPC_AT(max_concurrent_streams),
-     .fallback = "128",
-     .least = 1,
-     .most = 10000},
-    {.key = "max_connections",
-     .type = UT_FIELD_UINT,
-     .offset = GRPC_AT(max_connections),
-     .fallback = "1024",
-     .least = 1,
-     .most = 100000},
-    {.key = "max_header_bytes",
-     .type = UT_FIELD_BYTES,
-     .offset = GRPC_AT(max_header_bytes),
-     .fallback = "16KiB",
-     .least = 1024,
-     .most = 1048576},
-    {.key = "max_header_fields",
-     .type = UT_FIELD_UINT,
-     .offset = GRPC_AT(max_header_fields),
-     .fallback = "128",
-     .least = 16,
-     .most = 10000},
+    LIMIT_FIELDS(struct ut_otlp_grpc_settings),
     {.key = "handshake_timeout",
      .type = UT_FIELD_DURATION,
      .offset = GRPC_AT(handshake_timeout_ns),
      .fallback = "10s",
      .least = 0.1,
      .most = 600},
-    {.key = "request_timeout",
-     .type = UT_FIELD_DURATION,
-     .offset = GRPC_AT(request_timeout_ns),
-     .fallback = "1m",
-     .least = 0.1,
-     .most = 3600},
     {.key = "keepalive",
      .type = UT_FIELD_MAP,
      .offset = GRPC_AT(keepalive),
      .fields = keepalive_fields,
      .present = UT_FIELD_NO_PRESENT},
+    UT_FIELD_END,
+};
+
+#define CORS_AT(member) offsetof(struct ut_otlp_cors_settings, member)
+
+static const struct ut_field cors_fields[] = {
+    {.key = "allowed_origins", .type = UT_FIELD_STRINGS, .offset = CORS_AT(allowed_origins)},
+    {.key = "allowed_headers", .type = UT_FIELD_STRINGS, .offset = CORS_AT(allowed_headers)},
+    {.key = "max_age", .type = UT_FIELD_UINT, .offset = CORS_AT(max_age_s), .most = 31536000},
+    UT_FIELD_END,
+};
+
+#define HTTP_AT(member) offsetof(struct ut_otlp_http_settings, member)
+
+static const struct ut_field http_fields[] = {
+    {.key = "endpoint",
+     .type = UT_FIELD_STRING,
+     .offset = HTTP_AT(endpoint),
+     .fallback = "localhost:4318"},
+    {.key = "traces_url_path",
+     .type = UT_FIELD_STRING,
+     .offset = HTTP_AT(traces_url_path),
+     .fallback = "/v1/traces"},
+    {.key = "metrics_url_path",
+     .type = UT_FIELD_STRING,
+     .offset = HTTP_AT(metrics_url_path),
+     .fallback = "/v1/metrics"},
+    {.key = "logs_url_path",
+     .type = UT_FIELD_STRING,
+     .offset = HTTP_AT(logs_url_path),
+     .fallback = "/v1/logs"},
+    {.key = "cors",
+     .type = UT_FIELD_MAP,
+     .offset = HTTP_AT(cors),
+     .fields = cors_fields,
+     .present = UT_FIELD_NO_PRESENT},
+    {.key = "max_request_body_size",
+     .type = UT_FIELD_BYTES,
+     .offset = HTTP_AT(max_request_body_size),
+     .fallback = "64MiB",
+     .least = 1024,
+     .most = 1073741824},
+    LIMIT_FIELDS(struct ut_otlp_http_settings),
+    {.key = "read_header_timeout",
+     .type = UT_FIELD_DURATION,
+     .offset = HTTP_AT(read_header_timeout_ns),
+     .fallback = "10s",
+     .least = 0.1,
+     .most = 600},
+    {.key = "idle_timeout",
+     .type = UT_FIELD_DURATION,
+     .offset = HTTP_AT(idle_timeout_ns),
+     .fallback = "10m",
+     .most = 86400},
+    {.key = "keep_alives_enabled",
+     .type = UT_FIELD_BOOL,
+     .offset = HTTP_AT(keep_alives_enabled),
+     .fallback = "true"},
     UT_FIELD_END,
 };
 
@@ -86,6 +149,11 @@ static const struct ut_field protocol_fields[] = {
      .offset = offsetof(struct ut_otlp_protocols, grpc),
      .fields = grpc_fields,
      .present = offsetof(struct ut_otlp_protocols, has_grpc)},
+    {.key = "http",
+     .type = UT_FIELD_MAP,
+     .offset = offsetof(struct ut_otlp_protocols, http),
+     .fields = http_fields,
+     .present = offsetof(struct ut_otlp_protocols, has_http)},
     UT_FIELD_END,
 };
 
@@ -98,20 +166,53 @@ const struct ut_field ut_otlp_receiver_fields[] = {
     UT_FIELD_END,
 };
 
+static void check_endpoint(struct ut_config_report *report, const char *path, const char *endpoint)
+{
+    struct ut_endpoint_text text;
+    const char *error;
+    if (endpoint == NULL)
+        return;
+    if (ut_endpoint_parse(&text, endpoint, 0, &error) != 0)
+        report->error(report, path, "%s", error);
+    else if (text.scheme != UT_SCHEME_NONE)
+        report->error(report, path, "an address to listen on has no scheme");
+}
+
+static void check_path(struct ut_config_report *report, const char *key, const char *path)
+{
+    if (path != NULL && (path[0] != '/' || strpbrk(path, "?# ") != NULL))
+        report->error(report, key, "a path begins with / and has no query");
+}
+
+static void check_cors(struct ut_config_report *report, const struct ut_otlp_cors_settings *cors)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < cors->allowed_origins.count; i++) {
+        const char *star = strchr(cors->allowed_origins.items[i], '*');
+        if (star != NULL && strchr(star + 1, '*') != NULL)
+            report->error(report, "protocols.http.cors.allowed_origins",
+                          "an origin has one * at most");
+    }
+    for (size_t i = 0; i < cors->allowed_headers.count; i++)
+        size += strlen(cors->allowed_headers.items[i]) + 2;
+    if (size > UT_OTLP_CORS_HEADERS_MAX)
+        report->error(report, "protocols.http.cors.allowed_headers",
+                      "the names are longer than %d bytes in all", UT_OTLP_CORS_HEADERS_MAX);
+}
+
 void ut_otlp_receiver_check(const void *config, struct ut_config_report *report)
 {
     const struct ut_otlp_receiver_settings *settings = config;
-    if (!settings->protocols.has_grpc) {
+    const struct ut_otlp_http_settings *http = &settings->protocols.http;
+    if (!settings->protocols.has_grpc && !settings->protocols.has_http) {
         report->error(report, settings->has_protocols ? "protocols" : "",
-                      "name at least one protocol: `protocols: {grpc: }`");
+                      "name at least one protocol: `protocols: {grpc: , http: }`");
         return;
     }
-    struct ut_endpoint_text text;
-    const char *error;
-    if (settings->protocols.grpc.endpoint == NULL)
-        return;
-    if (ut_endpoint_parse(&text, settings->protocols.grpc.endpoint, 0, &error) != 0)
-        report->error(report, "protocols.grpc.endpoint", "%s", error);
-    else if (text.scheme != UT_SCHEME_NONE)
-        report->error(report, "protocols.grpc.endpoint", "an address to listen on has no scheme");
+    check_endpoint(report, "protocols.grpc.endpoint", settings->protocols.grpc.endpoint);
+    check_endpoint(report, "protocols.http.endpoint", http->endpoint);
+    check_path(report, "protocols.http.traces_url_path", http->traces_url_path);
+    check_path(report, "protocols.http.metrics_url_path", http->metrics_url_path);
+    check_path(report, "protocols.http.logs_url_path", http->logs_url_path);
+    check_cors(report, &http->cors);
 }

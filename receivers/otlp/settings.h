@@ -20,10 +20,34 @@ struct ut_otlp_grpc_settings {
     } keepalive;
 };
 
+enum { UT_OTLP_CORS_HEADERS_MAX = 1024 }; /* bytes of all names */
+
+struct ut_otlp_cors_settings {
+    struct ut_strings allowed_origins; /* one '*' in each stands for anything */
+    struct ut_strings allowed_headers;
+    uint64_t max_age_s;
+};
+
+struct ut_otlp_http_settings {
+    char *endpoint;
+    char *traces_url_path;
+    char *metrics_url_path, *logs_url_path; /* known, so that their refusal can say why */
+    struct ut_otlp_cors_settings cors;
+    uint64_t max_request_body_size; /* bytes */
+    uint64_t max_concurrent_streams;
+    uint64_t max_connections;
+    uint64_t max_header_bytes, max_header_fields; /* of a request */
+    uint64_t read_header_timeout_ns;
+    uint64_t request_timeout_ns; /* for a body to arrive, and for answers to be taken */
+    uint64_t idle_timeout_ns;    /* 0: none */
+    bool keep_alives_enabled;
+};
+
 struct ut_otlp_receiver_settings {
     struct ut_otlp_protocols {
         struct ut_otlp_grpc_settings grpc;
-        bool has_grpc;
+        struct ut_otlp_http_settings http;
+        bool has_grpc, has_http;
     } protocols;
     bool has_protocols;
 };

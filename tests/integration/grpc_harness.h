@@ -108,8 +108,9 @@ static inline void harness_start(struct harness *harness, size_t budget)
     cr_assert_eq(ut_receiver_otlp.create(&harness->receiver, &build, &harness->target.base, NULL),
                  0);
     cr_assert_eq(ut_receiver_otlp.start(harness->receiver, error), 0, "%s", error);
-    harness->port =
-        UT_CONTAINER_OF(harness->receiver, struct ut_otlp_receiver, base)->listener.port;
+    harness->port = UT_CONTAINER_OF(harness->receiver, struct ut_otlp_receiver, base)
+                        ->ports[UT_TRANSPORT_GRPC]
+                        .listener.port;
 }
 
 static inline void harness_turn(struct harness *harness)

@@ -360,7 +360,7 @@ Test(grpc_limits, resets_that_we_are_made_to_send_end_the_connection)
 Test(grpc_limits, other_protocols_are_turned_away)
 {
     harness_start(&harness, 64 * MIB);
-    static const char *const openings[] = {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "\x16\x03\x01",
+    static const char *const openings[] = {"\x80\x80 no request\r\n\r\n", "\x16\x03\x01",
                                            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nxxxxxxxxxxxxxxxx"};
     for (size_t i = 0; i < 3; i++) {
         int fd = harness_socket(&harness, false);
