@@ -14,12 +14,13 @@
 #include "otlp/walk.h"
 #include "otlp/writer.h"
 
-/* Repairs the text of `body`, which was walked with 0, and walks the result: the body then owns a
- * segment of `pool` of its own instead of the one it came with, and `report` is of the second walk.
- * What the new segment takes stays held. *ret_strings: repaired strings.
- * 0; or -EMSGSIZE, -ENOBUFS, -ENOMEM as in limits: the body is as it was then, its bad spans left
- * out, and nothing is held. A body that shares its segment is fine. */
-int ut_repair_body(struct ut_body *body, const struct ut_writer_limits *limits,
-                   struct ut_walk_report *report, uint32_t *ret_strings) UT_MUST_USE;
+/* Repairs the text of *batch, which is of one body, fresh from ut_walk (0, bad_text), with nothing
+ * charged to it yet, and walks the result: *batch is another batch then, with a segment of the same
+ * pool, and the old one is gone; `report` is of the second walk. What the new segment takes stays
+ * held; what the old one took is the caller's to give back. *ret_strings: repaired strings.
+ * 0, or -EMSGSIZE, -ENOBUFS (see ut_writer_limits), -ENOMEM: batch and report are as they were
+ * then, the bad spans left out, and nothing is held. */
+int ut_repair_batch(struct ut_batch **batch, const struct ut_writer_limits *limits,
+                    struct ut_walk_report *report, uint32_t *ret_strings) UT_MUST_USE;
 
 #endif

@@ -19,6 +19,11 @@
  * above U+10FFFF, nothing cut off. */
 bool ut_text_is_utf8(const uint8_t *text, size_t size);
 
+/* The text with U+FFFD in place of each maximal part that is no UTF-8 (Unicode 15, 3.9): how many
+ * bytes that takes, never fewer than before, and the writing of as many. */
+size_t ut_text_repaired_size(const uint8_t *text, size_t size);
+void ut_text_repair(const uint8_t *text, size_t size, uint8_t *out);
+
 static inline uint64_t ut_text_load8(const uint8_t *p)
 {
     uint64_t word;

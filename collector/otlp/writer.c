@@ -74,7 +74,7 @@ bool ut_writer_grow(struct ut_writer *writer, size_t size)
 int ut_writer_finish(struct ut_writer *writer, struct ut_segment **ret)
 {
     size_t size = ut_writer_position(writer);
-    if (writer->error == 0 && size > writer->limits->bytes_max)
+    if (writer->error == 0 && (size > writer->limits->bytes_max || size > UINT32_MAX))
         writer->error = -EMSGSIZE;
     if (writer->error != 0) {
         ut_writer_abandon(writer);

@@ -19,7 +19,7 @@
 #include "otlp/wire.h"
 
 struct ut_writer_limits {
-    size_t bytes_max; /* of what is written */
+    size_t bytes_max; /* of what is written; a request never has more than UINT32_MAX */
     /* Told how many bytes the output takes in memory from now on, before it grows and after it
      * shrank (while it moves, old and new place count). false: no room; only growth may be refused.
      * After an error it is told 0. NULL: nobody asks. */
