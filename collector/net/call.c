@@ -211,6 +211,18 @@ static bool make_room(struct ut_call *call, size_t size, size_t available)
     return true;
 }
 
+void ut_call_replace(struct ut_call *call, struct ut_segment *segment)
+{
+    size_t held = cost_of(segment, segment->size);
+    ut_segment_unref(call->segment);
+    call->segment = segment;
+    if (held >= call->held)
+        return;
+    call->calls->held -= call->held - held;
+    call->held = held;
+    trim(call->calls);
+}
+
 void ut_call_append(struct ut_call *call, ut_slice bytes, size_t behind)
 {
     size_t size = call->segment != NULL ? call->segment->size : 0;

@@ -62,7 +62,6 @@ struct ut_service {
     /* Paths of other signals: they are not served, but known. */
     const char *grpc_metrics_path, *http_metrics_path, *grpc_logs_path, *http_logs_path;
     const struct ut_http_cors *cors; /* NULL: no other origin may read answers */
-    bool json;                       /* bodies in JSON are taken too */
     bool close_each;                 /* HTTP/1.1 without keep-alive */
     size_t body_bytes_max;           /* of a request */
     uint32_t retry_after_ms;         /* told where there is no room */
@@ -136,6 +135,9 @@ void ut_call_end(struct ut_call *call);
 
 /* Charges the call with `bytes` in all, more than before. false: no room; nothing has changed. */
 bool ut_call_hold(struct ut_call *call, size_t bytes) UT_MUST_USE;
+/* The body becomes `segment` (taken over), in another form; what it holds is reckoned anew, which
+ * is not more than before. */
+void ut_call_replace(struct ut_call *call, struct ut_segment *segment);
 /* What the call holds leaves the connection's account: the caller returns it to the budget. */
 size_t ut_call_settle(struct ut_call *call);
 

@@ -118,7 +118,7 @@ static void judge_http(struct ut_h2_call *call)
     const struct ut_service *service = call->call.calls->service;
     const struct ut_http_head *head = &call->head;
     enum ut_refusal why;
-    const struct ut_failure *failure = ut_http_head_judge(head, service, &why);
+    const struct ut_failure *failure = ut_http_head_judge(head, &why);
     call->call.encoding = ut_http_head_encoding(head);
     if (failure != NULL) {
         ut_call_refuse(&call->call, why, failure);

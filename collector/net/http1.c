@@ -460,7 +460,7 @@ static void take_head(struct ut_http1 *http1, size_t left)
         break_off(http1, UT_REFUSED_PROTOCOL, fault);
         return;
     }
-    const struct ut_failure *failure = ut_http_head_judge(head, http1->calls->service, &why);
+    const struct ut_failure *failure = ut_http_head_judge(head, &why);
     if (failure != NULL)
         ut_call_refuse(&exchange->call, why, failure);
     else if (head->method == UT_HTTP_METHOD_OPTIONS)

@@ -312,29 +312,23 @@ static const struct ut_failure *judge_path(const struct ut_http_head *head)
     return known ? NULL : &unknown;
 }
 
-static const struct ut_failure *judge_content(const struct ut_http_head *head,
-                                              const struct ut_service *service)
+static const struct ut_failure *judge_content(const struct ut_http_head *head)
 {
     static const struct ut_failure grpc = {UT_GRPC_INVALID_ARGUMENT, 415, 0,
                                            "this is a gRPC method: application/grpc over HTTP/2"},
                                    type = {UT_GRPC_INVALID_ARGUMENT, 415, 0,
-                                           "the content-type is not application/x-protobuf"},
-                                   types = {UT_GRPC_INVALID_ARGUMENT, 415, 0,
-                                            "the content-type is neither application/x-protobuf "
-                                            "nor application/json"},
+                                           "the content-type is neither application/x-protobuf nor "
+                                           "application/json"},
                                    coding = {UT_GRPC_INVALID_ARGUMENT, 415, 0,
                                              "the content-encoding is not supported"};
     if (head->path == UT_HTTP_PATH_GRPC)
         return &grpc;
-    bool taken =
-        head->type == UT_HTTP_TYPE_PROTOBUF || (head->type == UT_HTTP_TYPE_JSON && service->json);
-    if (!taken)
-        return service->json ? &types : &type;
+    if (head->type != UT_HTTP_TYPE_PROTOBUF && head->type != UT_HTTP_TYPE_JSON)
+        return &type;
     return head->encoded ? &coding : NULL;
 }
 
 const struct ut_failure *ut_http_head_judge(const struct ut_http_head *head,
-                                            const struct ut_service *service,
                                             enum ut_refusal *ret_why)
 {
     static const struct ut_failure method = {UT_GRPC_UNIMPLEMENTED, 405, 0,
@@ -345,5 +339,5 @@ const struct ut_failure *ut_http_head_judge(const struct ut_http_head *head,
         return failure;
     if (head->method != UT_HTTP_METHOD_POST)
         return &method;
-    return judge_content(head, service);
+    return judge_content(head);
 }

@@ -75,10 +75,9 @@ void ut_http_head_target(struct ut_http_head *head, const struct ut_service *ser
 void ut_http_head_field(struct ut_http_head *head, const struct ut_calls *calls, ut_slice name,
                         ut_slice value);
 
-/* What is wrong with a request of OTLP/HTTP, or NULL; `*why` says which counter it belongs to. An
- * OPTIONS request passes with *ret_preflight set: it is answered without a body. */
+/* What is wrong with a request of OTLP/HTTP, or NULL; `*ret_why` says which counter it belongs to.
+ * OPTIONS passes: it is answered without a body. */
 const struct ut_failure *ut_http_head_judge(const struct ut_http_head *head,
-                                            const struct ut_service *service,
                                             enum ut_refusal *ret_why);
 /* What an answer is to be written in: as the request, JSON where that is unknown. */
 enum ut_encoding ut_http_head_encoding(const struct ut_http_head *head);

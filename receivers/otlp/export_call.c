@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One Export call: message → walk → batch → push → answer. The push outlives the call where the
- * client gives up meanwhile: it loses the answer, not the batch.
+ * One Export call: message (JSON becomes protobuf first) → walk → batch → push → answer. The push
+ * outlives the call where the client gives up meanwhile: it loses the answer, not the batch.
  */
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 
+#include "otlp/json.h"
 #include "otlp/walk.h"
 #include "receiver.h"
 
@@ -37,16 +38,13 @@ static size_t put_varint(uint8_t *out, uint64_t value)
 /* Succeeds; with ExportTraceServiceResponse { partial_success { rejected_spans, error_message } }
  * where spans were left out. Without, the message is empty: the Collector's empty partial_success
  * draws warnings from some SDKs. */
-static void succeed(struct ut_call *call, uint32_t left_out, const char *reason)
+static void succeed_in_protobuf(struct ut_call *call, uint32_t left_out, const char *text)
 {
     if (left_out == 0) {
         ut_call_succeed(call, (ut_slice){0});
         return;
     }
-    char text[TEXT_BYTES];
-    int length = snprintf(text, sizeof(text), "%u %s left out; the first: %s", left_out,
-                          left_out == 1 ? "span was" : "spans were", reason);
-    size_t text_size = length < TEXT_BYTES ? (size_t)length : TEXT_BYTES - 1;
+    size_t text_size = strlen(text);
     uint8_t partial[TEXT_BYTES + 16], message[TEXT_BYTES + 24];
     size_t size = 0;
     partial[size++] = 1 << 3;
@@ -59,6 +57,18 @@ static void succeed(struct ut_call *call, uint32_t left_out, const char *reason)
     size_t head = 1 + put_varint(message + 1, size);
     memcpy(message + head, partial, size);
     ut_call_succeed(call, ut_slice_of(message, head + size));
+}
+
+static void succeed(struct ut_call *call, uint32_t left_out, const char *reason)
+{
+    char text[TEXT_BYTES] = "", json[UT_JSON_ANSWER_MAX];
+    if (left_out > 0)
+        (void)snprintf(text, sizeof(text), "%u %s left out; the first: %s", left_out,
+                       left_out == 1 ? "span was" : "spans were", reason);
+    if (call->encoding == UT_ENCODING_JSON)
+        ut_call_succeed(call, ut_slice_of(json, ut_json_put_response(json, left_out, text)));
+    else
+        succeed_in_protobuf(call, left_out, text);
 }
 
 static void count(struct ut_otlp_counters *counters, enum ut_verdict verdict, uint32_t spans,
@@ -114,6 +124,50 @@ static void refuse_malformed(struct ut_call *call, const struct ut_walk_report *
     (void)snprintf(text, sizeof(text), "the request does not parse: %s at offset %u", report->error,
                    report->offset);
     ut_call_fail(call, UT_GRPC_INVALID_ARGUMENT, 0, text);
+}
+
+/* For the writer of the wire bytes: they are charged on top of the JSON while both are there. */
+struct output {
+    struct ut_call *call;
+    size_t before; /* bytes held without it */
+};
+
+static bool hold_output(void *arg, size_t bytes)
+{
+    struct output *output = arg;
+    return ut_call_hold(output->call, output->before + bytes);
+}
+
+static void refuse_json(struct ut_call *call, const struct ut_json_report *report)
+{
+    char text[TEXT_BYTES];
+    (void)snprintf(text, sizeof(text), "the request is not OTLP's JSON: %s at offset %zu",
+                   report->error, report->offset);
+    ut_call_fail(call, UT_GRPC_INVALID_ARGUMENT, 0, text);
+}
+
+/* The message in JSON becomes one in protobuf. false: the call was answered. */
+static bool transcode(struct ut_call *call)
+{
+    struct output output = {call, call->held};
+    const struct ut_writer_limits limits = {
+        .bytes_max = call->calls->service->body_bytes_max,
+        .hold = hold_output,
+        .arg = &output,
+    };
+    struct ut_json_report report = {0};
+    struct ut_segment *wire;
+    ut_slice json = ut_slice_of(call->segment->data, call->segment->size);
+    int error = ut_json_to_wire(json, call->calls->pool, &limits, &wire, &report);
+    if (error == -EBADMSG)
+        refuse_json(call, &report);
+    else if (error == -EMSGSIZE)
+        ut_call_refuse_size(call, json.size);
+    else if (error != 0)
+        refuse_busy(call);
+    else
+        ut_call_replace(call, wire);
+    return error == 0;
 }
 
 /* Walks the message and charges the index. NULL: the call was answered. */
@@ -178,6 +232,9 @@ static void push(struct ut_call *call, struct ut_batch *batch, const struct ut_w
 void ut_otlp_export(struct ut_call *call)
 {
     struct ut_walk_report report = {0};
+    /* No bytes are an empty request in any encoding. */
+    if (call->encoding == UT_ENCODING_JSON && call->segment->size > 0 && !transcode(call))
+        return;
     struct ut_batch *batch = make_batch(call, &report);
     if (batch == NULL)
         return;

@@ -100,6 +100,63 @@ Test(otlp_settings, every_key_is_read)
     free(said);
 }
 
+Test(otlp_settings, http_has_the_collectors_keys_and_defaults)
+{
+    char *said;
+    struct ut_config *config = read_receiver(" {protocols: {http: }}", &said);
+    cr_assert_not_null(config, "%s", said);
+    const struct ut_otlp_receiver_settings *settings = config->receivers.items[0].config;
+    const struct ut_otlp_http_settings *http = &settings->protocols.http;
+    cr_expect(settings->protocols.has_http && !settings->protocols.has_grpc);
+    cr_expect_str_eq(http->endpoint, "localhost:4318");
+    cr_expect_str_eq(http->traces_url_path, "/v1/traces");
+    cr_expect_eq(http->max_request_body_size, 64 << 20);
+    cr_expect_eq(http->read_header_timeout_ns, 10 * UT_NS_PER_S);
+    cr_expect_eq(http->cors.allowed_origins.count, 0);
+    cr_expect(http->keep_alives_enabled);
+    const char *listens[2] = {0};
+    cr_expect_eq(ut_receiver_otlp.endpoints(settings, listens, 2), 1);
+    cr_expect_str_eq(listens[0], "localhost:4318");
+    ut_config_free(config);
+    free(said);
+}
+
+Test(otlp_settings, every_key_of_http_is_read)
+{
+    char *said;
+    struct ut_config *config = read_receiver(
+        " {protocols: {grpc: , http: {endpoint: '[::]:1', traces_url_path: /t, "
+        "metrics_url_path: /m, logs_url_path: /l, max_request_body_size: 1MiB, "
+        "max_concurrent_streams: 7, max_connections: 9, max_header_bytes: 8KiB, "
+        "max_header_fields: 20, read_header_timeout: 3s, request_timeout: 20s, idle_timeout: 0, "
+        "keep_alives_enabled: false, cors: {allowed_origins: ['https://*.x', a], "
+        "allowed_headers: [X-A], max_age: 60}}}}",
+        &said);
+    cr_assert_not_null(config, "%s", said);
+    const struct ut_otlp_receiver_settings *settings = config->receivers.items[0].config;
+    const struct ut_otlp_http_settings *http = &settings->protocols.http;
+    cr_expect_str_eq(http->endpoint, "[::]:1");
+    cr_expect_str_eq(http->traces_url_path, "/t");
+    cr_expect_str_eq(http->metrics_url_path, "/m");
+    cr_expect_str_eq(http->logs_url_path, "/l");
+    cr_expect_eq(http->max_request_body_size, 1 << 20);
+    cr_expect_eq(http->max_concurrent_streams, 7);
+    cr_expect_eq(http->max_connections, 9);
+    cr_expect_eq(http->max_header_bytes, 8192);
+    cr_expect_eq(http->max_header_fields, 20);
+    cr_expect_eq(http->read_header_timeout_ns, 3 * UT_NS_PER_S);
+    cr_expect_eq(http->request_timeout_ns, 20 * UT_NS_PER_S);
+    cr_expect_eq(http->idle_timeout_ns, 0);
+    cr_expect_not(http->keep_alives_enabled);
+    cr_expect_eq(http->cors.allowed_origins.count, 2);
+    cr_expect_eq(http->cors.allowed_headers.count, 1);
+    cr_expect_eq(http->cors.max_age_s, 60);
+    const char *listens[2] = {0};
+    cr_expect_eq(ut_receiver_otlp.endpoints(settings, listens, 2), 2);
+    ut_config_free(config);
+    free(said);
+}
+
 Test(otlp_settings, what_cannot_work_is_an_error)
 {
     expect_error("", "name at least one protocol");
@@ -109,4 +166,8 @@ Test(otlp_settings, what_cannot_work_is_an_error)
     expect_error(" {protocols: {grpc: {endpoint: '::1:4317'}}}", "brackets");
     expect_error(" {protocols: {grpc: {endpont: ':1'}}}", "endpoint");
     expect_error(" {protocols: {grpc: {max_connections: 0}}}", "max_connections");
+    expect_error(" {protocols: {http: {endpoint: '4318'}}}", "a port is missing");
+    expect_error(" {protocols: {http: {traces_url_path: v1/traces}}}", "a path begins with /");
+    expect_error(" {protocols: {http: {cors: {allowed_origins: ['*.*']}}}}", "one * at most");
+    expect_error(" {protocols: {http: {max_request_body_siz: 1}}}", "max_request_body_size");
 }
