@@ -22,6 +22,7 @@ enum {
     FIRST_DENOMINATOR = 16,
     GROWTH_DENOMINATOR = 4096,
     GROWTH_FREE = 16,
+    ATTRIBUTE_DEPTH = 2, /* KeyValue and AnyValue */
 };
 
 /* What was written of one message. */
@@ -251,8 +252,11 @@ static const uint8_t *read_array(struct ut_json_reader *r, const struct ut_schem
     p = ut_json_space(p + 1, end);
     if (p < end && *p == ']')
         return p + 1;
+    bool attributes = field->kind == UT_SCHEMA_MESSAGE && field->nested == UT_SCHEMA_KEY_VALUE &&
+                      depth + ATTRIBUTE_DEPTH <= UT_DEPTH_MAX;
     for (;;) {
-        p = read_value(r, field, p, depth);
+        const uint8_t *behind = attributes ? ut_json_read_plain_attribute(r, field, p) : NULL;
+        p = behind != NULL ? behind : read_value(r, field, p, depth);
         if (p == NULL)
             return NULL;
         p = ut_json_space(p, end);

@@ -61,6 +61,49 @@ bool ut_json_to_signed(ut_slice number, int64_t least, int64_t most, int64_t *re
 /* false: too large for a double. */
 bool ut_json_to_double(ut_slice number, double *ret);
 
+enum { UT_JSON_DIGITS_PLAIN = 19 };
+
+static inline bool ut_json_is_eight_digits(uint64_t text)
+{
+    return ((text & UINT64_C(0xf0f0f0f0f0f0f0f0)) |
+            ((text + UINT64_C(0x0606060606060606)) & UINT64_C(0xf0f0f0f0f0f0f0f0)) >> 4) ==
+           UINT64_C(0x3333333333333333);
+}
+
+/* The digits lie in the word as in memory, the first one lowest: pairs, fours, eights. */
+static inline uint64_t ut_json_eight_digits(uint64_t text)
+{
+    text -= UINT64_C(0x3030303030303030);
+    text = text * 10 + (text >> 8);
+    uint64_t even = (text & UINT64_C(0x000000ff000000ff)) * UINT64_C(0x000f424000000064);
+    uint64_t odd = (text >> 16 & UINT64_C(0x000000ff000000ff)) * UINT64_C(0x0000271000000001);
+    return (even + odd) >> 32;
+}
+
+/* The usual integer: digits without sign, leading zero, fraction or exponent, at most 19 of them,
+ * bare or quoted. NULL: it is another. */
+static inline const uint8_t *ut_json_plain_integer(const uint8_t *p, const uint8_t *end,
+                                                   uint64_t *ret)
+{
+    if (end - p < UT_JSON_DIGITS_PLAIN + 8)
+        return NULL;
+    bool quoted = *p == '"';
+    p += quoted;
+    const uint8_t *begin = p;
+    uint64_t value = 0;
+    for (uint64_t text; p - begin < 16 && ut_json_is_eight_digits(text = le64toh(ut_text_load8(p)));
+         p += 8)
+        value = value * UINT64_C(100000000) + ut_json_eight_digits(text);
+    while (*p >= '0' && *p <= '9' && p - begin < UT_JSON_DIGITS_PLAIN)
+        value = value * 10 + (*p++ - '0');
+    *ret = value;
+    if (p == begin || (*begin == '0' && p - begin > 1))
+        return NULL;
+    if (quoted)
+        return *p == '"' ? p + 1 : NULL;
+    return *p == ',' || *p == '}' || *p == ']' ? p : NULL;
+}
+
 /* Any value, of which nothing is wanted. */
 const uint8_t *ut_json_skip(struct ut_json_input *in, const uint8_t *p);
 

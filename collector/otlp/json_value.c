@@ -3,7 +3,6 @@
 
 enum {
     HEADER_MAX = 16, /* tag and length, and what a wide store may overwrite */
-    DIGITS_PLAIN = 19,
 };
 
 static const char EXPECTS_STRING[] = "a string is expected";
@@ -115,45 +114,6 @@ static const uint8_t *read_bytes(struct ut_json_reader *r, const struct ut_schem
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
-static bool is_eight_digits(uint64_t text)
-{
-    return ((text & UINT64_C(0xf0f0f0f0f0f0f0f0)) |
-            ((text + UINT64_C(0x0606060606060606)) & UINT64_C(0xf0f0f0f0f0f0f0f0)) >> 4) ==
-           UINT64_C(0x3333333333333333);
-}
-
-/* The digits lie in the word as in memory, the first one lowest: pairs, fours, eights. */
-static uint64_t eight_digits(uint64_t text)
-{
-    text -= UINT64_C(0x3030303030303030);
-    text = text * 10 + (text >> 8);
-    uint64_t even = (text & UINT64_C(0x000000ff000000ff)) * UINT64_C(0x000f424000000064);
-    uint64_t odd = (text >> 16 & UINT64_C(0x000000ff000000ff)) * UINT64_C(0x0000271000000001);
-    return (even + odd) >> 32;
-}
-
-/* The usual integer: digits without sign, leading zero, fraction or exponent, at most 19 of them,
- * bare or quoted. NULL: it is another. */
-static inline const uint8_t *plain_integer(const uint8_t *p, const uint8_t *end, uint64_t *ret)
-{
-    if (end - p < DIGITS_PLAIN + 8)
-        return NULL;
-    bool quoted = *p == '"';
-    p += quoted;
-    const uint8_t *begin = p;
-    uint64_t value = 0;
-    for (uint64_t text; p - begin < 16 && is_eight_digits(text = le64toh(ut_text_load8(p))); p += 8)
-        value = value * UINT64_C(100000000) + eight_digits(text);
-    while (*p >= '0' && *p <= '9' && p - begin < DIGITS_PLAIN)
-        value = value * 10 + (*p++ - '0');
-    *ret = value;
-    if (p == begin || (*begin == '0' && p - begin > 1))
-        return NULL;
-    if (quoted)
-        return *p == '"' ? p + 1 : NULL;
-    return *p == ',' || *p == '}' || *p == ']' ? p : NULL;
-}
-
 /* A number or a string of one; checked against the grammar only. */
 static const uint8_t *read_number(struct ut_json_reader *r, const uint8_t *p, ut_slice *ret)
 {
@@ -172,7 +132,7 @@ static const uint8_t *read_number(struct ut_json_reader *r, const uint8_t *p, ut
 static const uint8_t *read_unsigned(struct ut_json_reader *r, const uint8_t *p, uint64_t most,
                                     uint64_t *ret)
 {
-    const uint8_t *behind = plain_integer(p, r->in.end, ret);
+    const uint8_t *behind = ut_json_plain_integer(p, r->in.end, ret);
     if (behind != NULL && *ret <= most)
         return behind;
     ut_slice number;
@@ -185,7 +145,7 @@ static const uint8_t *read_unsigned(struct ut_json_reader *r, const uint8_t *p, 
 static const uint8_t *read_signed(struct ut_json_reader *r, const uint8_t *p, int64_t most,
                                   uint64_t *ret)
 {
-    const uint8_t *behind = plain_integer(p, r->in.end, ret);
+    const uint8_t *behind = ut_json_plain_integer(p, r->in.end, ret);
     if (behind != NULL && *ret <= (uint64_t)most)
         return behind;
     ut_slice number;

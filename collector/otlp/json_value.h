@@ -21,6 +21,12 @@ struct ut_json_reader {
 const uint8_t *ut_json_read_scalar(struct ut_json_reader *r, const struct ut_schema_field *field,
                                    const uint8_t *p);
 
+/* An attribute as nearly all senders write it: {"key":"…","value":{"stringValue":"…"}} or with an
+ * intValue, without white space, escapes or a sign, of less than 128 bytes. The position behind it;
+ * NULL: it is another, and nothing was read or written. */
+const uint8_t *ut_json_read_plain_attribute(struct ut_json_reader *r,
+                                            const struct ut_schema_field *field, const uint8_t *p);
+
 static inline bool ut_json_is_explicit(const struct ut_schema_field *field)
 {
     return field->member || field->repeated;
