@@ -108,31 +108,45 @@ size_t ut_writer_close(struct ut_writer *writer, size_t content, size_t guess)
     return need;
 }
 
-static void reverse(uint8_t *first, uint8_t *end)
+/* `size` bytes at `a` and at `b`, which do not overlap, change places. */
+static void exchange(uint8_t *a, uint8_t *b, size_t size)
 {
-    while (end - first > 1) {
-        uint8_t byte = *first;
-        *first++ = *--end;
-        *end = byte;
+    uint8_t aside[SWAP_ROOM];
+    while (size > 0) {
+        size_t part = size < sizeof(aside) ? size : sizeof(aside);
+        memcpy(aside, a, part);
+        memcpy(a, b, part);
+        memcpy(b, aside, part);
+        a += part;
+        b += part;
+        size -= part;
     }
 }
 
+/* The smaller run is exchanged with as many bytes at the far end of the other, where it belongs;
+ * what is left are two runs to swap again. So each byte is moved once or twice (Gries and Mills).
+ */
 void ut_writer_swap(struct ut_writer *writer, size_t first, size_t second, size_t end)
 {
-    uint8_t aside[SWAP_ROOM];
-    uint8_t *data = writer->segment->data + first;
+    uint8_t *data = writer->segment->data + first, aside[SWAP_ROOM];
     size_t left = second - first, right = end - second;
-    if (right <= sizeof(aside)) {
+    while (left > sizeof(aside) && right > sizeof(aside)) {
+        if (left <= right) {
+            exchange(data, data + right, left);
+            right -= left;
+        } else {
+            exchange(data, data + left, right);
+            data += right;
+            left -= right;
+        }
+    }
+    if (right <= left) {
         memcpy(aside, data + left, right);
         memmove(data + right, data, left);
         memcpy(data, aside, right);
-    } else if (left <= sizeof(aside)) {
+    } else {
         memcpy(aside, data, left);
         memmove(data, data + left, right);
         memcpy(data + right, aside, left);
-    } else {
-        reverse(data, data + left);
-        reverse(data + left, data + left + right);
-        reverse(data, data + left + right);
     }
 }
