@@ -7,6 +7,7 @@
 
 enum {
     SIZE_MOST = 0x7f,  /* of the KeyValue and so of all in it: lengths of one byte */
+    FIELD_ROOM = 256,  /* the field as a whole, and what wide stores overwrite */
     OVERHEAD = 6,      /* tags and lengths within the KeyValue */
     MEMBERS_ROOM = 48, /* bytes of the members' names and brackets, and more */
 
@@ -71,7 +72,7 @@ static const uint8_t *read_string(struct ut_json_reader *r, const struct ut_sche
     if (!take_plain(p, end, &value) || key.size + value.size + OVERHEAD > SIZE_MOST)
         return NULL;
     p += value.size + 1;
-    if (end - p < 2 || p[0] != '}' || p[1] != '}' || !ut_writer_room(&r->out, 2 * SIZE_MOST))
+    if (end - p < 2 || p[0] != '}' || p[1] != '}' || !ut_writer_room(&r->out, FIELD_ROOM))
         return NULL;
     uint8_t *out = put_head(r->out.next, field, key, 2 + value.size);
     *out++ = ANY_STRING;
@@ -88,7 +89,7 @@ static const uint8_t *read_int(struct ut_json_reader *r, const struct ut_schema_
     if (p == NULL || value > INT64_MAX || end - p < 2 || p[0] != '}' || p[1] != '}')
         return NULL;
     size_t size = ut_wire_varint_size(value);
-    if (key.size + size + OVERHEAD > SIZE_MOST || !ut_writer_room(&r->out, 2 * SIZE_MOST))
+    if (key.size + size + OVERHEAD > SIZE_MOST || !ut_writer_room(&r->out, FIELD_ROOM))
         return NULL;
     uint8_t *out = put_head(r->out.next, field, key, 1 + size);
     *out++ = ANY_INT;

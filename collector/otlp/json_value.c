@@ -3,6 +3,7 @@
 
 enum {
     HEADER_MAX = 16, /* tag and length, and what a wide store may overwrite */
+    VALUE_ROOM = 32, /* a value of fixed size with its header, or what else stands around text */
 };
 
 static const char EXPECTS_STRING[] = "a string is expected";
@@ -43,7 +44,7 @@ static const uint8_t *read_text(struct ut_json_reader *r, const struct ut_schema
     size_t size = (size_t)(quote - p);
     if (size == 0 && !ut_json_is_explicit(field))
         return quote + 1;
-    if (!ut_writer_room(&r->out, size + 2 * HEADER_MAX))
+    if (!ut_writer_room(&r->out, size + VALUE_ROOM))
         return NULL;
     uint8_t *out = ut_wire_put_varint(ut_json_put_tag(r->out.next, field), size);
     if (size <= 16 && end - p >= 16)
@@ -55,7 +56,8 @@ static const uint8_t *read_text(struct ut_json_reader *r, const struct ut_schema
 }
 
 /* What the string at `p` stands for. Where it has escapes that is made in the free room of the
- * output, HEADER_MAX bytes behind its end. */
+ * output, HEADER_MAX bytes behind its end; it stays valid until more room than the string had in
+ * JSON and VALUE_ROOM is asked for. */
 static const uint8_t *read_content(struct ut_json_reader *r, const uint8_t *p, ut_slice *ret)
 {
     if (p == r->in.end || *p != '"')
@@ -66,7 +68,7 @@ static const uint8_t *read_content(struct ut_json_reader *r, const uint8_t *p, u
         return NULL;
     *ret = ut_slice_of(p, (size_t)(end - p));
     if (!plain) {
-        if (!ut_writer_room(&r->out, ret->size + 2 * HEADER_MAX))
+        if (!ut_writer_room(&r->out, ret->size + VALUE_ROOM))
             return NULL;
         uint8_t *made = r->out.next + HEADER_MAX;
         const uint8_t *behind = ut_json_unescape(&r->in, p, end, made);
@@ -84,7 +86,7 @@ static const uint8_t *read_id(struct ut_json_reader *r, const struct ut_schema_f
     const uint8_t *behind = read_content(r, p, &text);
     if (behind == NULL || text.size == 0)
         return behind;
-    if (!ut_writer_room(&r->out, text.size + 2 * HEADER_MAX))
+    if (!ut_writer_room(&r->out, text.size + VALUE_ROOM))
         return NULL;
     uint8_t *out = ut_wire_put_varint(ut_json_put_tag(r->out.next, field), text.size / 2);
     out = ut_json_from_hex(text, out);
@@ -102,7 +104,7 @@ static const uint8_t *read_bytes(struct ut_json_reader *r, const struct ut_schem
     if (behind == NULL)
         return NULL;
     size_t size = ut_json_base64_size(text);
-    if (!ut_writer_room(&r->out, text.size + 2 * HEADER_MAX))
+    if (!ut_writer_room(&r->out, text.size + VALUE_ROOM))
         return NULL;
     uint8_t *out = ut_wire_put_varint(ut_json_put_tag(r->out.next, field), size);
     out = ut_json_from_base64(text, out);
@@ -230,7 +232,7 @@ static const uint8_t *read_numeric(struct ut_json_reader *r, const struct ut_sch
     p = read_bits(r, field, p, &bits);
     if (p == NULL || (bits == 0 && !ut_json_is_explicit(field)))
         return p;
-    if (!ut_writer_room(&r->out, 2 * HEADER_MAX))
+    if (!ut_writer_room(&r->out, VALUE_ROOM))
         return NULL;
     uint8_t *out = ut_json_put_tag(r->out.next, field);
     if (field->wire == UT_WIRE_VARINT)
