@@ -213,7 +213,8 @@ char *ut_app_preset(ut_config_env env, struct ut_config_messages *messages, size
     preset.out = open_memstream(&text, ret_size);
     UT_CHECK(preset.out != NULL);
     bool ebpf = has_receiver("ebpf");
-    fprintf(preset.out, "receivers:\n  otlp: {protocols: {grpc: }}\n%s", ebpf ? "  ebpf:\n" : "");
+    fprintf(preset.out, "receivers:\n  otlp: {protocols: {grpc: , http: }}\n%s",
+            ebpf ? "  ebpf:\n" : "");
     fputs("processors:\n  correlate:\n  batch:\nexporters:\n", preset.out);
     const char *exporter = write_exporter(&preset);
     fprintf(preset.out,
