@@ -38,21 +38,20 @@ static size_t put_varint(uint8_t *out, uint64_t value)
 /* Succeeds; with ExportTraceServiceResponse { partial_success { rejected_spans, error_message } }
  * where spans were left out. Without, the message is empty: the Collector's empty partial_success
  * draws warnings from some SDKs. */
-static void succeed_in_protobuf(struct ut_call *call, uint32_t left_out, const char *text)
+static void succeed_in_protobuf(struct ut_call *call, uint32_t left_out, ut_slice text)
 {
     if (left_out == 0) {
         ut_call_succeed(call, (ut_slice){0});
         return;
     }
-    size_t text_size = strlen(text);
     uint8_t partial[TEXT_BYTES + 16], message[TEXT_BYTES + 24];
     size_t size = 0;
     partial[size++] = 1 << 3;
     size += put_varint(partial + size, left_out);
     partial[size++] = 2 << 3 | 2;
-    size += put_varint(partial + size, text_size);
-    memcpy(partial + size, text, text_size);
-    size += text_size;
+    size += put_varint(partial + size, text.size);
+    memcpy(partial + size, text.data, text.size);
+    size += text.size;
     message[0] = 1 << 3 | 2;
     size_t head = 1 + put_varint(message + 1, size);
     memcpy(message + head, partial, size);
@@ -68,7 +67,7 @@ static void succeed(struct ut_call *call, uint32_t left_out, const char *reason)
     if (call->encoding == UT_ENCODING_JSON)
         ut_call_succeed(call, ut_slice_of(json, ut_json_put_response(json, left_out, text)));
     else
-        succeed_in_protobuf(call, left_out, text);
+        succeed_in_protobuf(call, left_out, ut_slice_str(text));
 }
 
 static void count(struct ut_otlp_counters *counters, enum ut_verdict verdict, uint32_t spans,

@@ -97,6 +97,14 @@ static inline void http_read(struct http_client *client)
         client->ended = true;
 }
 
+static inline size_t http_number(const char *text)
+{
+    size_t number = 0;
+    for (; *text >= '0' && *text <= '9'; text++)
+        number = number * 10 + (size_t)(*text - '0');
+    return number;
+}
+
 /* Takes one answer out of what was read; false: it is not whole yet. `head_only`: to HEAD. */
 static inline bool http_take(struct http_client *client, struct http_answer *answer, bool head_only)
 {
@@ -108,10 +116,10 @@ static inline bool http_take(struct http_client *client, struct http_answer *ans
     memset(answer, 0, sizeof(*answer));
     memcpy(answer->head, client->in, head);
     cr_assert_eq(memcmp(answer->head, "HTTP/1.1 ", 9), 0, "%s", answer->head);
-    answer->status = (int)strtoul(answer->head + 9, NULL, 10);
+    answer->status = (int)http_number(answer->head + 9);
     const char *length = strstr(answer->head, "\r\nContent-Length: ");
     if (length != NULL && !head_only)
-        answer->body_size = strtoul(length + 18, NULL, 10);
+        answer->body_size = http_number(length + 18);
     cr_assert_lt(answer->body_size, sizeof(answer->body));
     if (client->in_size < head + answer->body_size)
         return false;

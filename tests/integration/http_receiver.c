@@ -297,6 +297,68 @@ Test(http_receiver, grpc_works_on_the_port_of_http)
     harness_disconnect(client);
 }
 
+/* The same judgement as over HTTP/1; the connection lives through all of it. */
+Test(http_receiver, wrong_requests_over_http2_have_their_status)
+{
+    static const char big[1100 << 10];
+    static const struct {
+        struct grpc_request request;
+        int status;
+    } table[] = {
+        {{.path = "/v1/traces", .content_type = "application/json", .body = "{}", .size = 2}, 200},
+        {{.path = "/v1/traces", .content_type = "application/x-protobuf"}, 200},
+        {{.path = "/v1/traces", .content_type = "application/json"}, 200},
+        {{.path = "/v1/traces", .content_type = "application/json", .body = "{", .size = 1}, 400},
+        {{.path = "/v1/traces", .content_type = "text/plain", .body = "{}", .size = 2}, 415},
+        {{.path = "/v1/traces", .content_type = "", .body = "{}", .size = 2}, 415},
+        {{.path = "/v1/traces", .content_type = "", .method = "GET"}, 405},
+        {{.path = "/v1/traces", .content_type = "", .method = "HEAD"}, 405},
+        {{.path = "/v1/traces", .content_type = "", .method = "OPTIONS"}, 204},
+        {{.path = "/v1/metrics", .content_type = "application/x-protobuf", .body = big, .size = 9},
+         404},
+        {{.path = "/", .content_type = "application/x-protobuf", .body = big, .size = 100000}, 404},
+        {{.path = "/v1/traces",
+          .content_type = "application/x-protobuf",
+          .body = big,
+          .size = sizeof(big)},
+         413},
+    };
+    harness.settings.protocols.http.max_request_body_size = MIB;
+    http_harness_start(&harness, 64 * MIB);
+    struct harness_client *client = harness_connect(&harness, false);
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        const struct grpc_reply *reply = grpc_peer_send(&client->peer, &table[i].request);
+        harness_await(&harness, client, reply);
+        cr_expect_eq(reply->http_status, table[i].status, "row %zu: %d", i, reply->http_status);
+        cr_expect_eq(reply->reset_code, NGHTTP2_NO_ERROR, "row %zu", i);
+        cr_expect_eq(reply->grpc_status, -1, "row %zu", i);
+    }
+    cr_expect(!client->ended);
+    cr_expect_eq(harness.worker.budget.used, 0);
+    harness_disconnect(client);
+}
+
+Test(http_receiver, opening_may_come_byte_by_byte)
+{
+    static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0";
+    http_harness_start(&harness, 64 * MIB);
+    struct http_client *client = http_connect(&harness);
+    http_send_pieces(&harness, client, preface, sizeof(preface), 1);
+    for (int i = 0; i < 100 && client->in_size < 18; i++) {
+        harness_turn(&harness);
+        http_read(client);
+    }
+    cr_assert_geq(client->in_size, 18);
+    cr_expect_eq(client->in[3], NGHTTP2_SETTINGS);
+    cr_expect(!client->ended);
+    http_disconnect(client);
+    client = http_connect(&harness); /* begins as the other one does */
+    static const char propfind[] = "PROPFIND /v1/traces HTTP/1.1\r\nHost: x\r\n\r\n";
+    http_send_pieces(&harness, client, propfind, strlen(propfind), 1);
+    cr_expect_eq(http_await(&harness, client, false).status, 405);
+    http_disconnect(client);
+}
+
 static void export_over_http2(void)
 {
     struct harness_client *client = harness_connect(&harness, false);
@@ -409,6 +471,12 @@ Test(http_receiver, steady_flow_asks_the_system_for_no_memory)
     http_harness_start(&harness, 64 * MIB);
     struct http_client *client = http_connect(&harness);
     struct otlp_bytes request = request_of(512, 300);
+    static const char json[] =
+        "POST /v1/traces HTTP/1.1\r\nHost: x\r\n"
+        "Content-Type: application/json\r\nContent-Length: 123\r\n\r\n"
+        "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{\"traceId\":"
+        "\"5B8EFFF798038103D269B633813FC60C\",\"spanId\":\"EEE19B7EC3C1B174\"}]}]}]}";
+    cr_assert_eq(strlen(strchr(json, '{')), 123);
     uint64_t before = 0;
     for (int i = 0; i < 100; i++) {
         if (i == 50)
@@ -416,6 +484,8 @@ Test(http_receiver, steady_flow_asks_the_system_for_no_memory)
         cr_assert_eq(export_spans(client, 1, 0).status, 200);
         cr_assert_eq(export_spans(client, 512, 300).status, 200);
         http_post_chunked(&harness, client, request.data, request.size, 50000);
+        cr_assert_eq(http_await(&harness, client, false).status, 200);
+        http_send(&harness, client, json);
         cr_assert_eq(http_await(&harness, client, false).status, 200);
     }
     cr_expect_eq(harness.worker.pool.system_calls, before);

@@ -71,6 +71,8 @@ Test(otlp_settings, defaults_are_the_collectors_where_it_has_them)
     const char *listens = NULL;
     cr_expect_eq(ut_receiver_otlp.endpoints(settings, &listens, 1), 1);
     cr_expect_str_eq(listens, "localhost:4317");
+    cr_expect_str_eq(settings->protocols.http.traces_url_path, "/v1/traces",
+                     "HTTP is spoken on the port of gRPC too");
     ut_config_free(config);
     free(said);
 }
