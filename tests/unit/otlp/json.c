@@ -45,12 +45,14 @@ static int convert(const void *data, size_t size, struct ut_segment **ret,
     return error;
 }
 
-/* `text` must become what `want` holds. */
-static void expect(const char *text)
+/* White space behind the request: the fast ways are only taken well before the end. */
+#define PADDING "                                                                "
+
+static void expect_bytes(const char *text, size_t size)
 {
     struct ut_segment *segment = NULL;
     struct ut_json_report report;
-    int error = convert(text, strlen(text), &segment, &report);
+    int error = convert(text, size, &segment, &report);
     cr_expect_eq(error, 0, "%s: %s at %zu", text, report.error, report.offset);
     if (error == 0) {
         cr_expect(ut_slice_equal(ut_slice_of(segment->data, segment->size),
@@ -58,6 +60,16 @@ static void expect(const char *text)
                   "%s: other bytes", text);
         ut_segment_unref(segment);
     }
+}
+
+/* `text` must become what `want` holds, in the middle of its memory and at the end. */
+static void expect(const char *text)
+{
+    char padded[4000];
+    int size = snprintf(padded, sizeof(padded), "%s" PADDING, text);
+    cr_assert_lt(size, (int)sizeof(padded));
+    expect_bytes(padded, strlen(text));
+    expect_bytes(padded, (size_t)size);
     want.size = 0;
 }
 
@@ -263,6 +275,15 @@ Test(json, last_value_of_a_oneof_counts)
     expect_value("{\"intValue\":1,\"intValue\":null}");
 }
 
+Test(json, usual_attribute_without_a_key_has_none)
+{
+    size_t attribute = otlp_begin(&want, 9), any = otlp_begin(&want, 2);
+    otlp_text(&want, 1, "x");
+    otlp_end(&want, any);
+    otlp_end(&want, attribute);
+    expect_span("\"attributes\":[{\"key\":\"\",\"value\":{\"stringValue\":\"x\"}}]");
+}
+
 Test(json, unknown_members_are_skipped)
 {
     otlp_text(&want, 5, "n");
@@ -275,7 +296,8 @@ Test(json, names_of_the_proto_file_are_known)
     otlp_data(&want, 4, "\x01", 1);
     otlp_uint(&want, 10, 3);
     expect_span(
-        "\"parent_span_id\":\"01\",\"dropped_attributes_count\":3,\"dropped_Links_count\":1");
+        "\"parent_span_id\":\"01\",\"dropped_attributes_count\":3,\"dropped_Links_count\":1,"
+        "\"span-id\":7");
 }
 
 /* ---- values ---------------------------------------------------------------------------------- */
@@ -394,6 +416,7 @@ static const struct bad {
     {"{\"a\":\"\\ud800\"}", 6},
     {"{\"a\":\"\\udc00\\ud800\"}", 6},
     {"{\"a\":\"\\ud800\\u0041\"}", 6},
+    {"{\"a\":\"\\udc00\\udc00\"}", 6},
     {"{\"a\":1}/**/", 7},
     {"{\"\\ud800\":1}", 2},
     {"{\"resourceSpans\":{}}", 17},
@@ -464,26 +487,37 @@ static const char *const BAD_MEMBERS[] = {
     "\"attributes\":[{\"value\":{\"bytesValue\":\"a b=\"}}]",
     "\"attributes\":[{\"value\":{\"arrayValue\":[]}}]",
     "\"attributes\":[{\"value\":\"x\"}]",
+    "\"attributes\":[{\"key\":\"k\",\"value\":{\"intValue\":9223372036854775808}}]",
+    "\"attributes\":[{\"key\":\"k\",\"value\":{\"intValue\":\"01\"}}]",
+    "\"attributes\":[{\"key\":\"k\",\"value\":{\"intValue\":1]}]",
+    "\"attributes\":[{\"key\":\"k\",\"value\":{\"stringValue\":\"v\"}]",
+    "\"attributes\":[{\"key\":\"k\",\"value\":{\"stringValue\":\"\n\"}}]",
 };
+
+static void expect_bad_member(const char *member, const char *padding)
+{
+    char text[500];
+    struct ut_segment *segment;
+    struct ut_json_report report = {0};
+    int size =
+        snprintf(text, sizeof(text),
+                 "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{%s}]}]}]}%s", member, padding);
+    int error = convert(text, (size_t)size, &segment, &report);
+    cr_expect_eq(error, -EBADMSG, "%s is taken", member);
+    if (error == 0)
+        ut_segment_unref(segment);
+}
 
 Test(json, values_of_the_wrong_kind_are_refused)
 {
     for (size_t i = 0; i < sizeof(BAD_MEMBERS) / sizeof(BAD_MEMBERS[0]); i++) {
-        char text[300];
-        struct ut_segment *segment;
-        struct ut_json_report report = {0};
-        (void)snprintf(text, sizeof(text),
-                       "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{%s}]}]}]}",
-                       BAD_MEMBERS[i]);
-        int error = convert(text, strlen(text), &segment, &report);
-        cr_expect_eq(error, -EBADMSG, "%s is taken", BAD_MEMBERS[i]);
-        if (error == 0)
-            ut_segment_unref(segment);
+        expect_bad_member(BAD_MEMBERS[i], "");
+        expect_bad_member(BAD_MEMBERS[i], PADDING);
     }
 }
 
-/* An attribute whose value lies in `depth` arrays. */
-static int convert_nested(unsigned depth)
+/* An attribute whose value lies in `depth` arrays; -ELOOP where only the walk says no. */
+static int convert_nested(unsigned depth, const char *value)
 {
     static const char open[] = "{\"arrayValue\":{\"values\":[", close[] = "]}}";
     static const char head[] = "{\"resourceSpans\":[{\"resource\":{\"attributes\":[{\"value\":";
@@ -491,7 +525,7 @@ static int convert_nested(unsigned depth)
     otlp_raw(&json, head, sizeof(head) - 1);
     for (unsigned i = 0; i < depth; i++)
         otlp_raw(&json, open, sizeof(open) - 1);
-    otlp_raw(&json, "{}", 2);
+    otlp_raw(&json, value, strlen(value));
     for (unsigned i = 0; i < depth; i++)
         otlp_raw(&json, close, sizeof(close) - 1);
     otlp_raw(&json, "}]}}]}", 6);
@@ -503,15 +537,19 @@ static int convert_nested(unsigned depth)
     struct ut_batch *batch = otlp_batch_of(&pool, segment->data, segment->size, NULL, &error);
     ut_batch_unref(batch);
     ut_segment_unref(segment);
-    return error;
+    return error == 0 ? 0 : -ELOOP;
 }
 
 Test(json, depth_has_the_limit_of_the_walk)
 {
     /* ResourceSpans, Resource, KeyValue, AnyValue are four, and each array two more. */
-    cr_expect_eq(convert_nested(48), 0);
-    cr_expect_eq(convert_nested(49), -EBADMSG);
-    cr_expect_eq(convert_nested(100000), -EBADMSG);
+    cr_expect_eq(convert_nested(48, "{}"), 0);
+    cr_expect_eq(convert_nested(49, "{}"), -EBADMSG);
+    cr_expect_eq(convert_nested(100000, "{}"), -EBADMSG);
+    static const char map[] =
+        "{\"kvlistValue\":{\"values\":[{\"key\":\"a\",\"value\":{\"stringValue\":\"b\"}}]}}";
+    cr_expect_eq(convert_nested(46, map), 0);
+    cr_expect_eq(convert_nested(47, map), -EBADMSG);
 }
 
 Test(json, unknown_values_may_not_nest_without_end)
