@@ -203,6 +203,8 @@ static void break_off(struct ut_http1 *http1, enum ut_refusal why, const char *t
     if (http1->ending)
         return;
     http1->broken = true;
+    if (http1->exchange == NULL) /* what stands before a request is wrong */
+        (void)begin_exchange(http1);
     struct ut_http1_exchange *exchange = http1->exchange;
     if (exchange != NULL && exchange->call.state != UT_CALL_ANSWERED)
         ut_call_refuse(&exchange->call, why,

@@ -127,6 +127,7 @@ static const struct row table[] = {
     {"transfer coding with a vertical tab", POST H PB "Transfer-Encoding: \x0b""chunked\r\n\r\n0\r\n\r\n", 400, DIES},
     {"chunked on HTTP/1.0", "POST /v1/traces HTTP/1.0\r\n" PB "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, DIES},
     {"bare LF at the request's line", "POST /v1/traces HTTP/1.1\n" H PB "\r\n", 400, DIES},
+    {"bare LF before the request", "\n" POST H PB "\r\n", 400, DIES},
     {"bare LF at a field", POST "Host: x\n" PB "\r\n", 400, DIES},
     {"bare LF at the header's end", POST H PB "\n", 400, DIES},
     {"bare CR in a field", POST "Host: x\ry\r\n" PB "\r\n", 400, DIES},
