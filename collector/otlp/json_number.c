@@ -186,14 +186,6 @@ bool ut_json_to_double(ut_slice number, double *ret)
 
 /* ---- hex ------------------------------------------------------------------------------------- */
 
-static int nibble(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 #ifdef __SSE2__
 /* 16 characters to 8 bytes. */
 static bool hex16(const uint8_t *text, uint8_t *out)
@@ -217,7 +209,7 @@ static bool hex16(const uint8_t *text, uint8_t *out)
 static bool hex16(const uint8_t *text, uint8_t *out)
 {
     for (int i = 0; i < 8; i++) {
-        int high = nibble(text[2 * i]), low = nibble(text[2 * i + 1]);
+        int high = ut_json_hex_digit(text[2 * i]), low = ut_json_hex_digit(text[2 * i + 1]);
         if (high < 0 || low < 0)
             return false;
         out[i] = (uint8_t)(high << 4 | low);
@@ -236,7 +228,7 @@ uint8_t *ut_json_from_hex(ut_slice text, uint8_t *out)
             return NULL;
     }
     for (; p < end; p += 2) {
-        int high = nibble(p[0]), low = nibble(p[1]);
+        int high = ut_json_hex_digit(p[0]), low = ut_json_hex_digit(p[1]);
         if (high < 0 || low < 0)
             return NULL;
         *out++ = (uint8_t)(high << 4 | low);

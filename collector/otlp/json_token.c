@@ -4,7 +4,7 @@
 enum {
     SKIP_DEPTH_MAX = 256, /* arrays and objects in a value that nobody wants */
     ESCAPE_SIZE = 6,      /* \uXXXX */
-    REPLACED_BITS = 10,   /* of a code point in each half of a surrogate pair */
+    SURROGATE_BITS = 10,  /* of a code point in each half of a pair */
 };
 
 const uint8_t *ut_json_refuse(struct ut_json_input *in, const uint8_t *at, const char *error)
@@ -36,14 +36,6 @@ const uint8_t *ut_json_string_end(struct ut_json_input *in, const uint8_t *p, bo
     }
 }
 
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* The code unit of the escape \uXXXX at `p`; -1: it is none. */
 static int code_unit(const uint8_t *p, const uint8_t *end)
 {
@@ -51,7 +43,7 @@ static int code_unit(const uint8_t *p, const uint8_t *end)
         return -1;
     int value = 0;
     for (int i = 2; i < ESCAPE_SIZE; i++) {
-        int digit = hex_digit(p[i]);
+        int digit = ut_json_hex_digit(p[i]);
         if (digit < 0)
             return -1;
         value = value << 4 | digit;
@@ -96,7 +88,7 @@ static uint8_t *put_unicode_escape(struct ut_json_input *in, const uint8_t **p, 
             (void)ut_json_refuse(in, *p - ESCAPE_SIZE, "half of a surrogate pair");
             return NULL;
         }
-        c = 0x10000 + ((c - 0xd800) << REPLACED_BITS) + ((uint32_t)low - 0xdc00);
+        c = 0x10000 + ((c - 0xd800) << SURROGATE_BITS) + ((uint32_t)low - 0xdc00);
         *p += ESCAPE_SIZE;
     }
     return put_code_point(out, c);

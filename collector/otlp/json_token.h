@@ -46,6 +46,15 @@ static inline const uint8_t *ut_json_plain_end(const uint8_t *p, const uint8_t *
     return p;
 }
 
+/* Its value, -1 where it is none. */
+static inline int ut_json_hex_digit(uint8_t c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* The closing quote of the string whose first character is at `p`. *ret_plain: no escapes. */
 const uint8_t *ut_json_string_end(struct ut_json_input *in, const uint8_t *p, bool *ret_plain);
 /* Writes what [p, end) of a string stands for to `out`, which has room for as many bytes; the end

@@ -10,7 +10,11 @@
 #include "otlp/text.h"
 #include "otlp/walk_span.h"
 
-enum { REPAIRED_SIZE_FACTOR = 3, HEADER_MAX = 16 };
+enum {
+    GROWTH_USUAL = 16, /* the first guess: the request and a sixteenth of it */
+    GROWTH_MAX = 3,    /* times its size, where every byte is bad */
+    LENGTH_ROOM = 16,
+};
 
 /* A message that the present field lies in. */
 struct frame {
@@ -77,7 +81,7 @@ static bool repair_text(struct repair *r, const struct ut_wire_field *field)
         return true;
     size_t size = ut_text_repaired_size(text.data, text.size);
     if (!begin_messages(r) || !copy_up_to(r, behind_tag(field->begin)) ||
-        !ut_writer_room(&r->out, size + HEADER_MAX))
+        !ut_writer_room(&r->out, size + LENGTH_ROOM))
         return false;
     uint8_t *out = ut_wire_put_varint(r->out.next, size);
     ut_text_repair(text.data, text.size, out);
@@ -137,9 +141,9 @@ static int repair(const struct ut_body *body, const struct ut_writer_limits *lim
         .begun = 1,
     };
     r.frames[0] = (struct frame){.type = UT_SCHEMA_REQUEST, .end = request.data + request.size};
-    int error = ut_writer_init(&r.out, body->segment->pool, limits,
-                               request.size + request.size / HEADER_MAX,
-                               request.size * REPAIRED_SIZE_FACTOR);
+    int error =
+        ut_writer_init(&r.out, body->segment->pool, limits,
+                       request.size + request.size / GROWTH_USUAL, request.size * GROWTH_MAX);
     if (error != 0)
         return error;
     if (!repair_messages(&r)) {
