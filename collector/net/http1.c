@@ -2,7 +2,6 @@
 #include "net/http1.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 #include "base/check.h"
 #include "net/http_answer.h"
@@ -10,7 +9,6 @@
 enum {
     NAME_BYTES = 48,    /* of a field; longer names are known nowhere */
     VALUE_BYTES = 1024, /* of a target or of a field's value; longer ones are known nowhere */
-    ANSWER_BYTES = 4096,
 };
 
 /* What comes next among the bytes that are not body. */
@@ -37,73 +35,6 @@ static const char continue_line[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
 /* ---- answers -------------------------------------------------------------------------------- */
 
-static const char *reason_of(int status)
-{
-    switch (status) {
-    case 200:
-        return "OK";
-    case 204:
-        return "No Content";
-    case 400:
-        return "Bad Request";
-    case 404:
-        return "Not Found";
-    case 405:
-        return "Method Not Allowed";
-    case 413:
-        return "Content Too Large";
-    case 415:
-        return "Unsupported Media Type";
-    case 503:
-        return "Service Unavailable";
-    default:
-        return "Internal Server Error";
-    }
-}
-
-struct text {
-    char bytes[ANSWER_BYTES];
-    size_t size;
-};
-
-static void add(struct text *text, ut_slice bytes)
-{
-    UT_CHECK(bytes.size <= sizeof(text->bytes) - text->size);
-    if (bytes.size > 0)
-        memcpy(text->bytes + text->size, bytes.data, bytes.size);
-    text->size += bytes.size;
-}
-
-/* "content-type" → "Content-Type": the same to a client, but people look for it so. */
-static void add_name(struct text *text, ut_slice name)
-{
-    size_t at = text->size;
-    add(text, name);
-    for (size_t i = 0; i < name.size; i++) {
-        char *c = &text->bytes[at + i];
-        if (*c >= 'a' && *c <= 'z' && (i == 0 || c[-1] == '-'))
-            *c = (char)(*c - 'a' + 'A');
-    }
-}
-
-static void write_answer(struct text *text, const struct ut_http_answer *answer, bool last,
-                         bool head_only)
-{
-    text->size = (size_t)snprintf(text->bytes, sizeof(text->bytes), "HTTP/1.1 %d %s\r\n",
-                                  answer->status, reason_of(answer->status));
-    for (size_t i = 0; i < answer->count; i++) {
-        add_name(text, answer->fields[i].name);
-        add(text, UT_SLICE(": "));
-        add(text, answer->fields[i].value);
-        add(text, UT_SLICE("\r\n"));
-    }
-    if (last)
-        add(text, UT_SLICE("Connection: close\r\n"));
-    add(text, UT_SLICE("\r\n"));
-    if (!head_only)
-        add(text, answer->body);
-}
-
 /* Whether the connection can live on after an answer that is given now. */
 static bool is_last(const struct ut_http1 *http1, const struct ut_http1_exchange *exchange)
 {
@@ -127,10 +58,11 @@ static void end(struct ut_http1 *http1, bool whole)
 static void send_answer(struct ut_http1_exchange *exchange, const struct ut_http_answer *answer)
 {
     struct ut_http1 *http1 = exchange->http1;
-    struct text text;
+    char text[UT_HTTP_ANSWER_TEXT];
     bool last = is_last(http1, exchange);
-    write_answer(&text, answer, last, exchange->head.method == UT_HTTP_METHOD_HEAD);
-    if (ut_h2_output_copy(&http1->output, ut_slice_of(text.bytes, text.size)) != 0)
+    size_t size =
+        ut_http_answer_text(text, answer, last, exchange->head.method == UT_HTTP_METHOD_HEAD);
+    if (ut_h2_output_copy(&http1->output, ut_slice_of(text, size)) != 0)
         http1->broken = last = true; /* without memory the connection ends without a word */
     if (last)
         end(http1, exchange->complete && !http1->broken);
@@ -518,7 +450,7 @@ static bool is_blocked(const struct ut_http1 *http1)
     const struct ut_http1_exchange *exchange = http1->exchange;
     if (exchange != NULL && exchange->call.state == UT_CALL_HANDED_ON)
         return true;
-    return !ut_h2_output_has_room(&http1->output, ANSWER_BYTES + sizeof(continue_line), 2);
+    return !ut_h2_output_has_room(&http1->output, UT_HTTP_ANSWER_TEXT + sizeof(continue_line), 2);
 }
 
 static size_t run(struct ut_http1 *http1, ut_slice bytes)

@@ -91,3 +91,74 @@ void ut_http_answer_options(struct ut_http_answer *answer, const struct ut_http_
     if (cors->max_age_s > 0)
         put_number(answer, SLOT_AGE, UT_SLICE("access-control-max-age"), cors->max_age_s);
 }
+
+/* ---- HTTP/1 ------------------------------------------------------------------------------- */
+
+static const char *reason_of(int status)
+{
+    switch (status) {
+    case 200:
+        return "OK";
+    case 204:
+        return "No Content";
+    case 400:
+        return "Bad Request";
+    case 404:
+        return "Not Found";
+    case 405:
+        return "Method Not Allowed";
+    case 413:
+        return "Content Too Large";
+    case 415:
+        return "Unsupported Media Type";
+    case 503:
+        return "Service Unavailable";
+    default:
+        return "Internal Server Error";
+    }
+}
+
+struct text {
+    char *bytes; /* UT_HTTP_ANSWER_TEXT of them */
+    size_t size;
+};
+
+static void add(struct text *text, ut_slice bytes)
+{
+    UT_CHECK(bytes.size <= UT_HTTP_ANSWER_TEXT - text->size);
+    if (bytes.size > 0)
+        memcpy(text->bytes + text->size, bytes.data, bytes.size);
+    text->size += bytes.size;
+}
+
+/* "content-type" → "Content-Type": the same to a client, but people look for it so. */
+static void add_name(struct text *text, ut_slice name)
+{
+    size_t at = text->size;
+    add(text, name);
+    for (size_t i = 0; i < name.size; i++) {
+        char *c = &text->bytes[at + i];
+        if (*c >= 'a' && *c <= 'z' && (i == 0 || c[-1] == '-'))
+            *c = (char)(*c - 'a' + 'A');
+    }
+}
+
+size_t ut_http_answer_text(char out[UT_HTTP_ANSWER_TEXT], const struct ut_http_answer *answer,
+                           bool last, bool head_only)
+{
+    struct text text = {.bytes = out};
+    text.size = (size_t)snprintf(out, UT_HTTP_ANSWER_TEXT, "HTTP/1.1 %d %s\r\n", answer->status,
+                                 reason_of(answer->status));
+    for (size_t i = 0; i < answer->count; i++) {
+        add_name(&text, answer->fields[i].name);
+        add(&text, UT_SLICE(": "));
+        add(&text, answer->fields[i].value);
+        add(&text, UT_SLICE("\r\n"));
+    }
+    if (last)
+        add(&text, UT_SLICE("Connection: close\r\n"));
+    add(&text, UT_SLICE("\r\n"));
+    if (!head_only)
+        add(&text, answer->body);
+    return text.size;
+}

@@ -32,4 +32,10 @@ void ut_http_answer_failure(struct ut_http_answer *answer, const struct ut_http_
 void ut_http_answer_options(struct ut_http_answer *answer, const struct ut_http_head *head,
                             const struct ut_http_cors *cors);
 
+enum { UT_HTTP_ANSWER_TEXT = 4096 }; /* bytes; any answer with a message up to 1 KiB fits */
+/* The answer as HTTP/1.1 has it; `last` tells the client that the connection ends, `head_only`
+ * leaves the body out. Returns its size. */
+size_t ut_http_answer_text(char out[UT_HTTP_ANSWER_TEXT], const struct ut_http_answer *answer,
+                           bool last, bool head_only);
+
 #endif
