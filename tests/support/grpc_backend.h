@@ -20,6 +20,7 @@ enum backend_manner {
     BACKEND_SILENT,    /* reads and never answers */
     BACKEND_FROZEN,    /* does not even read */
     BACKEND_CLOSES,    /* closes the connection at the first DATA frame */
+    BACKEND_RESETS,    /* resets the connection at the first DATA frame */
     BACKEND_GARBAGE,   /* is no HTTP/2 server at all */
 };
 
@@ -101,6 +102,14 @@ static inline void backend_close(struct backend_connection *connection)
     uv_close((uv_handle_t *)&connection->tcp, backend_on_closed);
 }
 
+static inline void backend_reset(struct backend_connection *connection)
+{
+    if (connection->closing)
+        return;
+    connection->closing = true;
+    cr_assert_eq(uv_tcp_close_reset(&connection->tcp, backend_on_closed), 0);
+}
+
 static inline ssize_t backend_read_answer(nghttp2_session *session, int32_t stream, uint8_t *out,
                                           size_t room, uint32_t *flags, nghttp2_data_source *source,
                                           void *arg)
@@ -171,6 +180,8 @@ static inline int backend_on_frame(nghttp2_session *session, const nghttp2_frame
         backend_answer(connection, stream);
     if (frame->hd.type == NGHTTP2_DATA && backend->manner == BACKEND_CLOSES)
         backend_close(connection);
+    if (frame->hd.type == NGHTTP2_DATA && backend->manner == BACKEND_RESETS)
+        backend_reset(connection);
     if (frame->hd.type != NGHTTP2_HEADERS)
         return 0;
     if (backend->refuse > 0) {
