@@ -39,8 +39,8 @@ void ut_evidence_drain(struct ut_evidence *evidence);
 int ut_evidence_scan_cgroups(struct ut_evidence *evidence, const char *root,
                              uint64_t now_unix_ns) UT_MUST_USE;
 
-/* Once a second: folds and forgets what is old, and reads the cgroup tree again if a record named a
- * cgroup that the table does not know. */
+/* Once a second: folds and forgets what is old, and reads the cgroup tree again (where it was read
+ * before) if a record named a cgroup that the table does not know. */
 void ut_evidence_tick(struct ut_evidence *evidence, uint64_t now_unix_ns);
 
 struct ut_join_options {
