@@ -110,6 +110,7 @@ static inline void backend_reset(struct backend_connection *connection)
     cr_assert_eq(uv_tcp_close_reset(&connection->tcp, backend_on_closed), 0);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): nghttp2's signature. */
 static inline ssize_t backend_read_answer(nghttp2_session *session, int32_t stream, uint8_t *out,
                                           size_t room, uint32_t *flags, nghttp2_data_source *source,
                                           void *arg)
@@ -199,6 +200,7 @@ static inline int backend_on_frame(nghttp2_session *session, const nghttp2_frame
                                  7);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): nghttp2's signature. */
 static inline int backend_on_header(nghttp2_session *session, const nghttp2_frame *frame,
                                     const uint8_t *name, size_t name_size, const uint8_t *value,
                                     size_t value_size, uint8_t flags, void *arg)

@@ -375,7 +375,7 @@ Test(h2_client, answer_before_the_end_of_the_body_waits_for_the_bytes_in_the_out
 {
     struct wire *wire = open_wire((struct manner){.answers_early = true});
     run(wire, SIZE_MAX);
-    struct test_call call = make_call(60000, 500);
+    struct test_call call = make_call(600000, 500);
     cr_assert_eq(ut_h2_client_submit(&wire->client, &call.call), 0);
     carry_out(wire, 200); /* the headers and a piece of the first frame */
     cr_assert_eq(wire->headers_seen, 1);
@@ -385,6 +385,7 @@ Test(h2_client, answer_before_the_end_of_the_body_waits_for_the_bytes_in_the_out
     cr_assert(call.over);
     cr_assert_eq(call.end, UT_H2_COMPLETE);
     cr_assert_str_eq(call.trailer, "8");
+    cr_assert_lt(wire->received_bytes[0], 600000, "the rest is of no use");
 
     wire->manner.answers_early = false;
     struct test_call next = make_call(10, 10);
@@ -515,6 +516,34 @@ Test(h2_client, goaway_refuses_what_the_peer_has_not_processed)
     answer(wire, 1);
     run(wire, SIZE_MAX);
     check_answered(&calls[0]);
+    close_wire(wire);
+}
+
+Test(h2_client, goaway_refuses_a_call_that_waits_for_a_stream)
+{
+    struct wire *wire = open_wire((struct manner){.max_streams = 1, .silent = true});
+    run(wire, SIZE_MAX);
+    struct test_call calls[2] = {make_call(100, 100), make_call(200, 100)};
+    cr_assert_eq(ut_h2_client_submit(&wire->client, &calls[0].call), 0);
+    cr_assert_eq(ut_h2_client_submit(&wire->client, &calls[1].call), 0);
+    run(wire, SIZE_MAX);
+    cr_assert_eq(nghttp2_submit_goaway(wire->server, 0, 1, NGHTTP2_NO_ERROR, NULL, 0), 0);
+    run(wire, SIZE_MAX);
+    cr_assert_not(calls[0].over);
+    cr_assert(calls[1].over, "it does not wait for the first one");
+    cr_assert_eq(calls[1].end, UT_H2_REFUSED);
+    close_wire(wire);
+    cr_assert(calls[0].over);
+}
+
+Test(h2_client, call_whose_headers_never_left_is_refused)
+{
+    struct wire *wire = open_wire((struct manner){0});
+    struct test_call call = make_call(100, 100);
+    cr_assert_eq(ut_h2_client_submit(&wire->client, &call.call), 0);
+    ut_h2_client_lost(&wire->client);
+    cr_assert(call.over);
+    cr_assert_eq(call.end, UT_H2_REFUSED, "it may be sent again without a doubt");
     close_wire(wire);
 }
 
@@ -653,6 +682,35 @@ Test(h2_client, done_may_submit_the_next_call)
     run(wire, SIZE_MAX);
     for (size_t i = 0; i < 4; i++)
         check_answered(&calls[i]);
+    close_wire(wire);
+}
+
+struct nesting {
+    struct ut_h2_client *client;
+    int depth;
+};
+
+static void deliver_again(struct test_call *call)
+{
+    struct nesting *nesting = call->then_arg;
+    cr_assert_eq(nesting->depth++, 0);
+    ut_h2_client_deliver(nesting->client);
+    nesting->depth--;
+}
+
+Test(h2_client, done_is_not_called_from_inside_done)
+{
+    struct wire *wire = open_wire((struct manner){.silent = true});
+    struct nesting nesting = {.client = &wire->client};
+    struct test_call calls[4];
+    for (size_t i = 0; i < 4; i++) {
+        calls[i] = make_call(100, 100);
+        calls[i].then = deliver_again;
+        calls[i].then_arg = &nesting;
+        cr_assert_eq(ut_h2_client_submit(&wire->client, &calls[i].call), 0);
+    }
+    ut_h2_client_lost(&wire->client);
+    cr_assert(calls[0].over && calls[3].over);
     close_wire(wire);
 }
 
