@@ -38,6 +38,12 @@ static double read_rss(void *arg)
     return fields == 2 ? (double)resident * (double)sysconf(_SC_PAGESIZE) : 0;
 }
 
+static double read_one(void *arg)
+{
+    (void)arg;
+    return 1;
+}
+
 static double read_uptime(void *arg)
 {
     const struct ut_app *app = arg;
@@ -67,6 +73,8 @@ static double read_system_calls(void *arg)
 void ut_app_memory_metrics(struct ut_app *app)
 {
     struct ut_metrics *metrics = app->metrics;
+    ut_metrics_gauge(metrics, "undertrace_build_info", "version=\"" UT_VERSION "\"",
+                     "The version of this program; always 1.", read_one, app);
     ut_metrics_gauge(metrics, "otelcol_process_memory_rss", "", "Resident memory in bytes.",
                      read_rss, app);
     ut_metrics_counter_read(metrics, "otelcol_process_uptime", "", "Seconds since the start.",

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rules that concern several components at once. Each is one function over the read config. */
+#include <inttypes.h>
+
 #include "config/endpoint_match.h"
 #include "config/sections.h"
 
@@ -117,16 +119,16 @@ static void check_memory(struct ut_config_reader *reader)
     uint64_t fixed = types->fixed_mib;
     for (size_t i = 0; i < receivers->count; i++)
         fixed += receivers->items[i].uses != 0 ? receivers->items[i].type->fixed_mib : 0;
-    if (reader->config->program.memory.limit_mib >= fixed + types->budget_mib)
+    uint64_t least = fixed + types->budget_mib;
+    if (reader->config->program.memory.limit_mib >= least)
         return;
     const struct ut_config_node *node = ut_config_node_get(reader->root, "undertrace");
     node = ut_config_node_get(ut_config_node_get(node, "memory"), "limit_mib");
     ut_config_error(reader->messages, node != NULL ? node->at : (struct ut_config_at){0, 0},
                     "undertrace.memory.limit_mib",
-                    "too little: with these receivers %llu MiB are of fixed size, and spans in "
-                    "flight need %llu MiB at least; write %llu or more",
-                    (unsigned long long)fixed, (unsigned long long)types->budget_mib,
-                    (unsigned long long)(fixed + types->budget_mib));
+                    "too little: with these receivers %" PRIu64 " MiB are of fixed size, and spans "
+                    "in flight need %" PRIu64 " MiB at least; write %" PRIu64 " or more",
+                    fixed, types->budget_mib, least);
 }
 
 static void note_unused(struct ut_config_reader *reader,
