@@ -9,6 +9,7 @@
 
 #include "otlp/encode.h"
 #include "otlp/ours.h"
+#include "otlp/plain.h"
 
 enum { KEY_VALUE_KEY = 1, KEY_VALUE_VALUE = 2, ANY_STRING = 1, ANY_INT = 3, ANY_LAST = 7 };
 
@@ -180,11 +181,27 @@ static const struct known_key {
     {UT_SLICE("client.port"), TO_CLIENT, PORT},
 };
 
-enum { KNOWN_KEY_MIN = 8, KNOWN_KEY_MAX = 21 }; /* bytes */
+#define SIZE_BIT(key) (UINT32_C(1) << (sizeof(key) - 1))
+
+/* First letter and length rule out nearly all other keys. */
+static inline bool may_be_known(const uint8_t *key, size_t size)
+{
+    static const uint32_t sizes_by_letter['u' + 1] = {
+        ['c'] = SIZE_BIT("client.address") | SIZE_BIT("client.port"),
+        ['h'] = SIZE_BIT("http.url"),
+        ['n'] = SIZE_BIT("network.peer.address") | SIZE_BIT("network.peer.port") |
+                SIZE_BIT("net.sock.peer.addr") | SIZE_BIT("net.peer.ip") |
+                SIZE_BIT("net.peer.port") | SIZE_BIT("network.local.address") |
+                SIZE_BIT("network.local.port"),
+        ['s'] = SIZE_BIT("server.address") | SIZE_BIT("server.port"),
+        ['u'] = SIZE_BIT("url.full"),
+    };
+    return size - 1 < 31 && key[0] <= 'u' && (sizes_by_letter[key[0]] >> size & 1) != 0;
+}
 
 static const struct known_key *find_key(ut_slice key)
 {
-    if (key.size < KNOWN_KEY_MIN || key.size > KNOWN_KEY_MAX)
+    if (!may_be_known(key.data, key.size))
         return NULL;
     for (size_t i = 0; i < sizeof(KNOWN_KEYS) / sizeof(KNOWN_KEYS[0]); i++) {
         if (ut_slice_equal(KNOWN_KEYS[i].key, key))
@@ -227,6 +244,27 @@ static void read_end(struct ut_span_ends *ends, const struct attribute *attribut
         name_address(end, attribute->text);
 }
 
+/* Behind the field of a span at `p` if it is of a usual shape and names no end; else NULL. This is
+ * paid for every field of every span that an event may belong to. */
+static inline const uint8_t *skip_quickly(const uint8_t *p)
+{
+    if (p[0] >= 0x80)
+        return NULL;
+    if ((p[0] & 7) == UT_WIRE_FIXED64)
+        return p + 9;
+    if ((p[0] & 7) != UT_WIRE_LEN || p[1] >= 0x80)
+        return NULL;
+    const uint8_t *content = p + 2;
+    size_t size = p[1];
+    if (p[0] != UT_TAG(UT_FIELD_SPAN_ATTRIBUTES, UT_WIRE_LEN))
+        return content + size;
+    /* A key that comes first, before anything could follow that replaces it. */
+    bool plain = size >= 4 && content[0] == UT_PLAIN_KEY && content[1] < 0x80 &&
+                 content[1] + 4u <= size && content[2 + content[1]] == UT_PLAIN_VALUE &&
+                 content[3 + content[1]] + content[1] + 4u == size;
+    return plain && !may_be_known(content + 2, content[1]) ? content + size : NULL;
+}
+
 void ut_span_read_ends(const struct ut_body *body, const struct ut_span *span,
                        struct ut_span_ends *ret)
 {
@@ -234,6 +272,11 @@ void ut_span_read_ends(const struct ut_body *body, const struct ut_span *span,
     struct ut_wire_field field;
     const uint8_t *end = body->segment->data + span->offset + span->size;
     for (const uint8_t *p = body->segment->data + span->offset; p < end;) {
+        const uint8_t *next = skip_quickly(p);
+        if (next != NULL) {
+            p = next;
+            continue;
+        }
         p = ut_wire_field(p, &field);
         if (field.number != UT_FIELD_SPAN_ATTRIBUTES)
             continue;
