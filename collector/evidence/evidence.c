@@ -348,6 +348,11 @@ void ut_evidence_join(struct ut_evidence *e, struct ut_batch *batch,
         join_body(e, body, options, now_unix_ns);
 }
 
+struct ut_tables *ut_evidence_tables(struct ut_evidence *e)
+{
+    return &e->tables;
+}
+
 /* ---- figures ------------------------------------------------------------------------------------
  */
 

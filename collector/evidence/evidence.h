@@ -19,6 +19,7 @@
 #include "telemetry/metrics.h"
 
 struct ut_evidence;
+struct ut_tables;
 
 /* `metrics` and `log` are borrowed and outlive the evidence; `log` may be NULL. NULL when out of
  * memory. */
@@ -75,6 +76,9 @@ enum ut_sender_knowledge {
     UT_SENDER_FORWARDER, /* brings the spans of several service instances */
     UT_SENDER_KNOWLEDGE,
 };
+
+/* The tables behind it (evidence/tables.h), for checks. */
+struct ut_tables *ut_evidence_tables(struct ut_evidence *evidence);
 
 /* Figures for `doctor` and the status page; totals since start. */
 struct ut_evidence_figures {

@@ -30,22 +30,31 @@ struct config {
 };
 
 static const struct ut_field fields[] = {
-    {.key = "settle",
-     .type = UT_FIELD_DURATION,
-     .offset = offsetof(struct config, settle_ns),
-     .fallback = "300ms",
-     .least = 0,
-     .most = 60},
-    {.key = "slack",
-     .type = UT_FIELD_DURATION,
-     .offset = offsetof(struct config, slack_ns),
-     .fallback = "5ms",
-     .least = 0,
-     .most = 1},
-    {.key = "resource_attributes",
-     .type = UT_FIELD_BOOL,
-     .offset = offsetof(struct config, resource_attributes),
-     .fallback = "true"},
+    {
+        .key = "settle",
+        .type = UT_FIELD_DURATION,
+        .offset = offsetof(struct config, settle_ns),
+        .fallback = "300ms",
+        .least = 0,
+        .most = 60,
+        .present = UT_FIELD_NO_PRESENT,
+    },
+    {
+        .key = "slack",
+        .type = UT_FIELD_DURATION,
+        .offset = offsetof(struct config, slack_ns),
+        .fallback = "5ms",
+        .least = 0,
+        .most = 1,
+        .present = UT_FIELD_NO_PRESENT,
+    },
+    {
+        .key = "resource_attributes",
+        .type = UT_FIELD_BOOL,
+        .offset = offsetof(struct config, resource_attributes),
+        .fallback = "true",
+        .present = UT_FIELD_NO_PRESENT,
+    },
     UT_FIELD_END,
 };
 
