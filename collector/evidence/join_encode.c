@@ -285,7 +285,7 @@ void ut_join_encode(struct ut_join *join, struct ut_body *body, const struct ut_
     bool same = same_evidence(join, span);
     size_t need = sizeof(struct ut_edit) + (same ? 0 : ATTRIBUTES_BYTES + events * EVENT_BYTES);
     if (body->span_edits == NULL)
-        need += body->span_count * sizeof(body->span_edits[0]);
+        need += body->span_count * sizeof(const struct ut_edit *);
     size_t charged, before = body->arena.bytes;
     if (join->no_room || !take_charge(body, need, &charged)) {
         join->no_room = true;

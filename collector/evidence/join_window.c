@@ -74,14 +74,12 @@ static enum ut_join_fit fit_handshake(const struct ut_join_view *view, const str
     return waits ? UT_FIT_HOLDS : UT_FIT_NONE;
 }
 
-static enum ut_join_fit fit_accepted(const struct ut_join_view *view,
-                                     const struct ut_connection *own, const struct ut_span *span,
+static enum ut_join_fit fit_accepted(const struct ut_connection *own, const struct ut_span *span,
                                      uint64_t slack_ns)
 {
     uint64_t established_ns = own->established_ns;
     bool first = established_ns != 0 && span->start_ns + slack_ns >= established_ns &&
                  span->start_ns <= established_ns + UT_JOIN_BEGINS_WITHIN_NS;
-    (void)view;
     return first ? UT_FIT_BEGAN : UT_FIT_NONE;
 }
 
@@ -99,9 +97,9 @@ static enum ut_join_fit fit_server(const struct ut_join_view *view, const struct
                                    const struct ut_span *span, uint64_t slack_ns)
 {
     if (view->cause == UT_CAUSE_SYN)
-        return UT_FIT_NONE; /* the server never saw what was lost */
+        return UT_FIT_NONE; /* an accepting end sends none */
     if (view->cause == UT_CAUSE_SYN_ACK)
-        return view->side == UT_SIDE_LOCAL ? fit_accepted(view, own, span, slack_ns) : UT_FIT_NONE;
+        return view->side == UT_SIDE_LOCAL ? fit_accepted(own, span, slack_ns) : UT_FIT_NONE;
     bool open_at_seen = span->end_ns + slack_ns >= view->seen_ns;
     if (open_at_seen && holds(view, span, slack_ns))
         return UT_FIT_HOLDS;
@@ -129,6 +127,8 @@ enum ut_join_fit ut_join_fit(const struct ut_join_view *view, const struct ut_jo
             span->start_ns <= view->low_ns + slack_ns && span->end_ns + slack_ns >= view->seen_ns;
         return inside ? UT_FIT_HOLDS : UT_FIT_NONE;
     }
+    if (view->cause == UT_CAUSE_SYN && view->side == UT_SIDE_PEER)
+        return UT_FIT_NONE; /* the server never saw what was lost */
     if (span->kind == UT_SPAN_KIND_SERVER)
         return fit_server(view, group->own, span, slack_ns);
     return fit_client(view, span, slack_ns);

@@ -190,3 +190,21 @@ Test(event_store, owner_learnt_late_puts_many_events_in_their_places)
     check_list(UT_SIDE_LOCAL, UT_WORKLOAD_SLOT(late->workload));
     cr_expect_eq(list(UT_SIDE_LOCAL, 0)->count, 0);
 }
+
+Test(event_store, connections_with_events_outlive_idle_ones_when_the_table_is_full)
+{
+    struct ut_connection *used = connection(1, 1, 5, 6);
+    add(used, 20 * S);
+    for (uint32_t i = 0; i < 2 * UT_CONNECTIONS_MAX; i++) {
+        const struct ut_connection_fact fact = {
+            .unix_ns = 30 * S + i, .cgroup_id = 2, .cookie = 100 + i};
+        ut_connections_learn(&tables.connections, &fact, UT_CONNECTION_OPENED);
+        ut_connections_learn(&tables.connections, &fact, UT_CONNECTION_CLOSED);
+        if (i == 0) {
+            const struct ut_connection_fact first = {.unix_ns = 30 * S, .cookie = 1};
+            ut_connections_learn(&tables.connections, &first, UT_CONNECTION_CLOSED);
+        }
+    }
+    cr_expect_eq(ut_connections_by_cookie(&tables.connections, 1), used);
+    cr_expect_eq(store->count, 1);
+}

@@ -2,7 +2,7 @@
 /* The door of the layer: untrusted records, identity, forgery, room. */
 #include <criterion/criterion.h>
 
-#include "lab.h"
+#include "lab_spans.h"
 
 enum { ONE = 11, TWO = 12, POD = 13 };
 
