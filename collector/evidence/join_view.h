@@ -33,6 +33,7 @@ struct ut_join_view {
     struct ut_fold *fold;
     uint16_t group;
     uint8_t side, cause;
+    bool precise;     /* low_ns is the kernel's own stamp of the send, to the microsecond */
     bool alternating; /* low_ns knows when data last came in, not only the timeout */
     bool twice;       /* the same workload has the other side's view as well */
     /* Found by the passes over the spans. */

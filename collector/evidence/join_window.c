@@ -6,7 +6,8 @@
  * proves that they were sent no later than `seen − RTO`; kernels fire late by up to an eighth, so
  * that they were sent no earlier than about `seen − 1.25 RTO`. Other causes prove nothing about
  * `high`. Where requests and answers alternate the bytes were sent after data last came in; the
- * record tells when that was.
+ * record tells when that was. All that is estimates; mostly the kernel's own stamp tells when they
+ * were sent, or at least since when, and then a span has to hold that moment to the millisecond.
  *
  * A span holds the bytes if they may have been sent in it and it was still open when they were sent
  * again; or if it ended before that, but certainly after they were sent. The span before it on the
@@ -20,6 +21,11 @@
 #define RECEIVED_SLACK_NS (10 * UT_NS_PER_MS)
 enum { STATUS_ERROR = 2 };
 
+/* Between two stamps of one host's clocks, both to the microsecond. */
+#define PRECISE_SLACK_NS (UT_NS_PER_MS / 2)
+/* How long before its answer leaves a server may have ended its span. */
+#define ANSWER_LEAVES_WITHIN_NS (100 * UT_NS_PER_MS)
+
 static uint64_t sub(uint64_t a, uint64_t b)
 {
     return a > b ? a - b : 0;
@@ -28,6 +34,27 @@ static uint64_t sub(uint64_t a, uint64_t b)
 static bool waits_for_timer(uint8_t cause)
 {
     return cause == UT_CAUSE_TIMEOUT || cause == UT_CAUSE_SYN || cause == UT_CAUSE_SYN_ACK;
+}
+
+static uint64_t slack_of(const struct ut_join_view *view, uint64_t slack_ns)
+{
+    return view->precise && slack_ns > PRECISE_SLACK_NS ? PRECISE_SLACK_NS : slack_ns;
+}
+
+/* By the kernel's own stamp of the send: exact, or no later than it. */
+static void place_precisely(struct ut_join_view *view)
+{
+    const struct ut_event *e = view->event;
+    uint64_t sent_ns = sub(e->seen_ns, (uint64_t)e->since_sent_us * 1000);
+    view->precise = true;
+    if (e->has & UT_HAS_SENT_EXACT) {
+        view->alternating = true;
+        view->low_ns = view->high_ns = sent_ns;
+        return;
+    }
+    view->low_ns = sent_ns > view->low_ns ? sent_ns : view->low_ns;
+    if (view->high_ns < view->low_ns)
+        view->high_ns = view->low_ns;
 }
 
 void ut_join_place(struct ut_join_view *view)
@@ -39,6 +66,10 @@ void ut_join_place(struct ut_join_view *view)
         view->high_ns = sub(e->seen_ns, (uint64_t)e->rto_us * 1000);
     if (view->high_ns < view->low_ns)
         view->high_ns = view->low_ns;
+    if (e->has & UT_HAS_SINCE_SENT) {
+        place_precisely(view);
+        return;
+    }
     if (!(e->has & UT_HAS_SINCE_RECEIVED))
         return;
     /* Data that came in later than the bytes can have been sent: the two do not alternate. */
@@ -106,6 +137,8 @@ static enum ut_join_fit fit_server(const struct ut_join_view *view, const struct
     if (view->side == UT_SIDE_LOCAL) {
         /* Where low_ns comes from the kernel's own note of the request, it has its slack. */
         uint64_t end_slack_ns = view->alternating ? 0 : slack_ns;
+        if (view->precise)
+            end_slack_ns = ANSWER_LEAVES_WITHIN_NS;
         bool ended = !open_at_seen && span->start_ns <= view->high_ns + slack_ns &&
                      span->end_ns + end_slack_ns >= view->low_ns;
         if (ended)
@@ -129,6 +162,7 @@ enum ut_join_fit ut_join_fit(const struct ut_join_view *view, const struct ut_jo
     }
     if (view->cause == UT_CAUSE_SYN && view->side == UT_SIDE_PEER)
         return UT_FIT_NONE; /* the server never saw what was lost */
+    slack_ns = slack_of(view, slack_ns);
     if (span->kind == UT_SPAN_KIND_SERVER)
         return fit_server(view, group->own, span, slack_ns);
     return fit_client(view, span, slack_ns);
@@ -137,6 +171,7 @@ enum ut_join_fit ut_join_fit(const struct ut_join_view *view, const struct ut_jo
 bool ut_join_had_arrived(const struct ut_join_view *view, const struct ut_span *span,
                          uint64_t slack_ns)
 {
+    slack_ns = slack_of(view, slack_ns);
     if (span->start_ns + slack_ns < view->low_ns || span->start_ns >= view->seen_ns)
         return false;
     return view->alternating || !waits_for_timer(view->cause) || span->end_ns >= view->high_ns;
