@@ -5,7 +5,7 @@
 
 #include <criterion/criterion.h>
 
-#include "lab_spans.h"
+#include "lab.h"
 
 enum { PAYMENT = 11, LEDGER = 12, TWIN = 13 };
 

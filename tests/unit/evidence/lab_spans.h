@@ -3,7 +3,7 @@
 #ifndef UT_TEST_EVIDENCE_LAB_SPANS_H
 #define UT_TEST_EVIDENCE_LAB_SPANS_H
 
-#include "lab.h"
+#include "lab_world.h"
 
 enum { KIND_INTERNAL = 1, KIND_SERVER, KIND_CLIENT, KIND_PRODUCER, KIND_CONSUMER };
 

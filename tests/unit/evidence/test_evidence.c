@@ -2,7 +2,7 @@
 /* The door of the layer: untrusted records, identity, forgery, room. */
 #include <criterion/criterion.h>
 
-#include "lab_spans.h"
+#include "lab.h"
 
 enum { ONE = 11, TWO = 12, POD = 13 };
 
