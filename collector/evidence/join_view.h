@@ -29,6 +29,7 @@ struct ut_join_group {
 struct ut_join_view {
     uint64_t low_ns, high_ns; /* its bytes were sent between these */
     uint64_t seen_ns;
+    uint64_t received_ns;   /* an answer's request came in no earlier; 0: not known */
     struct ut_event *event; /* or: */
     struct ut_fold *fold;
     uint16_t group;

@@ -66,20 +66,19 @@ void ut_join_place(struct ut_join_view *view)
         view->high_ns = sub(e->seen_ns, (uint64_t)e->rto_us * 1000);
     if (view->high_ns < view->low_ns)
         view->high_ns = view->low_ns;
-    if (e->has & UT_HAS_SINCE_SENT) {
+    if (e->has & UT_HAS_SINCE_SENT)
         place_precisely(view);
-        return;
-    }
     if (!(e->has & UT_HAS_SINCE_RECEIVED))
         return;
     /* Data that came in later than the bytes can have been sent: the two do not alternate. */
     uint64_t since_ns = (uint64_t)e->since_received_us * 1000 + RECEIVED_SLACK_NS;
     uint64_t received_ns = sub(e->seen_ns, since_ns);
-    if (received_ns <= view->high_ns) {
-        view->alternating = true;
-        if (received_ns > view->low_ns)
-            view->low_ns = received_ns;
-    }
+    if (received_ns > view->high_ns)
+        return;
+    view->alternating = true;
+    view->received_ns = received_ns;
+    if (received_ns > view->low_ns)
+        view->low_ns = received_ns;
 }
 
 static bool meets(const struct ut_join_view *view, const struct ut_span *span, uint64_t slack_ns)
@@ -140,7 +139,8 @@ static enum ut_join_fit fit_server(const struct ut_join_view *view, const struct
         if (view->precise)
             end_slack_ns = ANSWER_LEAVES_WITHIN_NS;
         bool ended = !open_at_seen && span->start_ns <= view->high_ns + slack_ns &&
-                     span->end_ns + end_slack_ns >= view->low_ns;
+                     span->end_ns + end_slack_ns >= view->low_ns &&
+                     span->end_ns >= view->received_ns;
         if (ended)
             return UT_FIT_ENDED;
     } else if (span->start_ns + slack_ns >= view->seen_ns &&

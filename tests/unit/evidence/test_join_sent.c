@@ -144,3 +144,26 @@ Test(join_sent, root_that_names_what_no_connection_leads_to_may_stand_behind_a_p
     LAB_JOIN(&lab, payment, root_to(to_far_away));
     cr_expect_str_eq(lab_text(&lab, 0, UT_ATTR_TCP_MATCH), "workload");
 }
+
+/* The span of the first request came in a batch of its own, and nobody knows of the second yet. */
+Test(join_sent, answer_is_not_that_of_a_span_that_ended_before_its_request_came_in)
+{
+    struct lab_pair pair = connect_to("10.77.0.12");
+    struct ut_record_retransmit record = {
+        .header = lab_header(&lab, UT_RECORD_RETRANSMIT, sizeof(record), 240, LEDGER),
+        .socket = pair.server.socket,
+        .bytes = 800,
+        .segments = 1,
+        .cause = UT_CAUSE_TIMEOUT,
+        .rto_us = 204000,
+        .since_sent_us = 205000,
+        .since_received_us = 210000,
+    };
+    record.header.has = pair.server.has | UT_HAS_RTO | UT_HAS_ERR | UT_HAS_SINCE_SENT |
+                        UT_HAS_SENT_EXACT | UT_HAS_SINCE_RECEIVED;
+    lab_record(&lab, &record, sizeof(record));
+    LAB_JOIN(&lab, ledger, lab_span(KIND_SERVER, 1, 1, 10, from_payment));
+    cr_expect(lab_gained_nothing(&lab, 0));
+    LAB_JOIN(&lab, ledger, lab_span(KIND_SERVER, 2, 30, 34, from_payment));
+    cr_expect_str_eq(lab_text(&lab, 0, UT_ATTR_TCP_MATCH), "connection");
+}
