@@ -107,4 +107,7 @@ def test(lab, folder):
     for span in bed.pair(lossy.call(shop.url(), connection="shop")):
         expect(span.resource.get("undertrace.cgroup.path", "").endswith(f"/{span.service}"),
                f"the verified cgroup on the Resource of {span}: {span.resource}")
+    doctor = bed.undertrace.command("doctor", "--admin", bed.undertrace.admin)
+    expect(doctor.returncode == 0 and "spans joined" in doctor.stdout,
+           f"doctor knows senders and joins of the running program:\n{doctor.stdout}")
     bed.undertrace.stop()
