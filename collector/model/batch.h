@@ -36,7 +36,8 @@ enum ut_span_flag {
     /* Bad in itself or in its Resource or Scope: not exported, not counted. Neighbours that are bad
      * in themselves share one row, so that a body of nothing but tiny ones has a small index. */
     UT_SPAN_LEFT_OUT = 1,
-    UT_SPAN_FORGED = 2, /* holds an attribute `undertrace.*` or an evidence event */
+    UT_SPAN_FORGED = 2,    /* holds an attribute `undertrace.*` or an evidence event */
+    UT_SPAN_NAMES_END = 4, /* may hold an attribute that names a network end */
 };
 
 struct ut_span {

@@ -18,9 +18,9 @@
 enum {
     /* A frame's payload: nghttp2 allocates a buffer of that size, though the bytes never enter it.
      */
-    FRAME_BYTES = (128 << 10) - 64,
+    FRAME_BYTES = (256 << 10) - 64,
     /* … and in runs, so that two frames fit into the output. */
-    FRAME_RUNS = 120,
+    FRAME_RUNS = 500,
     FRAME_HEADER = 9,
 };
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "otlp/encode.h"
+#include "otlp/end_keys.h"
 #include "otlp/ours.h"
 #include "otlp/plain.h"
 
@@ -37,9 +38,30 @@ static void read_value(struct attribute *attribute, ut_slice any)
     }
 }
 
+/* The usual shape: a key, then a value of one field, all lengths below 128. */
+static bool read_plain(struct attribute *attribute, ut_slice key_value)
+{
+    size_t key_size;
+    if (!ut_plain_attribute(key_value.data, key_value.size, &key_size))
+        return false;
+    const uint8_t *value = key_value.data + 2 + key_size + 2;
+    attribute->key = ut_plain_key(key_value.data, key_size);
+    attribute->text = ut_plain_text(key_value.data, key_size);
+    attribute->type = value[0] == UT_PLAIN_STRING ? TEXT
+                      : value[0] == UT_PLAIN_INT  ? NUMBER
+                                                  : OTHER;
+    uint64_t number = 0;
+    if (attribute->type == NUMBER)
+        (void)ut_wire_varint(value + 1, &number);
+    attribute->number = (int64_t)number;
+    return true;
+}
+
 static struct attribute read_attribute(ut_slice key_value)
 {
     struct attribute attribute = {.type = OTHER};
+    if (read_plain(&attribute, key_value))
+        return attribute;
     struct ut_wire_field field;
     for (const uint8_t *p = key_value.data, *end = p + key_value.size; p < end;) {
         p = ut_wire_field(p, &field);
@@ -181,27 +203,9 @@ static const struct known_key {
     {UT_SLICE("client.port"), TO_CLIENT, PORT},
 };
 
-#define SIZE_BIT(key) (UINT32_C(1) << (sizeof(key) - 1))
-
-/* First letter and length rule out nearly all other keys. */
-static inline bool may_be_known(const uint8_t *key, size_t size)
-{
-    static const uint32_t sizes_by_letter['u' + 1] = {
-        ['c'] = SIZE_BIT("client.address") | SIZE_BIT("client.port"),
-        ['h'] = SIZE_BIT("http.url"),
-        ['n'] = SIZE_BIT("network.peer.address") | SIZE_BIT("network.peer.port") |
-                SIZE_BIT("net.sock.peer.addr") | SIZE_BIT("net.peer.ip") |
-                SIZE_BIT("net.peer.port") | SIZE_BIT("network.local.address") |
-                SIZE_BIT("network.local.port"),
-        ['s'] = SIZE_BIT("server.address") | SIZE_BIT("server.port"),
-        ['u'] = SIZE_BIT("url.full"),
-    };
-    return size - 1 < 31 && key[0] <= 'u' && (sizes_by_letter[key[0]] >> size & 1) != 0;
-}
-
 static const struct known_key *find_key(ut_slice key)
 {
-    if (!may_be_known(key.data, key.size))
+    if (!ut_end_key_may_be(key.data, key.size))
         return NULL;
     for (size_t i = 0; i < sizeof(KNOWN_KEYS) / sizeof(KNOWN_KEYS[0]); i++) {
         if (ut_slice_equal(KNOWN_KEYS[i].key, key))
@@ -262,13 +266,15 @@ static inline const uint8_t *skip_quickly(const uint8_t *p)
     bool plain = size >= 4 && content[0] == UT_PLAIN_KEY && content[1] < 0x80 &&
                  content[1] + 4u <= size && content[2 + content[1]] == UT_PLAIN_VALUE &&
                  content[3 + content[1]] + content[1] + 4u == size;
-    return plain && !may_be_known(content + 2, content[1]) ? content + size : NULL;
+    return plain && !ut_end_key_may_be(content + 2, content[1]) ? content + size : NULL;
 }
 
 void ut_span_read_ends(const struct ut_body *body, const struct ut_span *span,
                        struct ut_span_ends *ret)
 {
     *ret = (struct ut_span_ends){0};
+    if ((span->flags & UT_SPAN_NAMES_END) == 0)
+        return;
     struct ut_wire_field field;
     const uint8_t *end = body->segment->data + span->offset + span->size;
     for (const uint8_t *p = body->segment->data + span->offset; p < end;) {

@@ -6,6 +6,7 @@
  */
 #include "otlp/walk_span.h"
 
+#include "otlp/end_keys.h"
 #include "otlp/ours.h"
 #include "otlp/plain.h"
 #include "otlp/text.h"
@@ -51,6 +52,7 @@ static bool check_attribute(struct ut_fault *fault, struct ut_span *row, const u
         return false;
     if (ut_ours_attribute(ut_slice_of(p, size)))
         row->flags |= UT_SPAN_FORGED;
+    row->flags |= UT_SPAN_NAMES_END;
     return true;
 }
 
@@ -187,6 +189,8 @@ static inline const uint8_t *take_plain_attributes(struct ut_span *row, const ui
             break;
         if (__builtin_expect(ut_ours_has_prefix(p + 4, key_size), 0))
             row->flags |= UT_SPAN_FORGED;
+        if (ut_end_key_may_be(p + 4, key_size))
+            row->flags |= UT_SPAN_NAMES_END;
         p += 2 + size;
         count++;
     }

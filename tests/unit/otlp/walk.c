@@ -471,7 +471,7 @@ Test(walk, flags_a_forged_key_in_an_unusual_shape)
     otlp_text(&more, 1, "undertrace.partial");
     otlp_end(&more, attribute);
     struct ut_batch *batch = batch_with(&more);
-    cr_expect_eq(batch->first->spans[0].flags, UT_SPAN_FORGED);
+    cr_expect_neq(batch->first->spans[0].flags & UT_SPAN_FORGED, 0);
     ut_batch_unref(batch);
     otlp_free(&more);
 }
