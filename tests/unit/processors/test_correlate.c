@@ -14,7 +14,7 @@ static struct ut_worker worker;
 static struct ut_evidence *evidence;
 static struct ut_processor *correlate;
 static char config[256]; /* filled as the config layer does it: by the table */
-static unsigned passed_batches, drains;
+static unsigned passed_batches, passed_spans, drains;
 static uint64_t last_span;
 static struct ut_event_source source;
 
@@ -27,6 +27,7 @@ static void take(struct ut_consumer *consumer, struct ut_batch *batch)
 {
     (void)consumer;
     passed_batches++;
+    passed_spans += batch->spans;
     last_span = batch->first->spans[0].span_id[7];
     ut_batch_unref(batch);
 }
@@ -71,7 +72,7 @@ static void begin(void)
     set_option("settle", &settle_ns, sizeof(settle_ns));
     set_option("slack", &slack_ns, sizeof(slack_ns));
     set_option("resource_attributes", &(bool){true}, sizeof(bool));
-    passed_batches = drains = 0;
+    passed_batches = passed_spans = drains = 0;
 }
 
 static void end(void)
@@ -83,7 +84,7 @@ static void end(void)
 
 TestSuite(correlate, .init = begin, .fini = end);
 
-static void consume(uint8_t id, int64_t ended_ms_ago, size_t padding)
+static struct ut_batch *make_batch(uint8_t id, int64_t ended_ms_ago, size_t padding)
 {
     char *text = calloc(1, padding + 1);
     memset(text, 'x', padding);
@@ -101,6 +102,20 @@ static void consume(uint8_t id, int64_t ended_ms_ago, size_t padding)
     struct ut_batch *batch = otlp_batch(&worker.pool, &request);
     otlp_free(&request);
     free(text);
+    return batch;
+}
+
+static void consume(uint8_t id, int64_t ended_ms_ago, size_t padding)
+{
+    correlate->in.consume(&correlate->in, make_batch(id, ended_ms_ago, padding));
+}
+
+/* As a pipeline admits it; it is taken off the count where it is merged or released. */
+static void consume_on_the_way(uint8_t id, uint32_t *on_the_way)
+{
+    struct ut_batch *batch = make_batch(id, 0, 0);
+    batch->on_the_way = on_the_way;
+    ++*on_the_way;
     correlate->in.consume(&correlate->in, batch);
 }
 
@@ -179,16 +194,43 @@ Test(correlate, number_of_waiting_batches_is_bounded)
 {
     create(true);
     for (unsigned i = 0; i < 9000; i++)
-        consume(1, 0, 0);
+        consume(1, i % 2 == 0 ? 0 : 100, 0); /* too far apart to wait as one */
     cr_expect_eq(passed_batches, 9000 - 8192);
     cr_expect_eq(unsettled(), 9000 - 8192);
+}
+
+Test(correlate, small_batches_due_at_about_the_same_time_wait_as_one)
+{
+    create(true);
+    uint32_t on_the_way = 0;
+    for (uint8_t i = 1; i <= 100; i++) {
+        consume_on_the_way(i, &on_the_way);
+        virtual_worker_advance(&worker, 1);
+    }
+    /* 100 ms of requests in steps of 300 / 16 ms. */
+    cr_assert_leq(on_the_way, 7);
+    virtual_worker_advance(&worker, 500);
+    cr_assert_eq(passed_spans, 100);
+    cr_assert_leq(passed_batches, 7);
+    cr_assert_eq(on_the_way, 0);
+    cr_assert_eq(unsettled(), 0);
+}
+
+Test(correlate, a_small_batch_due_long_before_the_open_one_does_not_wait_for_it)
+{
+    create(true);
+    consume(1, 0, 0);
+    consume(2, 200, 0);
+    virtual_worker_advance(&worker, 101);
+    cr_assert_eq(passed_batches, 1);
+    cr_assert_eq(last_span, 2);
 }
 
 Test(correlate, flush_passes_all_on_at_once)
 {
     create(true);
     consume(1, 0, 10);
-    consume(2, 0, 10);
+    consume(2, 100, 10);
     ut_processor_correlate.flush(correlate);
     cr_expect_eq(passed_batches, 2);
     cr_expect_eq(unsettled(), 2);
@@ -212,6 +254,7 @@ static void look(struct ut_consumer *consumer, struct ut_batch *batch)
     const struct ut_edit *edit = ut_body_edit(batch->first, 0);
     forged_removed = edit != NULL && edit->removed_count == 1 && edit->added.size == 0;
     passed_batches++;
+    passed_spans += batch->spans;
     ut_batch_unref(batch);
 }
 
