@@ -36,9 +36,10 @@ enum ut_span_flag {
     /* Bad in itself or in its Resource or Scope: not exported, not counted. Neighbours that are bad
      * in themselves share one row, so that a body of nothing but tiny ones has a small index. */
     UT_SPAN_LEFT_OUT = 1,
-    UT_SPAN_FORGED = 2,    /* holds an attribute `undertrace.*` or an evidence event */
-    UT_SPAN_NAMES_END = 4, /* may hold an attribute that names a network end */
+    UT_SPAN_FORGED = 2, /* holds an attribute `undertrace.*` or an evidence event */
 };
+
+#define UT_SPAN_ENDS_FAR UINT16_MAX
 
 struct ut_span {
     uint32_t offset;           /* of the Span message, behind its tag and length */
@@ -51,7 +52,9 @@ struct ut_span {
     uint8_t status;       /* Status.code */
     uint8_t flags;        /* enum ut_span_flag */
     uint8_t header;       /* bytes of tag and length before `offset` */
-    uint32_t attributes;  /* number of attributes */
+    /* Where attributes that may name a network end stand in the message: from the first of them to
+     * behind the last. Both 0: there are none; UT_SPAN_ENDS_FAR: farther than that. */
+    uint16_t ends_begin, ends_end;
 };
 
 struct ut_range {

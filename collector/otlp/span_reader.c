@@ -273,11 +273,14 @@ void ut_span_read_ends(const struct ut_body *body, const struct ut_span *span,
                        struct ut_span_ends *ret)
 {
     *ret = (struct ut_span_ends){0};
-    if ((span->flags & UT_SPAN_NAMES_END) == 0)
+    if (span->ends_end == 0)
         return;
     struct ut_wire_field field;
-    const uint8_t *end = body->segment->data + span->offset + span->size;
-    for (const uint8_t *p = body->segment->data + span->offset; p < end;) {
+    const uint8_t *start = body->segment->data + span->offset;
+    /* A position that is too far to be told is not known to be the begin of a field. */
+    bool far = span->ends_end == UT_SPAN_ENDS_FAR;
+    const uint8_t *end = start + (far ? span->size : span->ends_end);
+    for (const uint8_t *p = start + (far ? 0 : span->ends_begin); p < end;) {
         const uint8_t *next = skip_quickly(p);
         if (next != NULL) {
             p = next;

@@ -52,7 +52,8 @@ static bool check_attribute(struct ut_fault *fault, struct ut_span *row, const u
         return false;
     if (ut_ours_attribute(ut_slice_of(p, size)))
         row->flags |= UT_SPAN_FORGED;
-    row->flags |= UT_SPAN_NAMES_END;
+    row->ends_begin = 0; /* not looked at: any of them may name an end */
+    row->ends_end = UT_SPAN_ENDS_FAR;
     return true;
 }
 
@@ -112,7 +113,6 @@ static bool take_content(struct ut_fault *fault, struct ut_span *row, uint32_t n
             ut_message_bad(fault, UT_BAD_TEXT);
         return true;
     case SPAN_ATTRIBUTES:
-        row->attributes++;
         return check_attribute(fault, row, p, size);
     case SPAN_EVENTS:
         return check_event(fault, row, p, size);
@@ -177,11 +177,20 @@ take_field(struct ut_fault *fault, struct ut_span *row, const uint8_t *p, const 
 /* ---- the usual shapes --------------------------------------------------------------------------
  */
 
-/* Attributes of usual shape that stand at `p` one behind the other; the position behind them. */
-static inline const uint8_t *take_plain_attributes(struct ut_span *row, const uint8_t *p,
-                                                   const uint8_t *end)
+/* The attribute in [at, behind) of the span that begins at `start` may name a network end. */
+static inline void note_end(struct ut_span *row, const uint8_t *start, const uint8_t *at,
+                            const uint8_t *behind)
 {
-    uint32_t count = 0;
+    if (row->ends_end == 0)
+        row->ends_begin = (uint16_t)(at - start < UT_SPAN_ENDS_FAR ? at - start : UT_SPAN_ENDS_FAR);
+    row->ends_end =
+        (uint16_t)(behind - start < UT_SPAN_ENDS_FAR ? behind - start : UT_SPAN_ENDS_FAR);
+}
+
+/* Attributes of usual shape that stand at `p` one behind the other; the position behind them. */
+static inline const uint8_t *take_plain_attributes(struct ut_span *row, const uint8_t *start,
+                                                   const uint8_t *p, const uint8_t *end)
+{
     while (end - p >= 2 && p[0] == UT_TAG(SPAN_ATTRIBUTES, UT_WIRE_LEN)) {
         size_t size = p[1], key_size;
         if (size >= 0x80 || size > (size_t)(end - p) - 2 ||
@@ -190,11 +199,9 @@ static inline const uint8_t *take_plain_attributes(struct ut_span *row, const ui
         if (__builtin_expect(ut_ours_has_prefix(p + 4, key_size), 0))
             row->flags |= UT_SPAN_FORGED;
         if (ut_end_key_may_be(p + 4, key_size))
-            row->flags |= UT_SPAN_NAMES_END;
+            note_end(row, start, p, p + 2 + size);
         p += 2 + size;
-        count++;
     }
-    row->attributes += count;
     return p;
 }
 
@@ -225,15 +232,15 @@ static inline const uint8_t *take_plain_status(struct ut_span *row, const uint8_
 }
 
 /* Takes the field at `p` if it has a usual shape, and leaves it where it is if not. */
-static inline const uint8_t *take_plain_field(struct ut_span *row, const uint8_t *p,
-                                              const uint8_t *end)
+static inline const uint8_t *take_plain_field(struct ut_span *row, const uint8_t *start,
+                                              const uint8_t *p, const uint8_t *end)
 {
     size_t room = (size_t)(end - p);
     if (room < 2)
         return p;
     switch (p[0]) {
     case UT_TAG(SPAN_ATTRIBUTES, UT_WIRE_LEN):
-        return take_plain_attributes(row, p, end);
+        return take_plain_attributes(row, start, p, end);
     case UT_TAG(SPAN_TRACE_ID, UT_WIRE_LEN):
         return take_plain_id(row->trace_id, sizeof(row->trace_id), p, room);
     case UT_TAG(SPAN_SPAN_ID, UT_WIRE_LEN):
@@ -306,12 +313,13 @@ static bool is_zero(const uint8_t *id, size_t size)
 
 bool ut_walk_span(struct ut_fault *fault, const uint8_t *p, const uint8_t *end, struct ut_span *row)
 {
+    const uint8_t *start = p;
     *row = (struct ut_span){0};
     p = take_plain_ids(row, p, end);
     p = take_plain_middle(row, p, end);
-    p = take_plain_attributes(row, p, end);
+    p = take_plain_attributes(row, start, p, end);
     while (p < end) {
-        const uint8_t *behind = take_plain_field(row, p, end);
+        const uint8_t *behind = take_plain_field(row, start, p, end);
         if (behind == p) {
             behind = take_field(fault, row, p, end);
             if (behind == NULL)
