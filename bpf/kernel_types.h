@@ -114,6 +114,8 @@ struct tcp_sock {
     __u32 srtt_us;
     __u64 bytes_acked;
     __u64 bytes_received;
+    __u64 first_tx_mstamp;
+    __u64 delivered_mstamp;
 };
 
 struct request_sock {

@@ -55,6 +55,8 @@ enum ut_has {
     UT_HAS_COOKIE = 64,
     UT_HAS_ERR = 128, /* the kernel tells whether the retransmit was sent */
     UT_HAS_SINCE_RECEIVED = 256,
+    UT_HAS_SINCE_SENT = 512,  /* the bytes were first sent no longer ago than since_sent_us … */
+    UT_HAS_SENT_EXACT = 1024, /* … and no less long ago either */
 };
 
 struct ut_record_header {
@@ -96,7 +98,9 @@ struct ut_record_retransmit {
     /* Since this socket last received data (icsk_ack.lrcvtime, in whole ticks): where requests and
      * answers alternate, the retransmitted bytes were sent after that. Taken at the retransmit. */
     ut_u32 since_received_us;
-    ut_u32 reserved;
+    /* Since the first of the bytes now in flight were first sent, to the microsecond: the
+     * retransmitted ones came no earlier. With UT_HAS_SENT_EXACT they are those first ones. */
+    ut_u32 since_sent_us;
 };
 
 enum ut_connection_change {

@@ -151,7 +151,6 @@ static __always_inline ut_u32 write_path_state(struct ut_record_retransmit *reco
     if (record->srtt_us != 0)
         has |= UT_HAS_SRTT;
     record->since_received_us = 0;
-    record->reserved = 0;
     if (record->cause != UT_CAUSE_SYN) {
         ut_u32 since = (ut_u32)bpf_jiffies64() - tcp->inet_conn.icsk_ack.lrcvtime;
         record->since_received_us = ticks_to_us(since);
@@ -160,6 +159,26 @@ static __always_inline ut_u32 write_path_state(struct ut_record_retransmit *reco
     record->cwnd = tcp->snd_cwnd;
     record->wmem_alloc = (ut_u32)sk->sk_wmem_alloc.refs.counter;
     return has;
+}
+
+/* When the flight began, from the stamps of the kernel's rate sampling (b9f64820fb22, 4.9): a send
+ * with nothing in flight sets both to its own time, which no retransmit changes; an ACK moves
+ * first_tx_mstamp to when the newest bytes that it covers were sent. So what is in flight was sent
+ * no earlier; and while the two are still equal, the first unacknowledged byte was sent just then.
+ */
+static __always_inline ut_u32 write_sent(struct ut_record_retransmit *record,
+                                         const struct tcp_sock *tcp)
+{
+    record->since_sent_us = 0;
+    if (record->cause == UT_CAUSE_SYN || !bpf_core_field_exists(tcp->first_tx_mstamp))
+        return 0;
+    __u64 first_us = tcp->first_tx_mstamp;
+    __u64 now_us = bpf_ktime_get_ns() / 1000;
+    if (first_us == 0 || first_us > now_us || now_us - first_us > 0xffffffffULL)
+        return 0;
+    record->since_sent_us = (ut_u32)(now_us - first_us);
+    bool exact = first_us == tcp->delivered_mstamp && record->seq == tcp->snd_una;
+    return UT_HAS_SINCE_SENT | (exact ? UT_HAS_SENT_EXACT : 0);
 }
 
 SEC("tp_btf/tcp_retransmit_skb")
@@ -190,6 +209,7 @@ int BPF_PROG(tcp_retransmit_skb, struct sock *sk, struct sk_buff *skb)
     record->bytes = skb->len;
     record->cause = retransmit_cause(tcp, state);
     has |= write_path_state(record, tcp, sk);
+    has |= write_sent(record, tcp);
     record->header.has = has;
     end_record(record);
     return 0;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "app.h"
 
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "app_parts.h"
@@ -46,28 +46,35 @@ static void on_second(struct ut_timer *timer, uint64_t now_ns)
     ut_timer_set(&app->worker.timers, timer, now_ns + UT_NS_PER_S);
 }
 
+/* "otlp, ebpf > correlate, batch > otlp_grpc" */
+static void describe_flow(const struct ut_config_pipeline *pipeline, char *out, size_t out_size)
+{
+    const struct {
+        const struct ut_config_component **items;
+        size_t count;
+    } stages[] = {
+        {pipeline->receivers, pipeline->receiver_count},
+        {pipeline->processors, pipeline->processor_count},
+        {pipeline->exporters, pipeline->exporter_count},
+    };
+    size_t size = 0;
+    for (int stage = 0; stage < 3; stage++) {
+        for (size_t i = 0; i < stages[stage].count && size < out_size; i++) {
+            const char *joint = size == 0 ? "" : i == 0 ? " > " : ", ";
+            size += (size_t)snprintf(out + size, out_size - size, "%s%s", joint,
+                                     stages[stage].items[i]->id);
+        }
+    }
+}
+
 static void say_ready(struct ut_app *app)
 {
     for (size_t i = 0; i < app->config->pipeline_count; i++) {
-        const struct ut_config_pipeline *pipeline = &app->config->pipelines[i];
         char flow[512];
-        size_t size = 0;
-        const struct {
-            const struct ut_config_component **items;
-            size_t count;
-        } lists[] = {{pipeline->receivers, pipeline->receiver_count},
-                     {pipeline->processors, pipeline->processor_count},
-                     {pipeline->exporters, pipeline->exporter_count}};
-        for (int list = 0; list < 3; list++) {
-            for (size_t j = 0; j < lists[list].count && size < sizeof(flow); j++) {
-                const char *joint = size == 0 ? "" : j == 0 ? " > " : ", ";
-                size += (size_t)snprintf(flow + size, sizeof(flow) - size, "%s%s", joint,
-                                         lists[list].items[j]->id);
-            }
-        }
+        describe_flow(&app->config->pipelines[i], flow, sizeof(flow));
         ut_log(app->log, UT_LOG_INFO, "ready",
-               "pipeline=%s flow=\"%s\" memory_limit_mib=%llu budget_mib=%zu", pipeline->id, flow,
-               (unsigned long long)app->config->program.memory.limit_mib,
+               "pipeline=%s flow=\"%s\" memory_limit_mib=%" PRIu64 " budget_mib=%zu",
+               app->config->pipelines[i].id, flow, app->config->program.memory.limit_mib,
                app->worker.budget.limit >> 20);
     }
 }

@@ -10,20 +10,19 @@
  *   with the kernel side: the ring buffer (a mapped ring counts twice)        2 MiB
  */
 #include "app_parts.h"
+#include "app_types.h"
 
 #include <stdio.h>
 #include <unistd.h>
 
 #define MIB ((size_t)1 << 20)
 
-enum { FIXED_MIB = 16, FIXED_KERNEL_MIB = 16, BUDGET_LEAST_MIB = 8 };
-
 size_t ut_app_budget_bytes(const struct ut_config *config, bool kernel)
 {
-    size_t limit = (size_t)config->program.memory.limit_mib;
-    size_t fixed = FIXED_MIB + (kernel ? FIXED_KERNEL_MIB : 0);
-    size_t left = limit > fixed ? limit - fixed : 0;
-    return (left > BUDGET_LEAST_MIB ? left : BUDGET_LEAST_MIB) * MIB;
+    size_t fixed = UT_APP_FIXED_MIB + (kernel ? UT_APP_FIXED_KERNEL_MIB : 0);
+    /* The config layer has refused a limit that leaves less than UT_APP_BUDGET_LEAST_MIB. */
+    UT_CHECK(config->program.memory.limit_mib > fixed);
+    return ((size_t)config->program.memory.limit_mib - fixed) * MIB;
 }
 
 /* Resident bytes: the second number of /proc/self/statm, in pages. */
@@ -37,6 +36,12 @@ static double read_rss(void *arg)
     int fields = fscanf(file, "%llu %llu", &size, &resident);
     fclose(file);
     return fields == 2 ? (double)resident * (double)sysconf(_SC_PAGESIZE) : 0;
+}
+
+static double read_one(void *arg)
+{
+    (void)arg;
+    return 1;
 }
 
 static double read_uptime(void *arg)
@@ -68,6 +73,8 @@ static double read_system_calls(void *arg)
 void ut_app_memory_metrics(struct ut_app *app)
 {
     struct ut_metrics *metrics = app->metrics;
+    ut_metrics_gauge(metrics, "undertrace_build_info", "version=\"" UT_VERSION "\"",
+                     "The version of this program; always 1.", read_one, app);
     ut_metrics_gauge(metrics, "otelcol_process_memory_rss", "", "Resident memory in bytes.",
                      read_rss, app);
     ut_metrics_counter_read(metrics, "otelcol_process_uptime", "", "Seconds since the start.",

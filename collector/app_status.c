@@ -121,6 +121,10 @@ static json_t *describe_receivers(const struct ut_app *app)
     json_t *object = json_object();
     for (int i = 0; i < 4; i++)
         set_count(object, names[i][0], (uint64_t)ut_metrics_sum(app->metrics, names[i][1]));
+    uint64_t pending = 0;
+    for (size_t i = 0; i < app->config->pipeline_count; i++)
+        pending += ut_pipeline_pending_spans(app->pipelines[i]);
+    set_count(object, "in_processors", pending);
     return object;
 }
 

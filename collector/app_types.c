@@ -17,6 +17,7 @@ static struct ut_config_type receiver_row(const struct ut_receiver_type *type)
         .once_per_process = type->once_per_process,
         .needs_processor = watches_kernel ? "correlate" : NULL,
         .listens = type->endpoints,
+        .fixed_mib = watches_kernel ? UT_APP_FIXED_KERNEL_MIB : 0,
         .implementation = type,
     };
 }
@@ -55,7 +56,14 @@ static bool has_row(const struct ut_config_type *rows, const char *name)
 void ut_app_types_init(struct ut_app_types *types)
 {
     *types = (struct ut_app_types){
-        .types = {types->receivers, types->processors, types->exporters},
+        .types =
+            {
+                .receivers = types->receivers,
+                .processors = types->processors,
+                .exporters = types->exporters,
+                .fixed_mib = UT_APP_FIXED_MIB,
+                .budget_mib = UT_APP_BUDGET_LEAST_MIB,
+            },
     };
     for (size_t i = 0; ut_receiver_types[i] != NULL; i++)
         add(types->receivers, receiver_row(ut_receiver_types[i]));

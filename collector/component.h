@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The plug-in contract: what a receiver, a processor and an exporter are to the rest of the program.
+ * The plug-in contract: what a receiver, a processor and an exporter are to the rest of the
+ * program.
  *
- * Upstream a receiver pushes a batch and is answered by `done`; downstream a queue sends an item and
- * is answered by `done` of the item. Each answer comes exactly once, maybe before the call returns.
- * All of a component's calls happen on its worker's thread.
+ * Upstream a receiver pushes a batch and is answered by `done`; downstream a queue sends an item
+ * and is answered by `done` of the item. Each answer comes exactly once, maybe before the call
+ * returns. All of a component's calls happen on its worker's thread.
  *
  * Life: create → start → … → stop → stopped → free. `create` opens nothing. A component that failed
  * to start is freed without stop.
@@ -54,7 +55,8 @@ struct ut_item {
 /* ---- components ----------------------------------------------------------------------------- */
 
 struct ut_build {
-    const char *id;     /* as in the config: "otlp", "otlp_grpc/second"; lives as long as the component */
+    const char
+        *id; /* as in the config: "otlp", "otlp_grpc/second"; lives as long as the component */
     const void *config; /* the filled struct of the type's table; likewise */
     struct ut_worker *worker;
 };
@@ -69,7 +71,7 @@ struct ut_receiver_type {
     const char *name;
     const struct ut_field *fields;
     size_t config_size;
-    bool once_per_process; /* as ebpf */
+    bool once_per_process;                                              /* as ebpf */
     void (*check)(const void *config, struct ut_config_report *report); /* may be NULL */
     /* The addresses it will listen on, into `out`; returns how many. NULL: none. */
     size_t (*endpoints)(const void *config, const char **out, size_t room);
@@ -137,11 +139,9 @@ extern const struct ut_field ut_retry_on_failure_fields[];
         .present = UT_FIELD_NO_PRESENT,                                                            \
     },                                                                                             \
     {                                                                                              \
-        .key = "retry_on_failure",                                                                 \
-        .type = UT_FIELD_MAP,                                                                      \
+        .key = "retry_on_failure", .type = UT_FIELD_MAP,                                           \
         .offset = offsetof(struct ut_exporter_settings, retry_on_failure),                         \
-        .fields = ut_retry_on_failure_fields,                                                      \
-        .present = UT_FIELD_NO_PRESENT,                                                            \
+        .fields = ut_retry_on_failure_fields, .present = UT_FIELD_NO_PRESENT,                      \
     }
 
 struct ut_exporter_type {

@@ -51,8 +51,9 @@ int ut_doctor(const char *admin)
     struct utsname host = {0};
     (void)uname(&host);
     printf("undertrace %s on %s %s %s\n", UT_VERSION, host.sysname, host.release, host.machine);
-    int missing = report_programs();
-    missing += ut_doctor_capabilities();
+    /* The cause before what follows from it. */
+    int missing = ut_doctor_capabilities();
+    missing += report_programs();
     missing += ut_doctor_cgroups();
     missing += ut_doctor_clock();
     ut_doctor_daemon(admin);

@@ -14,8 +14,8 @@ int ut_doctor_capabilities(void)
         unsigned capability;
         const char *name, *without;
     } wanted[] = {
-        {CAP_BPF, "CAP_BPF", "no kernel program can be loaded; run as root, or grant it"},
-        {CAP_PERFMON, "CAP_PERFMON", "no kernel program can be attached; run as root, or grant it"},
+        {CAP_BPF, "CAP_BPF", "no kernel program can be loaded"},
+        {CAP_PERFMON, "CAP_PERFMON", "no kernel program can be attached"},
     };
     int missing = 0;
     ut_doctor_heading("capabilities");
@@ -31,6 +31,9 @@ int ut_doctor_capabilities(void)
         ut_doctor_line("missing", wanted[i].name, wanted[i].without);
         missing++;
     }
+    if (missing != 0)
+        ut_doctor_line("", "what helps",
+                       "run it as root, or: setcap cap_bpf,cap_perfmon+ep /path/to/undertrace");
     return missing;
 }
 

@@ -25,11 +25,14 @@ struct ut_config_type {
     size_t (*listens)(const void *config, const char **out,
                       size_t room);           /* receivers; may be NULL */
     const char *(*sends)(const void *config); /* exporters; may be NULL */
+    uint64_t fixed_mib;                       /* memory of fixed size that it takes while in use */
     const void *implementation;               /* the caller's */
 };
 
 struct ut_config_types {
     const struct ut_config_type *receivers, *processors, *exporters;
+    uint64_t fixed_mib;  /* memory that the program takes whatever it does */
+    uint64_t budget_mib; /* the least that must be left for spans in flight */
 };
 
 struct ut_config_component {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rules that concern several components at once. Each is one function over the read config. */
+#include <inttypes.h>
+
 #include "config/endpoint_match.h"
 #include "config/sections.h"
 
@@ -109,6 +111,26 @@ static void check_destinations(struct ut_config_reader *reader)
     }
 }
 
+/* What is of fixed size has to fit below the limit and leave room for spans. */
+static void check_memory(struct ut_config_reader *reader)
+{
+    const struct ut_config_components *receivers = &reader->config->receivers;
+    const struct ut_config_types *types = reader->types;
+    uint64_t fixed = types->fixed_mib;
+    for (size_t i = 0; i < receivers->count; i++)
+        fixed += receivers->items[i].uses != 0 ? receivers->items[i].type->fixed_mib : 0;
+    uint64_t least = fixed + types->budget_mib;
+    if (reader->config->program.memory.limit_mib >= least)
+        return;
+    const struct ut_config_node *node = ut_config_node_get(reader->root, "undertrace");
+    node = ut_config_node_get(ut_config_node_get(node, "memory"), "limit_mib");
+    ut_config_error(reader->messages, node != NULL ? node->at : (struct ut_config_at){0, 0},
+                    "undertrace.memory.limit_mib",
+                    "too little: with these receivers %" PRIu64 " MiB are of fixed size, and spans "
+                    "in flight need %" PRIu64 " MiB at least; write %" PRIu64 " or more",
+                    fixed, types->budget_mib, least);
+}
+
 static void note_unused(struct ut_config_reader *reader,
                         const struct ut_config_components *components)
 {
@@ -125,6 +147,7 @@ void ut_config_cross_check(struct ut_config_reader *reader)
     check_once_per_process(reader);
     check_feeds_one(reader);
     check_destinations(reader);
+    check_memory(reader);
     note_unused(reader, &reader->config->receivers);
     note_unused(reader, &reader->config->processors);
     note_unused(reader, &reader->config->exporters);

@@ -199,11 +199,10 @@ int ut_cgroup_scan(struct ut_workloads *workloads, const char *root, uint64_t no
         return -errno;
     ut_workloads_scan_begin(workloads);
     int error = enter(&walk, fd);
-    if (error != 0)
-        return error;
-    walk_tree(&walk);
-    if (walk.seen > UT_CGROUPS_MAX)
-        return -E2BIG;
-    ut_workloads_scan_end(workloads, now_ns);
-    return 0;
+    if (error == 0)
+        walk_tree(&walk);
+    if (error == 0 && walk.seen > UT_CGROUPS_MAX)
+        error = -E2BIG;
+    ut_workloads_scan_end(workloads, error == 0, now_ns);
+    return error;
 }

@@ -105,7 +105,8 @@ static bool has_twin(const struct ut_connections *t, const struct ut_connection 
 {
     for (const struct ut_connection *other = ut_connection_first_in_chain(t, c, UT_BY_TUPLE);
          other != NULL; other = ut_connection_next_in_chain(t, other, UT_BY_TUPLE)) {
-        if (other != c && other->closed_ns == 0 && c->closed_ns == 0 &&
+        bool elsewhere = is_loopback(&c->local) && other->netns_cookie != c->netns_cookie;
+        if (other != c && !elsewhere && other->closed_ns == 0 && c->closed_ns == 0 &&
             ut_connection_same_end(&other->local, &c->local) &&
             ut_connection_same_end(&other->remote, &c->remote))
             return true;

@@ -165,7 +165,7 @@ static void drop_row(struct ut_connections *t, struct ut_connection *c)
         t->unresolved--;
     for (int i = 0; i < UT_BY_AGE; i++)
         unlink_index(t, c, (enum ut_connection_index)i);
-    take_from(t, c->closed_ns != 0 ? &t->closed : &t->open, c);
+    take_from(t, c->closed_ns == 0 ? &t->open : c->kept ? &t->kept : &t->closed, c);
     *(c->closed_ns != 0 ? &t->closed_count : &t->open_count) -= 1;
     uint32_t generation = c->id & 0xffff0000;
     *c = (struct ut_connection){.id = generation};
@@ -183,9 +183,11 @@ static void note_gap(struct ut_connections *t, const struct ut_connection *c, ui
 
 static void evict_one(struct ut_connections *t, uint64_t now_ns)
 {
-    bool closed = t->closed.first != 0;
-    struct ut_connection *c = &t->slots[closed ? t->closed.first : t->open.first];
-    *(closed ? &t->evicted_closed : &t->evicted_open) += 1;
+    uint16_t first = t->closed.first != 0 ? t->closed.first
+                     : t->kept.first != 0 ? t->kept.first
+                                          : t->open.first;
+    struct ut_connection *c = &t->slots[first];
+    *(c->closed_ns != 0 ? &t->evicted_closed : &t->evicted_open) += 1;
     note_gap(t, c, now_ns);
     drop_row(t, c);
 }
@@ -361,7 +363,8 @@ static void close_row(struct ut_connections *t, struct ut_connection *c, uint64_
     take_from(t, &t->open, c);
     t->open_count--;
     c->closed_ns = now_ns != 0 ? now_ns : 1;
-    append_to(t, &t->closed, c);
+    c->kept = c->last_event_ns != 0;
+    append_to(t, c->kept ? &t->kept : &t->closed, c);
     t->closed_count++;
 }
 
@@ -471,16 +474,21 @@ static void sweep(struct ut_connections *t, uint64_t now_ns)
     }
 }
 
+static void expire_list(struct ut_connections *t, const struct ut_connection_list *list,
+                        uint64_t before_ns)
+{
+    while (list->first != 0 && t->slots[list->first].closed_ns < before_ns) {
+        struct ut_connection *c = &t->slots[list->first];
+        note_gap(t, c, c->closed_ns);
+        drop_row(t, c);
+    }
+}
+
 void ut_connections_expire(struct ut_connections *t, uint64_t now_ns)
 {
     if (now_ns < UT_CONNECTION_KEPT_NS)
         return;
-    while (t->closed.first != 0) {
-        struct ut_connection *c = &t->slots[t->closed.first];
-        if (c->closed_ns >= now_ns - UT_CONNECTION_KEPT_NS)
-            break;
-        note_gap(t, c, now_ns);
-        drop_row(t, c);
-    }
+    expire_list(t, &t->closed, now_ns - UT_CONNECTION_KEPT_NS);
+    expire_list(t, &t->kept, now_ns - UT_CONNECTION_KEPT_NS);
     sweep(t, now_ns);
 }

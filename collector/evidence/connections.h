@@ -10,7 +10,8 @@
  * then on, and have no mirror.
  *
  * Rows are kept after the close, because spans come late. The table is bounded: for a new row the
- * one that was closed first goes, then the one that was opened first; `complete_since_ns` of its
+ * one that was closed first goes, of those without kernel events before those with; then the one
+ * that was opened first; `complete_since_ns` of its
  * workload says what the table can still vouch for.
  */
 #ifndef UT_EVIDENCE_CONNECTIONS_H
@@ -53,6 +54,7 @@ struct ut_connection {
     bool mirror_by_isn;
     bool ambiguous;  /* several ends could be the mirror */
     bool forwarder;  /* brought several service instances */
+    bool kept;       /* closed with kernel events on it */
     uint16_t mirror; /* slot; 0: none */
     struct {
         uint16_t next, previous; /* slots */
@@ -80,8 +82,9 @@ struct ut_connections {
     uint16_t *buckets[UT_CONNECTION_INDEXES - 1];
     struct ut_connection_list {
         uint16_t first, last;
-    } open, closed, free; /* by UT_BY_AGE: opened first, closed first, freed first */
-    uint32_t ever_used;   /* slots beyond it have never been */
+    } open, closed, kept, free; /* by UT_BY_AGE: opened first, closed first (kept: with kernel
+                                 * events on them), freed first */
+    uint32_t ever_used;         /* slots beyond it have never been */
     uint32_t open_count, closed_count;
     uint32_t swept;                               /* the slot that expire looks at next */
     uint32_t unresolved;                          /* rows that wait for their owner */

@@ -31,7 +31,7 @@ struct ut_event {
         uint32_t newer, older; /* slots */
     } links[UT_SIDES];
     uint32_t next_on_connection; /* newer; also the free list */
-    uint32_t rto_us, srtt_us, cwnd, wmem_alloc, seq, bytes, since_received_us;
+    uint32_t rto_us, srtt_us, cwnd, wmem_alloc, seq, bytes, since_received_us, since_sent_us;
     uint16_t segments;
     uint16_t has;  /* enum ut_has */
     uint8_t cause; /* enum ut_tcp_cause */

@@ -5,6 +5,7 @@
  */
 #include "evidence/evidence.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "evidence/cgroup_scan.h"
@@ -32,8 +33,9 @@ struct ut_evidence {
     struct ut_tables tables;
     struct ut_join *join;
     struct counters counters;
-    uint64_t now_ns; /* UNIX, the latest that anybody told; 0: nobody yet */
-    uint64_t scanned_ns;
+    uint64_t now_ns;     /* UNIX, the latest that anybody told; 0: nobody yet */
+    uint64_t scanned_ns; /* UNIX; 0: never asked to */
+    char *scan_root;     /* NULL: found by mountinfo */
 };
 
 /* ---- records ----------------------------------------------------------------------------------
@@ -212,6 +214,7 @@ void ut_evidence_free(struct ut_evidence *e)
     if (e == NULL)
         return;
     ut_metrics_remove(e->metrics, e);
+    free(e->scan_root);
     ut_join_free(e->join);
     ut_tables_done(&e->tables);
     free(e);
@@ -233,14 +236,24 @@ void ut_evidence_drain(struct ut_evidence *e)
         e->source->drain(e->source);
 }
 
-int ut_evidence_scan_cgroups(struct ut_evidence *e, const char *root, uint64_t now_unix_ns)
+static int scan(struct ut_evidence *e, uint64_t now_ns)
 {
-    e->now_ns = now_unix_ns;
-    e->scanned_ns = now_unix_ns;
+    e->now_ns = e->scanned_ns = now_ns;
     e->tables.version++;
-    int error = ut_cgroup_scan(&e->tables.workloads, root, now_unix_ns);
+    int error = ut_cgroup_scan(&e->tables.workloads, e->scan_root, now_ns);
     ut_connections_resolve(&e->tables.connections);
     return error;
+}
+
+int ut_evidence_scan_cgroups(struct ut_evidence *e, const char *root, uint64_t now_unix_ns)
+{
+    if (root != NULL && root != e->scan_root) {
+        free(e->scan_root);
+        e->scan_root = strdup(root);
+        if (e->scan_root == NULL)
+            return -ENOMEM;
+    }
+    return scan(e, now_unix_ns);
 }
 
 void ut_evidence_tick(struct ut_evidence *e, uint64_t now_unix_ns)
@@ -250,10 +263,10 @@ void ut_evidence_tick(struct ut_evidence *e, uint64_t now_unix_ns)
     ut_event_store_age(&e->tables.events, now_unix_ns);
     ut_connections_expire(&e->tables.connections, now_unix_ns);
     ut_workloads_expire(&e->tables.workloads, now_unix_ns);
-    bool rested = now_unix_ns - e->scanned_ns >= UT_NS_PER_S;
+    bool rested = e->scanned_ns != 0 && now_unix_ns - e->scanned_ns >= UT_NS_PER_S;
     if (!e->tables.workloads.rescan_wanted || !rested)
         return;
-    int error = ut_evidence_scan_cgroups(e, NULL, now_unix_ns);
+    int error = scan(e, now_unix_ns);
     if (error != 0)
         ut_log(e->log, UT_LOG_WARN, "cgroup_scan_failed", "error=%d", -error);
 }
@@ -333,6 +346,11 @@ void ut_evidence_join(struct ut_evidence *e, struct ut_batch *batch,
         e->now_ns = now_unix_ns;
     for (struct ut_body *body = batch->first; body != NULL; body = body->next)
         join_body(e, body, options, now_unix_ns);
+}
+
+struct ut_tables *ut_evidence_tables(struct ut_evidence *e)
+{
+    return &e->tables;
 }
 
 /* ---- figures ------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@
 #include "telemetry/metrics.h"
 
 struct ut_evidence;
+struct ut_tables;
 
 /* `metrics` and `log` are borrowed and outlive the evidence; `log` may be NULL. NULL when out of
  * memory. */
@@ -39,8 +40,8 @@ void ut_evidence_drain(struct ut_evidence *evidence);
 int ut_evidence_scan_cgroups(struct ut_evidence *evidence, const char *root,
                              uint64_t now_unix_ns) UT_MUST_USE;
 
-/* Once a second: folds and forgets what is old, and reads the cgroup tree again if a record named a
- * cgroup that the table does not know. */
+/* Once a second: folds and forgets what is old, and reads the cgroup tree again (where it was read
+ * before) if a record named a cgroup that the table does not know. */
 void ut_evidence_tick(struct ut_evidence *evidence, uint64_t now_unix_ns);
 
 struct ut_join_options {
@@ -75,6 +76,9 @@ enum ut_sender_knowledge {
     UT_SENDER_FORWARDER, /* brings the spans of several service instances */
     UT_SENDER_KNOWLEDGE,
 };
+
+/* The tables behind it (evidence/tables.h), for checks. */
+struct ut_tables *ut_evidence_tables(struct ut_evidence *evidence);
 
 /* Figures for `doctor` and the status page; totals since start. */
 struct ut_evidence_figures {

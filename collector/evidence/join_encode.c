@@ -177,12 +177,11 @@ static void encode_closing(struct ut_encoder *out, uint32_t omitted, uint64_t ti
     ut_encode_event_end(out, begin);
 }
 
-/* 0: the peer's retransmits; 1: this end's own; 2: probes. */
+/* 0: the peer's retransmits; 1: this end's own; 2, 3: probes, likewise. */
 static int rank_of(const struct ut_join_view *view)
 {
-    if (view->cause == UT_CAUSE_TAIL_LOSS_PROBE)
-        return 2;
-    return view->side == UT_SIDE_PEER ? 0 : 1;
+    int own = view->side == UT_SIDE_PEER ? 0 : 1;
+    return view->cause == UT_CAUSE_TAIL_LOSS_PROBE ? 2 + own : own;
 }
 
 static void encode_events(struct ut_encoder *out, const struct ut_join *join,
@@ -191,7 +190,7 @@ static void encode_events(struct ut_encoder *out, const struct ut_join *join,
     uint32_t room = events > UT_SPAN_EVENTS_MAX ? UT_SPAN_EVENTS_MAX - 1 : events;
     uint32_t written = 0;
     uint64_t last_ns = 0;
-    for (int rank = 0; rank <= 2; rank++) {
+    for (int rank = 0; rank <= 3; rank++) {
         for (uint32_t i = span->first; i < span->first + span->count; i++) {
             const struct ut_join_match *match = &join->matches[i];
             const struct ut_join_view *view = &join->views[match->view];
@@ -285,7 +284,7 @@ void ut_join_encode(struct ut_join *join, struct ut_body *body, const struct ut_
     bool same = same_evidence(join, span);
     size_t need = sizeof(struct ut_edit) + (same ? 0 : ATTRIBUTES_BYTES + events * EVENT_BYTES);
     if (body->span_edits == NULL)
-        need += body->span_count * sizeof(body->span_edits[0]);
+        need += body->span_count * sizeof(const struct ut_edit *);
     size_t charged, before = body->arena.bytes;
     if (join->no_room || !take_charge(body, need, &charged)) {
         join->no_room = true;

@@ -127,6 +127,15 @@ static bool one_address_on_port(const struct ut_join *join, const struct ut_join
     return true;
 }
 
+/* A client's span that names in full where another connection of its workload led was on that one:
+ * no proxy stands between the two. */
+static bool names_another(const struct ut_join *join, const struct ut_span *span,
+                          const struct ut_join_named *named)
+{
+    return ut_join_is_client(span) && named->has_address &&
+           count_fitting(join, join->workload->id, span, named) > 0;
+}
+
 enum ut_match_class ut_join_ends_class(const struct ut_join *join,
                                        const struct ut_join_group *group,
                                        const struct ut_span *span,
@@ -135,13 +144,15 @@ enum ut_match_class ut_join_ends_class(const struct ut_join *join,
     const struct ut_connection *own = group->own;
     if (contradicts(named, own))
         return UT_MATCH_NONE;
-    if (named->remote.port == 0 || named->remote.port != own->remote.port)
+    if (named->remote.port == 0)
         return UT_MATCH_WORKLOAD;
+    if (named->remote.port != own->remote.port)
+        return names_another(join, span, named) ? UT_MATCH_NONE : UT_MATCH_WORKLOAD;
     if (!named->has_address)
         return !group->mate && one_address_on_port(join, group, span, named) ? UT_MATCH_PEER
                                                                              : UT_MATCH_WORKLOAD;
     if (!ut_address_equal(&named->remote.address, &own->remote.address))
-        return UT_MATCH_WORKLOAD;
+        return names_another(join, span, named) ? UT_MATCH_NONE : UT_MATCH_WORKLOAD;
     if (!ut_connection_open_in(own, span->start_ns - join->slack_ns, span->end_ns + join->slack_ns))
         return UT_MATCH_WORKLOAD; /* the same two ends at another time */
     if (count_in_scope(join, group, span, named) == 1 && is_vouched_for(join, group, span, named))

@@ -29,10 +29,12 @@ struct ut_join_group {
 struct ut_join_view {
     uint64_t low_ns, high_ns; /* its bytes were sent between these */
     uint64_t seen_ns;
+    uint64_t received_ns;   /* an answer's request came in no earlier; 0: not known */
     struct ut_event *event; /* or: */
     struct ut_fold *fold;
     uint16_t group;
     uint8_t side, cause;
+    bool precise;     /* low_ns is the kernel's own stamp of the send, to the microsecond */
     bool alternating; /* low_ns knows when data last came in, not only the timeout */
     bool twice;       /* the same workload has the other side's view as well */
     /* Found by the passes over the spans. */

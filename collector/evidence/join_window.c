@@ -6,7 +6,8 @@
  * proves that they were sent no later than `seen − RTO`; kernels fire late by up to an eighth, so
  * that they were sent no earlier than about `seen − 1.25 RTO`. Other causes prove nothing about
  * `high`. Where requests and answers alternate the bytes were sent after data last came in; the
- * record tells when that was.
+ * record tells when that was. All that is estimates; mostly the kernel's own stamp tells when they
+ * were sent, or at least since when, and then a span has to hold that moment to the millisecond.
  *
  * A span holds the bytes if they may have been sent in it and it was still open when they were sent
  * again; or if it ended before that, but certainly after they were sent. The span before it on the
@@ -16,10 +17,14 @@
  */
 #include "evidence/join_view.h"
 
-/* Ticks of the kernel in which `since_received_us` is told, and how late a timer of a busy host may
- * fire. */
-#define RECEIVED_SLACK_NS (12 * UT_NS_PER_MS)
+/* `since_received_us` is told in whole ticks of the kernel, which are 10 ms at most. */
+#define RECEIVED_SLACK_NS (10 * UT_NS_PER_MS)
 enum { STATUS_ERROR = 2 };
+
+/* Between two stamps of one host's clocks, both to the microsecond. */
+#define PRECISE_SLACK_NS (UT_NS_PER_MS / 2)
+/* How long before its answer leaves a server may have ended its span. */
+#define ANSWER_LEAVES_WITHIN_NS (100 * UT_NS_PER_MS)
 
 static uint64_t sub(uint64_t a, uint64_t b)
 {
@@ -31,6 +36,27 @@ static bool waits_for_timer(uint8_t cause)
     return cause == UT_CAUSE_TIMEOUT || cause == UT_CAUSE_SYN || cause == UT_CAUSE_SYN_ACK;
 }
 
+static uint64_t slack_of(const struct ut_join_view *view, uint64_t slack_ns)
+{
+    return view->precise && slack_ns > PRECISE_SLACK_NS ? PRECISE_SLACK_NS : slack_ns;
+}
+
+/* By the kernel's own stamp of the send: exact, or no later than it. */
+static void place_precisely(struct ut_join_view *view)
+{
+    const struct ut_event *e = view->event;
+    uint64_t sent_ns = sub(e->seen_ns, (uint64_t)e->since_sent_us * 1000);
+    view->precise = true;
+    if (e->has & UT_HAS_SENT_EXACT) {
+        view->alternating = true;
+        view->low_ns = view->high_ns = sent_ns;
+        return;
+    }
+    view->low_ns = sent_ns > view->low_ns ? sent_ns : view->low_ns;
+    if (view->high_ns < view->low_ns)
+        view->high_ns = view->low_ns;
+}
+
 void ut_join_place(struct ut_join_view *view)
 {
     const struct ut_event *e = view->event;
@@ -40,16 +66,19 @@ void ut_join_place(struct ut_join_view *view)
         view->high_ns = sub(e->seen_ns, (uint64_t)e->rto_us * 1000);
     if (view->high_ns < view->low_ns)
         view->high_ns = view->low_ns;
+    if (e->has & UT_HAS_SINCE_SENT)
+        place_precisely(view);
     if (!(e->has & UT_HAS_SINCE_RECEIVED))
         return;
     /* Data that came in later than the bytes can have been sent: the two do not alternate. */
     uint64_t since_ns = (uint64_t)e->since_received_us * 1000 + RECEIVED_SLACK_NS;
     uint64_t received_ns = sub(e->seen_ns, since_ns);
-    if (received_ns <= view->high_ns) {
-        view->alternating = true;
-        if (received_ns > view->low_ns)
-            view->low_ns = received_ns;
-    }
+    if (received_ns > view->high_ns)
+        return;
+    view->alternating = true;
+    view->received_ns = received_ns;
+    if (received_ns > view->low_ns)
+        view->low_ns = received_ns;
 }
 
 static bool meets(const struct ut_join_view *view, const struct ut_span *span, uint64_t slack_ns)
@@ -75,14 +104,12 @@ static enum ut_join_fit fit_handshake(const struct ut_join_view *view, const str
     return waits ? UT_FIT_HOLDS : UT_FIT_NONE;
 }
 
-static enum ut_join_fit fit_accepted(const struct ut_join_view *view,
-                                     const struct ut_connection *own, const struct ut_span *span,
+static enum ut_join_fit fit_accepted(const struct ut_connection *own, const struct ut_span *span,
                                      uint64_t slack_ns)
 {
     uint64_t established_ns = own->established_ns;
     bool first = established_ns != 0 && span->start_ns + slack_ns >= established_ns &&
                  span->start_ns <= established_ns + UT_JOIN_BEGINS_WITHIN_NS;
-    (void)view;
     return first ? UT_FIT_BEGAN : UT_FIT_NONE;
 }
 
@@ -100,15 +127,20 @@ static enum ut_join_fit fit_server(const struct ut_join_view *view, const struct
                                    const struct ut_span *span, uint64_t slack_ns)
 {
     if (view->cause == UT_CAUSE_SYN)
-        return UT_FIT_NONE; /* the server never saw what was lost */
+        return UT_FIT_NONE; /* an accepting end sends none */
     if (view->cause == UT_CAUSE_SYN_ACK)
-        return view->side == UT_SIDE_LOCAL ? fit_accepted(view, own, span, slack_ns) : UT_FIT_NONE;
+        return view->side == UT_SIDE_LOCAL ? fit_accepted(own, span, slack_ns) : UT_FIT_NONE;
     bool open_at_seen = span->end_ns + slack_ns >= view->seen_ns;
     if (open_at_seen && holds(view, span, slack_ns))
         return UT_FIT_HOLDS;
     if (view->side == UT_SIDE_LOCAL) {
+        /* Where low_ns comes from the kernel's own note of the request, it has its slack. */
+        uint64_t end_slack_ns = view->alternating ? 0 : slack_ns;
+        if (view->precise)
+            end_slack_ns = ANSWER_LEAVES_WITHIN_NS;
         bool ended = !open_at_seen && span->start_ns <= view->high_ns + slack_ns &&
-                     span->end_ns + slack_ns >= view->low_ns;
+                     span->end_ns + end_slack_ns >= view->low_ns &&
+                     span->end_ns >= view->received_ns;
         if (ended)
             return UT_FIT_ENDED;
     } else if (span->start_ns + slack_ns >= view->seen_ns &&
@@ -128,6 +160,9 @@ enum ut_join_fit ut_join_fit(const struct ut_join_view *view, const struct ut_jo
             span->start_ns <= view->low_ns + slack_ns && span->end_ns + slack_ns >= view->seen_ns;
         return inside ? UT_FIT_HOLDS : UT_FIT_NONE;
     }
+    if (view->cause == UT_CAUSE_SYN && view->side == UT_SIDE_PEER)
+        return UT_FIT_NONE; /* the server never saw what was lost */
+    slack_ns = slack_of(view, slack_ns);
     if (span->kind == UT_SPAN_KIND_SERVER)
         return fit_server(view, group->own, span, slack_ns);
     return fit_client(view, span, slack_ns);
@@ -136,6 +171,7 @@ enum ut_join_fit ut_join_fit(const struct ut_join_view *view, const struct ut_jo
 bool ut_join_had_arrived(const struct ut_join_view *view, const struct ut_span *span,
                          uint64_t slack_ns)
 {
+    slack_ns = slack_of(view, slack_ns);
     if (span->start_ns + slack_ns < view->low_ns || span->start_ns >= view->seen_ns)
         return false;
     return view->alternating || !waits_for_timer(view->cause) || span->end_ns >= view->high_ns;

@@ -16,10 +16,11 @@ struct ut_cgroup_entry {
     uint64_t id;
     uint64_t removed_ns; /* 0: it lives */
     uint32_t workload;   /* id; 0: nobody's */
-    uint32_t scan;       /* the latest scan that saw it */
+    uint32_t scan;       /* the latest scan that saw it, or went on before it was made */
     uint16_t next;
     bool used;
-    bool sought; /* the path is not known yet; one scan looks for it */
+    bool scanned; /* a scan has seen it: it is in the part of the tree that scans see */
+    bool sought;  /* the path is not known yet; one scan looks for it */
 };
 
 static uint32_t mix(uint64_t value)
@@ -300,6 +301,12 @@ static struct ut_cgroup_entry *add_entry(struct ut_workloads *w, uint64_t id)
     return entry;
 }
 
+static void note_seen(const struct ut_workloads *w, struct ut_cgroup_entry *entry)
+{
+    entry->scan = w->scan;
+    entry->scanned |= w->scanning;
+}
+
 void ut_workloads_created(struct ut_workloads *w, uint64_t cgroup_id, ut_slice path,
                           uint64_t now_ns)
 {
@@ -311,7 +318,7 @@ void ut_workloads_created(struct ut_workloads *w, uint64_t cgroup_id, ut_slice p
     struct ut_cgroup_entry *entry = find_entry(w, cgroup_id);
     if (entry != NULL && entry->removed_ns == 0 && !entry->sought) {
         if (entry->workload == (owner != NULL ? owner->id : 0)) {
-            entry->scan = w->scan;
+            note_seen(w, entry);
             return;
         }
         remove_entry(w, entry, now_ns); /* its end was not told; the id is used again */
@@ -320,7 +327,7 @@ void ut_workloads_created(struct ut_workloads *w, uint64_t cgroup_id, ut_slice p
         entry = add_entry(w, cgroup_id);
     if (entry != NULL) {
         entry->sought = false;
-        entry->scan = w->scan;
+        note_seen(w, entry);
         entry->workload = owner != NULL ? owner->id : 0;
     }
     if (owner != NULL) {
@@ -360,15 +367,22 @@ uint32_t ut_workloads_of_cgroup(struct ut_workloads *w, uint64_t cgroup_id, bool
 void ut_workloads_scan_begin(struct ut_workloads *w)
 {
     w->scan++;
+    w->scanning = true;
     w->rescan_wanted = false;
 }
 
-void ut_workloads_scan_end(struct ut_workloads *w, uint64_t now_ns)
+void ut_workloads_scan_end(struct ut_workloads *w, bool complete, uint64_t now_ns)
 {
+    w->scanning = false;
+    if (!complete)
+        return;
     for (uint32_t i = 1; i <= UT_CGROUPS_MAX; i++) {
         struct ut_cgroup_entry *entry = &w->entries[i];
-        if (entry->used && entry->removed_ns == 0 && entry->scan != w->scan)
+        bool gone = entry->scan != w->scan && (entry->scanned || entry->sought);
+        if (entry->used && entry->removed_ns == 0 && gone) {
             remove_entry(w, entry, now_ns);
+            entry->sought = false; /* nobody's, as far as anyone can tell */
+        }
     }
 }
 

@@ -45,7 +45,7 @@ struct ut_workloads {
     uint16_t *by_id, *by_path, *by_pod;
     uint32_t free_entry;
     uint32_t scan; /* number of the scan that goes on or was last */
-    bool rescan_wanted;
+    bool scanning, rescan_wanted;
     uint32_t count; /* workloads kept */
     uint64_t unknown_ids, overflows;
     /* A workload is about to be forgotten; its slot will be used again. */
@@ -62,9 +62,11 @@ void ut_workloads_created(struct ut_workloads *workloads, uint64_t cgroup_id, ut
                           uint64_t now_ns);
 void ut_workloads_removed(struct ut_workloads *workloads, uint64_t cgroup_id, uint64_t now_ns);
 
-/* Between begin and end every cgroup of the tree is told by `created`; the others are gone. */
+/* Between begin and end every cgroup that can be seen is told by `created`. What an earlier scan
+ * saw and this one did not is gone, if this one is `complete`; what only records told of may lie
+ * where no scan can look. */
 void ut_workloads_scan_begin(struct ut_workloads *workloads);
-void ut_workloads_scan_end(struct ut_workloads *workloads, uint64_t now_ns);
+void ut_workloads_scan_end(struct ut_workloads *workloads, bool complete, uint64_t now_ns);
 
 /* The workload of a cgroup, 0 for nobody. An id that the table does not know gives 0, and asks for
  * a rescan unless one has looked for it already; `known` tells the two apart. */

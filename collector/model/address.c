@@ -38,8 +38,32 @@ static int strip_brackets_and_zone(ut_slice *text)
     return 0;
 }
 
+/* Four decimal numbers without leading zeros, as inet_pton() takes them, without its copy. */
+static bool parse_v4(struct ut_address *ret, ut_slice text)
+{
+    uint8_t bytes[4];
+    size_t i = 0;
+    for (int part = 0; part < 4; part++) {
+        size_t begin = i;
+        unsigned value = 0;
+        for (; i < text.size && i < begin + 3 && (uint8_t)(text.data[i] - '0') < 10; i++)
+            value = value * 10 + (uint8_t)(text.data[i] - '0');
+        if (i == begin || value > 255 || (text.data[begin] == '0' && i > begin + 1))
+            return false;
+        bytes[part] = (uint8_t)value;
+        if (part < 3 && (i == text.size || text.data[i++] != '.'))
+            return false;
+    }
+    if (i != text.size)
+        return false;
+    *ret = ut_address_v4(bytes);
+    return true;
+}
+
 int ut_address_parse(struct ut_address *ret, ut_slice text)
 {
+    if (parse_v4(ret, text))
+        return 0;
     size_t bare_size = text.size;
     if (strip_brackets_and_zone(&text) != 0)
         return -EINVAL;

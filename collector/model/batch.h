@@ -39,6 +39,8 @@ enum ut_span_flag {
     UT_SPAN_FORGED = 2, /* holds an attribute `undertrace.*` or an evidence event */
 };
 
+#define UT_SPAN_ENDS_FAR UINT16_MAX
+
 struct ut_span {
     uint32_t offset;           /* of the Span message, behind its tag and length */
     uint32_t size;             /* bytes of the message */
@@ -50,7 +52,9 @@ struct ut_span {
     uint8_t status;       /* Status.code */
     uint8_t flags;        /* enum ut_span_flag */
     uint8_t header;       /* bytes of tag and length before `offset` */
-    uint32_t attributes;  /* number of attributes */
+    /* Where attributes that may name a network end stand in the message: from the first of them to
+     * behind the last. Both 0: there are none; UT_SPAN_ENDS_FAR: farther than that. */
+    uint16_t ends_begin, ends_end;
 };
 
 struct ut_range {

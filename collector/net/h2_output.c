@@ -10,7 +10,7 @@
 #include <nghttp2/nghttp2.h>
 
 enum {
-    RUNS = 248,
+    RUNS = 1016,
     COPIED_BYTES = 12 << 10,
 };
 
@@ -21,8 +21,8 @@ struct ut_h2_output_block {
     uint8_t copies[COPIED_BYTES];
 };
 
-/* With the pool's own header it is one 16 KiB block. */
-_Static_assert(sizeof(struct ut_h2_output_block) <= (16 << 10) - 16, "one pool block");
+/* With the pool's own header it is one 32 KiB block. */
+_Static_assert(sizeof(struct ut_h2_output_block) <= (32 << 10) - 16, "one pool block");
 
 void ut_h2_output_init(struct ut_h2_output *output, struct ut_pool *pool)
 {

@@ -159,11 +159,25 @@ static void read_once(struct ut_stream *stream)
         end_later(stream, error);
 }
 
+/* libuv says EBADF whatever error stands on the socket, and watches no more: the last bytes and the
+ * error itself are the socket's to tell. */
+static void on_socket_error(struct ut_stream *stream)
+{
+    int error = 0;
+    socklen_t size = sizeof(error);
+    if ((stream->events & UV_READABLE) != 0)
+        read_once(stream);
+    if (stream->ended)
+        return;
+    (void)getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    ut_stream_close(stream, error != 0 ? -error : -ECONNRESET);
+}
+
 static void on_event(uv_poll_t *poll, int status, int events)
 {
     struct ut_stream *stream = poll->data;
     if (status < 0) {
-        ut_stream_close(stream, status);
+        on_socket_error(stream);
         return;
     }
     if ((events & UV_READABLE) != 0 && (stream->events & UV_READABLE) != 0)

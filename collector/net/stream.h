@@ -18,7 +18,7 @@
 #include "base/slice.h"
 #include "loop/worker.h"
 
-#define UT_STREAM_RUNS_MAX 256
+#define UT_STREAM_RUNS_MAX 1016
 
 struct ut_stream;
 

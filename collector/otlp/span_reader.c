@@ -8,7 +8,9 @@
 #include <errno.h>
 
 #include "otlp/encode.h"
+#include "otlp/end_keys.h"
 #include "otlp/ours.h"
+#include "otlp/plain.h"
 
 enum { KEY_VALUE_KEY = 1, KEY_VALUE_VALUE = 2, ANY_STRING = 1, ANY_INT = 3, ANY_LAST = 7 };
 
@@ -36,9 +38,30 @@ static void read_value(struct attribute *attribute, ut_slice any)
     }
 }
 
+/* The usual shape: a key, then a value of one field, all lengths below 128. */
+static bool read_plain(struct attribute *attribute, ut_slice key_value)
+{
+    size_t key_size;
+    if (!ut_plain_attribute(key_value.data, key_value.size, &key_size))
+        return false;
+    const uint8_t *value = key_value.data + 2 + key_size + 2;
+    attribute->key = ut_plain_key(key_value.data, key_size);
+    attribute->text = ut_plain_text(key_value.data, key_size);
+    attribute->type = value[0] == UT_PLAIN_STRING ? TEXT
+                      : value[0] == UT_PLAIN_INT  ? NUMBER
+                                                  : OTHER;
+    uint64_t number = 0;
+    if (attribute->type == NUMBER)
+        (void)ut_wire_varint(value + 1, &number);
+    attribute->number = (int64_t)number;
+    return true;
+}
+
 static struct attribute read_attribute(ut_slice key_value)
 {
     struct attribute attribute = {.type = OTHER};
+    if (read_plain(&attribute, key_value))
+        return attribute;
     struct ut_wire_field field;
     for (const uint8_t *p = key_value.data, *end = p + key_value.size; p < end;) {
         p = ut_wire_field(p, &field);
@@ -180,11 +203,9 @@ static const struct known_key {
     {UT_SLICE("client.port"), TO_CLIENT, PORT},
 };
 
-enum { KNOWN_KEY_MIN = 8, KNOWN_KEY_MAX = 21 }; /* bytes */
-
 static const struct known_key *find_key(ut_slice key)
 {
-    if (key.size < KNOWN_KEY_MIN || key.size > KNOWN_KEY_MAX)
+    if (!ut_end_key_may_be(key.data, key.size))
         return NULL;
     for (size_t i = 0; i < sizeof(KNOWN_KEYS) / sizeof(KNOWN_KEYS[0]); i++) {
         if (ut_slice_equal(KNOWN_KEYS[i].key, key))
@@ -227,13 +248,44 @@ static void read_end(struct ut_span_ends *ends, const struct attribute *attribut
         name_address(end, attribute->text);
 }
 
+/* Behind the field of a span at `p` if it is of a usual shape and names no end; else NULL. This is
+ * paid for every field of every span that an event may belong to. */
+static inline const uint8_t *skip_quickly(const uint8_t *p)
+{
+    if (p[0] >= 0x80)
+        return NULL;
+    if ((p[0] & 7) == UT_WIRE_FIXED64)
+        return p + 9;
+    if ((p[0] & 7) != UT_WIRE_LEN || p[1] >= 0x80)
+        return NULL;
+    const uint8_t *content = p + 2;
+    size_t size = p[1];
+    if (p[0] != UT_TAG(UT_FIELD_SPAN_ATTRIBUTES, UT_WIRE_LEN))
+        return content + size;
+    /* A key that comes first, before anything could follow that replaces it. */
+    bool plain = size >= 4 && content[0] == UT_PLAIN_KEY && content[1] < 0x80 &&
+                 content[1] + 4u <= size && content[2 + content[1]] == UT_PLAIN_VALUE &&
+                 content[3 + content[1]] + content[1] + 4u == size;
+    return plain && !ut_end_key_may_be(content + 2, content[1]) ? content + size : NULL;
+}
+
 void ut_span_read_ends(const struct ut_body *body, const struct ut_span *span,
                        struct ut_span_ends *ret)
 {
     *ret = (struct ut_span_ends){0};
+    if (span->ends_end == 0)
+        return;
     struct ut_wire_field field;
-    const uint8_t *end = body->segment->data + span->offset + span->size;
-    for (const uint8_t *p = body->segment->data + span->offset; p < end;) {
+    const uint8_t *start = body->segment->data + span->offset;
+    /* A position that is too far to be told is not known to be the begin of a field. */
+    bool far = span->ends_end == UT_SPAN_ENDS_FAR;
+    const uint8_t *end = start + (far ? span->size : span->ends_end);
+    for (const uint8_t *p = start + (far ? 0 : span->ends_begin); p < end;) {
+        const uint8_t *next = skip_quickly(p);
+        if (next != NULL) {
+            p = next;
+            continue;
+        }
         p = ut_wire_field(p, &field);
         if (field.number != UT_FIELD_SPAN_ATTRIBUTES)
             continue;

@@ -16,6 +16,7 @@
 
 #include "otlp/message.h"
 #include "otlp/ours.h"
+#include "otlp/plain.h"
 #include "otlp/text.h"
 #include "otlp/walk_span.h"
 
@@ -203,38 +204,30 @@ static const uint8_t *walk_span(struct walker *w, const struct ut_scope *scope, 
     return p + size;
 }
 
-/* Text or a nested message of a ScopeSpans or ResourceSpans that can make it bad as a whole. */
-static const uint8_t *walk_head(struct walker *w, bool is_text, enum ut_message type,
-                                const uint8_t *p, const uint8_t *end, unsigned depth)
-{
-    size_t size;
-    p = ut_message_length(&w->fault, p, end, &size);
-    if (p == NULL)
-        return NULL;
-    if (is_text) {
-        if (!ut_text_is_fine(p, size))
-            ut_message_bad(&w->fault, UT_BAD_TEXT);
-    } else if (!ut_message_check(&w->fault, type, p, p + size, depth)) {
-        return NULL;
-    }
-    return p + size;
-}
-
-/* The field of a ScopeSpans behind `tag` at `p` that is not a span; `bad` is set if it is. */
-static const uint8_t *walk_scope_field(struct walker *w, uint32_t tag, const uint8_t *p,
-                                       const uint8_t *end, const char **bad)
+/* The field of a ScopeSpans behind `tag`, which is at `at`, that is not a span; `bad` is set if it
+ * makes the scope bad. */
+static const uint8_t *walk_scope_field(struct walker *w, uint32_t tag, const uint8_t *at,
+                                       const uint8_t *p, const uint8_t *end, const char **bad)
 {
     uint32_t number = tag >> 3;
     if (number > SCOPE_SPANS_SCHEMA_URL)
         return ut_message_skip(&w->fault, tag, p, end, DEPTH_SCOPE_SPANS);
     if ((tag & 7) != UT_WIRE_LEN)
-        return ut_message_refuse(&w->fault, p, UT_WRONG_WIRE_TYPE);
+        return ut_message_refuse(&w->fault, at, UT_WRONG_WIRE_TYPE);
+    size_t size;
+    p = ut_message_length(&w->fault, p, end, &size);
+    if (p == NULL)
+        return NULL;
     w->fault.bad = NULL;
-    p = walk_head(w, number == SCOPE_SPANS_SCHEMA_URL, UT_MESSAGE_SCOPE, p, end,
-                  DEPTH_SCOPE_SPANS + 1);
+    if (number == SCOPE_SPANS_SCOPE) {
+        if (!ut_message_check(&w->fault, UT_MESSAGE_SCOPE, p, p + size, DEPTH_SCOPE_SPANS + 1))
+            return NULL;
+    } else if (!ut_text_is_fine(p, size)) {
+        ut_message_bad(&w->fault, UT_BAD_TEXT);
+    }
     if (*bad == NULL)
         *bad = w->fault.bad;
-    return p;
+    return p + size;
 }
 
 /* Leaves out the spans of `count` rows from `first` on that are not yet. */
@@ -290,7 +283,7 @@ static const uint8_t *walk_scope_spans(struct walker *w, const uint8_t *tag_at, 
             if (p != NULL)
                 p = walk_span(w, scope, at, p, span_size);
         } else {
-            p = walk_scope_field(w, tag, p, end, &bad);
+            p = walk_scope_field(w, tag, at, p, end, &bad);
         }
         if (p == NULL)
             return NULL;
@@ -319,25 +312,22 @@ static ut_slice text_of(ut_slice key_value)
     return text;
 }
 
-static void read_claim(struct ut_claims *claims, ut_slice key_value)
+static void take_claim(struct ut_resource *row, ut_slice key, ut_slice text)
 {
-    struct claim {
-        ut_slice key, *value;
-    } known[] = {
-        {UT_SLICE("service.namespace"), &claims->service_namespace},
-        {UT_SLICE("service.name"), &claims->service_name},
-        {UT_SLICE("service.instance.id"), &claims->service_instance_id},
-        {UT_SLICE(UT_ATTR_CONTAINER_ID), &claims->container_id},
-        {UT_SLICE(UT_ATTR_POD_UID), &claims->pod_uid},
-    };
-    ut_slice key = ut_ours_key(key_value);
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (ut_slice_equal(key, known[i].key))
-            *known[i].value = text_of(key_value);
-    }
+    struct ut_claims *claims = &row->claims;
+    if (ut_slice_equal(key, UT_SLICE("service.name")))
+        claims->service_name = text;
+    else if (ut_slice_equal(key, UT_SLICE("service.namespace")))
+        claims->service_namespace = text;
+    else if (ut_slice_equal(key, UT_SLICE("service.instance.id")))
+        claims->service_instance_id = text;
+    else if (ut_slice_equal(key, UT_SLICE(UT_ATTR_CONTAINER_ID)))
+        claims->container_id = text;
+    else if (ut_slice_equal(key, UT_SLICE(UT_ATTR_POD_UID)))
+        claims->pod_uid = text;
 }
 
-/* A second look at the Resource message in [p, end), which has been checked. */
+/* A second look at what the tables have checked. */
 static void read_resource(struct ut_resource *row, const uint8_t *p, const uint8_t *end)
 {
     struct ut_wire_field field;
@@ -345,10 +335,35 @@ static void read_resource(struct ut_resource *row, const uint8_t *p, const uint8
         p = ut_wire_field(p, &field);
         if (field.number != RESOURCE_ATTRIBUTES)
             continue;
-        read_claim(&row->claims, field.content);
+        take_claim(row, ut_ours_key(field.content), text_of(field.content));
         if (ut_ours_attribute(field.content))
             row->flags |= UT_RESOURCE_FORGED;
     }
+}
+
+/* The Resource message in [p, end): the plain attributes that it begins with are taken in place,
+ * the rest, of which there is mostly none, goes through the tables. */
+static bool walk_resource(struct walker *w, struct ut_resource *row, const uint8_t *p,
+                          const uint8_t *end)
+{
+    while (end - p >= 2 && p[0] == UT_TAG(RESOURCE_ATTRIBUTES, UT_WIRE_LEN)) {
+        const uint8_t *attribute = p + 2;
+        size_t size = p[1], key_size;
+        if (size >= 0x80 || size > (size_t)(end - attribute) ||
+            !ut_plain_attribute(attribute, size, &key_size))
+            break;
+        ut_slice key = ut_plain_key(attribute, key_size);
+        take_claim(row, key, ut_plain_text(attribute, key_size));
+        if (ut_ours_has_prefix(key.data, key.size))
+            row->flags |= UT_RESOURCE_FORGED;
+        p = attribute + size;
+    }
+    if (p == end)
+        return true;
+    if (!ut_message_check(&w->fault, UT_MESSAGE_RESOURCE, p, end, DEPTH_RESOURCE_SPANS + 1))
+        return false;
+    read_resource(row, p, end);
+    return true;
 }
 
 /* The field of a ResourceSpans behind `tag`, which is at `at`. */
@@ -361,22 +376,21 @@ static const uint8_t *walk_resource_field(struct walker *w, struct ut_resource *
         return ut_message_skip(&w->fault, tag, p, end, DEPTH_RESOURCE_SPANS);
     if ((tag & 7) != UT_WIRE_LEN)
         return ut_message_refuse(&w->fault, at, UT_WRONG_WIRE_TYPE);
-    if (number == RESOURCE_SPANS_SCOPE_SPANS) {
-        size_t size;
-        p = ut_message_length(&w->fault, p, end, &size);
-        return p == NULL ? NULL : walk_scope_spans(w, at, p, size);
-    }
-    const uint8_t *behind = walk_head(w, number == RESOURCE_SPANS_SCHEMA_URL, UT_MESSAGE_RESOURCE,
-                                      p, end, DEPTH_RESOURCE_SPANS + 1);
-    if (behind == NULL || number == RESOURCE_SPANS_SCHEMA_URL)
-        return behind;
     size_t size;
     p = ut_message_length(&w->fault, p, end, &size);
+    if (p == NULL)
+        return NULL;
+    if (number == RESOURCE_SPANS_SCOPE_SPANS)
+        return walk_scope_spans(w, at, p, size);
+    if (number == RESOURCE_SPANS_SCHEMA_URL) {
+        if (!ut_text_is_fine(p, size))
+            ut_message_bad(&w->fault, UT_BAD_TEXT);
+        return p + size;
+    }
     row->resource_offset = offset_of(w, at);
     row->resource_content = offset_of(w, p);
-    row->resource_end = offset_of(w, behind);
-    read_resource(row, p, behind);
-    return behind;
+    row->resource_end = offset_of(w, p + size);
+    return walk_resource(w, row, p, p + size) ? p + size : NULL;
 }
 
 static void finish_resource(struct walker *w, struct ut_resource *row, const char *bad)

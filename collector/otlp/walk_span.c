@@ -6,7 +6,9 @@
  */
 #include "otlp/walk_span.h"
 
+#include "otlp/end_keys.h"
 #include "otlp/ours.h"
+#include "otlp/plain.h"
 #include "otlp/text.h"
 
 enum {
@@ -28,13 +30,6 @@ enum {
     SPAN_FLAGS = 16,
     STATUS_CODE = 3,
 
-    KEY_VALUE_KEY = UT_TAG(1, UT_WIRE_LEN),
-    KEY_VALUE_VALUE = UT_TAG(2, UT_WIRE_LEN),
-    ANY_STRING = UT_TAG(1, UT_WIRE_LEN),
-    ANY_BOOL = UT_TAG(2, UT_WIRE_VARINT),
-    ANY_INT = UT_TAG(3, UT_WIRE_VARINT),
-    ANY_DOUBLE = UT_TAG(4, UT_WIRE_FIXED64),
-
     /* The tag of `flags`, the only field of a span whose tag takes two bytes. */
     FLAGS_TAG_FIRST = (UT_TAG(SPAN_FLAGS, UT_WIRE_FIXED32) & 0x7f) | 0x80,
     FLAGS_TAG_SECOND = UT_TAG(SPAN_FLAGS, UT_WIRE_FIXED32) >> 7,
@@ -47,44 +42,6 @@ static const char BAD_TRACE_ID[] = "a span's trace id is absent, zero or not 16 
 static const char BAD_SPAN_ID[] = "a span's id is absent, zero or not 8 bytes long";
 static const char BAD_PARENT_ID[] = "a span's parent id is not 8 bytes long";
 
-/* Whether [p, end) is one whole varint and nothing else. */
-static inline bool is_varint(const uint8_t *p, const uint8_t *end)
-{
-    uint64_t value;
-    if (end - p == 1)
-        return *p < 0x80;
-    return ut_wire_varint_checked(p, end, &value) == end;
-}
-
-/* Whether the KeyValue in [p, p + size) has a usual shape and no fault: key, then a value of one
- * field, all lengths below 128, all text ASCII. The length of the key comes back for its prefix. */
-static inline bool is_plain_attribute(const uint8_t *p, size_t size, size_t *ret_key_size)
-{
-    if (size < 6 || p[0] != KEY_VALUE_KEY)
-        return false;
-    size_t key_size = p[1];
-    /* Behind the key stand the value's tag, its length and at least one field of two bytes. */
-    if (key_size >= 0x80 || key_size + 6 > size)
-        return false;
-    const uint8_t *value = p + 2 + key_size, *end = p + size;
-    size_t value_size = value[1];
-    if (value[0] != KEY_VALUE_VALUE || value_size >= 0x80 || key_size + 4 + value_size != size)
-        return false;
-    *ret_key_size = key_size;
-    /* Tags and lengths are ASCII too, so one test covers key and value. */
-    switch (value[2]) {
-    case ANY_STRING:
-        return value[3] == value_size - 2 && ut_text_is_ascii(p, size);
-    case ANY_INT:
-    case ANY_BOOL:
-        return is_varint(value + 3, end) && ut_text_is_ascii(p, key_size + 2);
-    case ANY_DOUBLE:
-        return value_size == 9 && ut_text_is_ascii(p, key_size + 2);
-    default:
-        return false;
-    }
-}
-
 /* ---- fields that go through the tables ---------------------------------------------------------
  */
 
@@ -95,6 +52,8 @@ static bool check_attribute(struct ut_fault *fault, struct ut_span *row, const u
         return false;
     if (ut_ours_attribute(ut_slice_of(p, size)))
         row->flags |= UT_SPAN_FORGED;
+    row->ends_begin = 0; /* not looked at: any of them may name an end */
+    row->ends_end = UT_SPAN_ENDS_FAR;
     return true;
 }
 
@@ -154,7 +113,6 @@ static bool take_content(struct ut_fault *fault, struct ut_span *row, uint32_t n
             ut_message_bad(fault, UT_BAD_TEXT);
         return true;
     case SPAN_ATTRIBUTES:
-        row->attributes++;
         return check_attribute(fault, row, p, size);
     case SPAN_EVENTS:
         return check_event(fault, row, p, size);
@@ -219,22 +177,31 @@ take_field(struct ut_fault *fault, struct ut_span *row, const uint8_t *p, const 
 /* ---- the usual shapes --------------------------------------------------------------------------
  */
 
-/* Attributes of usual shape that stand at `p` one behind the other; the position behind them. */
-static inline const uint8_t *take_plain_attributes(struct ut_span *row, const uint8_t *p,
-                                                   const uint8_t *end)
+/* The attribute in [at, behind) of the span that begins at `start` may name a network end. */
+static inline void note_end(struct ut_span *row, const uint8_t *start, const uint8_t *at,
+                            const uint8_t *behind)
 {
-    uint32_t count = 0;
+    if (row->ends_end == 0)
+        row->ends_begin = (uint16_t)(at - start < UT_SPAN_ENDS_FAR ? at - start : UT_SPAN_ENDS_FAR);
+    row->ends_end =
+        (uint16_t)(behind - start < UT_SPAN_ENDS_FAR ? behind - start : UT_SPAN_ENDS_FAR);
+}
+
+/* Attributes of usual shape that stand at `p` one behind the other; the position behind them. */
+static inline const uint8_t *take_plain_attributes(struct ut_span *row, const uint8_t *start,
+                                                   const uint8_t *p, const uint8_t *end)
+{
     while (end - p >= 2 && p[0] == UT_TAG(SPAN_ATTRIBUTES, UT_WIRE_LEN)) {
         size_t size = p[1], key_size;
         if (size >= 0x80 || size > (size_t)(end - p) - 2 ||
-            !is_plain_attribute(p + 2, size, &key_size))
+            !ut_plain_attribute(p + 2, size, &key_size))
             break;
         if (__builtin_expect(ut_ours_has_prefix(p + 4, key_size), 0))
             row->flags |= UT_SPAN_FORGED;
+        if (ut_end_key_may_be(p + 4, key_size))
+            note_end(row, start, p, p + 2 + size);
         p += 2 + size;
-        count++;
     }
-    row->attributes += count;
     return p;
 }
 
@@ -265,15 +232,15 @@ static inline const uint8_t *take_plain_status(struct ut_span *row, const uint8_
 }
 
 /* Takes the field at `p` if it has a usual shape, and leaves it where it is if not. */
-static inline const uint8_t *take_plain_field(struct ut_span *row, const uint8_t *p,
-                                              const uint8_t *end)
+static inline const uint8_t *take_plain_field(struct ut_span *row, const uint8_t *start,
+                                              const uint8_t *p, const uint8_t *end)
 {
     size_t room = (size_t)(end - p);
     if (room < 2)
         return p;
     switch (p[0]) {
     case UT_TAG(SPAN_ATTRIBUTES, UT_WIRE_LEN):
-        return take_plain_attributes(row, p, end);
+        return take_plain_attributes(row, start, p, end);
     case UT_TAG(SPAN_TRACE_ID, UT_WIRE_LEN):
         return take_plain_id(row->trace_id, sizeof(row->trace_id), p, room);
     case UT_TAG(SPAN_SPAN_ID, UT_WIRE_LEN):
@@ -346,12 +313,13 @@ static bool is_zero(const uint8_t *id, size_t size)
 
 bool ut_walk_span(struct ut_fault *fault, const uint8_t *p, const uint8_t *end, struct ut_span *row)
 {
+    const uint8_t *start = p;
     *row = (struct ut_span){0};
     p = take_plain_ids(row, p, end);
     p = take_plain_middle(row, p, end);
-    p = take_plain_attributes(row, p, end);
+    p = take_plain_attributes(row, start, p, end);
     while (p < end) {
-        const uint8_t *behind = take_plain_field(row, p, end);
+        const uint8_t *behind = take_plain_field(row, start, p, end);
         if (behind == p) {
             behind = take_field(fault, row, p, end);
             if (behind == NULL)

@@ -8,10 +8,14 @@
  * UT_CORRELATE_HELD bytes wait; beyond that the one that is due first goes unsettled, and is
  * counted. Batches may overtake each other: nothing downstream asks for an order.
  *
+ * Small requests that are due within a sixteenth of `settle` wait as one batch: each batch on the
+ * way has a place in every queue, and a thousand one-span requests should not need a thousand.
+ *
  * Before batches are joined the kernel's ring is drained, once per turn of the timer.
  *
  * Invariants: 1. held_bytes = Σ bytes of the heap's batches; 2. the timer is set exactly while the
- * heap holds something, at the due time of its root; 3. the processor owns the batches in the heap.
+ * heap holds something, at the due time of its root; 3. the processor owns the batches in the heap;
+ * 4. `open` is in the heap, or NULL.
  */
 #include "correlate_processor/correlate.h"
 
@@ -24,28 +28,40 @@
 /* Bytes of messages that may wait, and how many batches: a table of fixed size. */
 enum { HELD_BYTES_MAX = 8 << 20, HELD_MAX = 8192 };
 
+/* Batches up to this many bytes are merged while they wait, and how far apart they may be due. */
+enum { MERGED_BYTES_MAX = 64 << 10, MERGE_SHARE = 16 };
+
 struct config {
     uint64_t settle_ns, slack_ns;
     bool resource_attributes;
 };
 
 static const struct ut_field fields[] = {
-    {.key = "settle",
-     .type = UT_FIELD_DURATION,
-     .offset = offsetof(struct config, settle_ns),
-     .fallback = "300ms",
-     .least = 0,
-     .most = 60},
-    {.key = "slack",
-     .type = UT_FIELD_DURATION,
-     .offset = offsetof(struct config, slack_ns),
-     .fallback = "5ms",
-     .least = 0,
-     .most = 1},
-    {.key = "resource_attributes",
-     .type = UT_FIELD_BOOL,
-     .offset = offsetof(struct config, resource_attributes),
-     .fallback = "true"},
+    {
+        .key = "settle",
+        .type = UT_FIELD_DURATION,
+        .offset = offsetof(struct config, settle_ns),
+        .fallback = "300ms",
+        .least = 0,
+        .most = 60,
+        .present = UT_FIELD_NO_PRESENT,
+    },
+    {
+        .key = "slack",
+        .type = UT_FIELD_DURATION,
+        .offset = offsetof(struct config, slack_ns),
+        .fallback = "5ms",
+        .least = 0,
+        .most = 1,
+        .present = UT_FIELD_NO_PRESENT,
+    },
+    {
+        .key = "resource_attributes",
+        .type = UT_FIELD_BOOL,
+        .offset = offsetof(struct config, resource_attributes),
+        .fallback = "true",
+        .present = UT_FIELD_NO_PRESENT,
+    },
     UT_FIELD_END,
 };
 
@@ -65,6 +81,8 @@ struct correlate {
     struct held *heap; /* from index 0 */
     size_t held;
     size_t held_bytes;
+    struct ut_batch *open; /* the newest small batch, to which others may be added */
+    uint64_t open_until_ns;
     uint64_t *unsettled;
 };
 
@@ -82,21 +100,57 @@ static void push_held(struct correlate *c, struct held item)
     c->held_bytes += item.batch->bytes;
 }
 
+/* Puts `item` at place i, or below it where others are due before it. */
+static void sift_down(struct correlate *c, size_t i, struct held item)
+{
+    for (size_t child; (child = 2 * i + 1) < c->held; i = child) {
+        if (child + 1 < c->held && c->heap[child + 1].due_ns < c->heap[child].due_ns)
+            child++;
+        if (c->heap[child].due_ns >= item.due_ns)
+            break;
+        c->heap[i] = c->heap[child];
+    }
+    c->heap[i] = item;
+}
+
 static struct ut_batch *pop_held(struct correlate *c)
 {
     struct ut_batch *batch = c->heap[0].batch;
     struct held last = c->heap[--c->held];
-    size_t i = 0;
-    for (size_t child; (child = 2 * i + 1) < c->held; i = child) {
-        if (child + 1 < c->held && c->heap[child + 1].due_ns < c->heap[child].due_ns)
-            child++;
-        if (c->heap[child].due_ns >= last.due_ns)
-            break;
-        c->heap[i] = c->heap[child];
-    }
-    c->heap[i] = last;
+    sift_down(c, 0, last);
     c->held_bytes -= batch->bytes;
+    if (batch == c->open)
+        c->open = NULL;
     return batch;
+}
+
+/* Adds the item to the open batch, which is then due when both are. */
+static bool merge_held(struct correlate *c, struct held item)
+{
+    if (c->open == NULL || item.due_ns > c->open_until_ns ||
+        c->open->bytes + item.batch->bytes > MERGED_BYTES_MAX)
+        return false;
+    size_t i = 0;
+    while (c->heap[i].batch != c->open)
+        i++;
+    if (item.due_ns + c->settle_ns / MERGE_SHARE < c->heap[i].due_ns)
+        return false;
+    c->held_bytes += item.batch->bytes;
+    ut_batch_append(c->open, item.batch);
+    if (item.due_ns > c->heap[i].due_ns)
+        sift_down(c, i, (struct held){item.due_ns, c->open});
+    return true;
+}
+
+static void hold(struct correlate *c, struct held item)
+{
+    if (merge_held(c, item))
+        return;
+    push_held(c, item);
+    if (item.batch->bytes < MERGED_BYTES_MAX) {
+        c->open = item.batch;
+        c->open_until_ns = item.due_ns + c->settle_ns / MERGE_SHARE;
+    }
 }
 
 static void set_timer(struct correlate *c)
@@ -157,7 +211,7 @@ static void consume(struct ut_consumer *consumer, struct ut_batch *batch)
         join_and_pass(c, batch);
         return;
     }
-    push_held(c, (struct held){ut_worker_now(c->worker) + wait_ns, batch});
+    hold(c, (struct held){ut_worker_now(c->worker) + wait_ns, batch});
     while (c->held_bytes > HELD_BYTES_MAX) {
         struct ut_batch *first = pop_held(c);
         *c->unsettled += first->spans;

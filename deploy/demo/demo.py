@@ -27,7 +27,7 @@ import netlab  # noqa: E402
 import sink  # noqa: E402
 
 GATEWAY = "10.77.0.1"
-COLLECTOR = f"{GATEWAY}:4317"
+COLLECTOR = f"{GATEWAY}:14317"  # not 4317, which a backend on this host may have on every address
 ADDRESSES = {"order": "10.77.0.10:8000", "inventory": "10.77.0.11:8001",
              "payment": "10.77.0.12:8002", "ledger": "10.77.0.13:8003"}
 CALLS = {"order": ("inventory", "payment"), "inventory": (), "payment": ("ledger",), "ledger": ()}
@@ -69,6 +69,9 @@ exporters:
     exporters = ", ".join(["debug", *(f"otlp_grpc/{name}" for name in backends)])
     lines.append(f"""\
 service:
+  telemetry:
+    metrics:
+      level: none
   pipelines:
     traces:
       receivers: [otlp, ebpf]

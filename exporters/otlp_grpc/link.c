@@ -144,7 +144,9 @@ static void on_end(struct ut_stream *stream, int error)
 
     (void)snprintf(link->trouble, sizeof(link->trouble), "connection to %s lost: %s%s%s",
                    connection->where,
-                   error == 0 ? "closed by the backend" : ut_connector_error_text(error),
+                   link->stopping ? "stopping"
+                   : error == 0   ? "closed by the backend"
+                                  : ut_connector_error_text(error),
                    reason[0] != '\0' ? ": " : "", reason);
     ut_log(link->worker->log, expected ? UT_LOG_DEBUG : UT_LOG_WARN, "export_connection_lost",
            "exporter=%s calls=%" PRIu32 " error=%s", link->options.id,

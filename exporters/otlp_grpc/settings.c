@@ -196,14 +196,20 @@ static void add(struct ut_otlp_grpc_headers *headers, const char *name, const ch
         (struct ut_h2_header){ut_slice_str(name), ut_slice_str(value)};
 }
 
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
 static void add_configured(struct ut_otlp_grpc_headers *headers, const struct ut_pairs *pairs)
 {
     char *name = headers->names;
     for (size_t i = 0; i < pairs->count; i++) {
-        size_t size = strlen(pairs->items[i].key) + 1;
+        const char *key = pairs->items[i].key;
+        size_t size = strlen(key) + 1;
         UT_CHECK(size <= (size_t)(headers->names + sizeof(headers->names) - name));
         for (size_t k = 0; k < size; k++)
-            name[k] = (char)tolower((unsigned char)pairs->items[i].key[k]);
+            name[k] = lower(key[k]);
         add(headers, name, pairs->items[i].value);
         name += size;
     }

@@ -3,6 +3,10 @@
  * The connections that are open now, of all network namespaces whose processes can be seen: a
  * kernel program walks the files of all tasks. A socket that is in no task's table (still to be
  * accepted, or held by io_uring alone) is not found, and one of another pid namespace neither.
+ *
+ * Who connected is not kept by the kernel: a socket whose local port listens in its namespace was
+ * accepted. Where the listener is gone already, an accepted socket passes for a connecting one, and
+ * its own initial sequence number is told one too high.
  */
 #ifndef UT_EBPF_SNAPSHOT_H
 #define UT_EBPF_SNAPSHOT_H

@@ -2,8 +2,9 @@
 /*
  * Load and sink in one process: sends OTLP/gRPC requests to the subject and counts the spans that
  * come back at the sink. It never has more spans on the way than its window, so the subject is
- * measured at its own pace and no queue grows. It reads the subject's CPU time and memory from the
- * kernel and prints one JSON line.
+ * measured at its own pace and no queue grows. It polls and never sleeps: waking an idle core costs
+ * whoever sends to it, and how often that happens would depend on who of the two is faster. It
+ * reads the subject's CPU time and memory from the kernel and prints one JSON line.
  *
  * It can first make real retransmissions on a connection of its own (--loss PORT: a rule that drops
  * data towards that port must be in force); the spans then cover the time in which they happened.
@@ -101,7 +102,7 @@ static bool run(struct peer **peers, unsigned *open, uint64_t total)
         bool arrived = options.sink == 0 || sink_spans >= (answered - refused) * options.body.spans;
         if (answered == total && arrived)
             return true;
-        bench_loop_turn(&loop, 1000);
+        bench_loop_turn(&loop, 0);
         if (answered + sink_spans != seen) {
             seen = answered + sink_spans;
             last_progress = now_ns(CLOCK_MONOTONIC);

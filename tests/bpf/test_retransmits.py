@@ -53,6 +53,10 @@ class Causes(KernelTest):
         # The answer before came 0.3 s before this request, which waited for a timer.
         self.assertGreaterEqual(record["since_received_us"], 450000)
         self.assertLess(record["since_received_us"], 1500000)
+        # To the microsecond: in the time of that timer, which a busy host may run late.
+        self.assertTrue(record["sent_exact"])
+        self.assertGreaterEqual(record["since_sent_us"], record["rto_us"] - 4000)
+        self.assertLess(record["since_sent_us"], record["rto_us"] * 5 // 4 + 20000)
         # What was sent before on this connection: the SYN and the first request.
         self.assertEqual((record["seq"] - record["isn"][0]) % 2**32, 1 + 200)
         return record
@@ -98,6 +102,11 @@ class Causes(KernelTest):
         rule.remove()
         self.watch.wait(type="retransmit", cookie=connection["cookie"], cause="fast")
         self.settle(connection, self.lab.left, before)
+        # Acknowledgements come in all the time, so the flight's begin is a lower bound only.
+        for record in self.retransmits(connection):
+            if record["cause"] == "fast":
+                self.assertFalse(record["sent_exact"])
+                self.assertLess(record["since_sent_us"], 1000000)
 
     def settle(self, connection, node, before):
         """Waits until the records add up to the kernel's own counter."""

@@ -94,6 +94,9 @@ static void print_retransmit(const void *data)
         printf(",\"cwnd\":%u", record.cwnd);
     if (record.header.has & UT_HAS_SINCE_RECEIVED)
         printf(",\"since_received_us\":%u", record.since_received_us);
+    if (record.header.has & UT_HAS_SINCE_SENT)
+        printf(",\"since_sent_us\":%u,\"sent_exact\":%s", record.since_sent_us,
+               record.header.has & UT_HAS_SENT_EXACT ? "true" : "false");
     if (record.header.has & UT_HAS_WMEM)
         printf(",\"wmem\":%u", record.wmem_alloc);
 }

@@ -28,8 +28,10 @@ def test(lab, folder):
         calls.append((call, client_node.retransmitted() - before))
     for call, counted in calls:
         equal(counted, 1, "segments sent again under a call")
-        for span in bed.pair(call):
-            equal(span.segments(), counted, f"segments on {span}")
+        for span, side in zip(bed.pair(call), ("local", "peer")):
+            events = [event for event in span.kernel_events()
+                      if event.attributes["undertrace.side"] == side]
+            equal(len(events), counted, f"events of side {side} on {span}")
             equal(span.evidence["tcp.match"], "connection", f"match of {span}")
             # What was open when the programs were attached may be known in part only; not this.
             expect("partial" not in span.evidence, f"{span} is complete")

@@ -344,6 +344,16 @@ Test(otlp_grpc, connection_lost_in_flight_is_retried_at_once_by_the_queue)
     close_bench(bench);
 }
 
+Test(otlp_grpc, connection_that_is_reset_is_called_so)
+{
+    struct bench *bench = open_bench(BACKEND_RESETS);
+    start_exporter(bench);
+    struct test_item *item = send_item(bench, 0);
+    turn(bench, 1, 2000);
+    check_result(item, UT_RETRY, "connection reset");
+    close_bench(bench);
+}
+
 Test(otlp_grpc, backend_that_speaks_no_http2_is_not_stormed)
 {
     struct bench *bench = open_bench(BACKEND_GARBAGE);

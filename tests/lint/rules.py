@@ -14,8 +14,9 @@ SOURCE_SUFFIXES = {".c", ".h", ".py", ".sh", ".cmake", ".yaml", ".yml", ".in"}
 C_SUFFIXES = {".c", ".h"}
 UV_FOLDERS = ("collector/loop/", "collector/net/", "receivers/", "exporters/", "collector/web/",
               "collector/app.", "collector/main.c", "tests/")
-BANNED_CALLS = re.compile(
-    r"\b(sprintf|vsprintf|strcpy|strcat|strtol|strtoul|atoi|gets|alloca)\s*\(")
+BANNED_CALLS = re.compile(r"\b(sprintf|vsprintf|strcpy|strcat|gets|alloca)\s*\(")
+# They cannot tell an error from a number; the benchmarks read only what they wrote themselves.
+BANNED_PARSERS = re.compile(r"\b(strtol|strtoul|atoi|atol)\s*\(")
 # Spelt apart so that this file keeps its own rule.
 UNFINISHED = re.compile(r"\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "X" * 3)) + r")\b")
 PLACES = re.compile(r"(?<![\w.$}])/(root|home|work)/\w")
@@ -54,8 +55,9 @@ def keeps_size(path, text):
 def calls_nothing_banned(path, text):
     if path.suffix not in C_SUFFIXES:
         return
+    measures = str(path).startswith("tests/bench/")
     for number, line in enumerate(text.split("\n"), 1):
-        found = BANNED_CALLS.search(line)
+        found = BANNED_CALLS.search(line) or (not measures and BANNED_PARSERS.search(line))
         if found and not line.lstrip().startswith(("*", "/*", "//")):
             yield number, f"calls {found.group(1)}"
 

@@ -165,6 +165,7 @@ static void take_message(struct sink *sink, const struct stream *stream)
             sizeof(value_) - 1, NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE       \
     }
 
+/* NOLINTNEXTLINE(readability-function-size): nghttp2's signature. */
 static ssize_t read_empty_message(nghttp2_session *session, int32_t id, uint8_t *out, size_t room,
                                   uint32_t *flags, nghttp2_data_source *source, void *arg)
 {

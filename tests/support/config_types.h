@@ -120,7 +120,8 @@ static const struct ut_config_type test_receivers[] = {
      .fields = test_no_fields,
      .config_size = 1,
      .once_per_process = true,
-     .needs_processor = "correlate"},
+     .needs_processor = "correlate",
+     .fixed_mib = 16},
     {.name = "absent", .unavailable = "this build has none"},
     {.name = NULL},
 };
@@ -141,6 +142,12 @@ static const struct ut_config_type test_exporters[] = {
     {.name = NULL},
 };
 
-static const struct ut_config_types test_types = {test_receivers, test_processors, test_exporters};
+static const struct ut_config_types test_types = {
+    .receivers = test_receivers,
+    .processors = test_processors,
+    .exporters = test_exporters,
+    .fixed_mib = 16,
+    .budget_mib = 8,
+};
 
 #endif

@@ -56,6 +56,7 @@ class Undertrace:
         self.lab, self.folder, self.listen, self.before = lab, pathlib.Path(folder), listen, before
         self.log = self.folder / "undertrace.log"
         self.config = self.folder / "undertrace.yaml"
+        self.admin = self.folder / "admin.sock"
         self.config.write_text(config.format(listen=listen, backend=backend, folder=folder,
                                              more=more))
         self.process = None
@@ -107,6 +108,8 @@ class Undertrace:
                               text=True, check=False, timeout=20)
 
     def stop(self):
-        """Ends it as an operator would; it has to end well."""
+        """Ends it as an operator would; it has to end well and account for every span."""
         status = self.lab.stop(self.process, 15)
-        expect(status == 0, f"undertrace ended with {status}:\n{self.log.read_text()[-3000:]}")
+        log = self.log.read_text()[-3000:]
+        expect(status == 0, f"undertrace ended with {status}:\n{log}")
+        expect("unaccounted=0" in log, f"the last line accounts for every span:\n{log}")

@@ -419,6 +419,21 @@ Test(config, unused_components_are_noted)
                 "started\n");
 }
 
+Test(config, the_memory_limit_leaves_room_for_spans)
+{
+    expect_errors("receivers: {otlp: {grpc: }, ebpf: }\nprocessors: {correlate: }\n"
+                  "exporters: {debug: }\n"
+                  "service: {pipelines: {traces: {receivers: [otlp, ebpf], processors: "
+                  "[correlate], exporters: [debug]}}}\n"
+                  "undertrace: {memory: {limit_mib: 39}}\n",
+                  "c.yaml:5:34: undertrace.memory.limit_mib: too little: with these receivers 32 "
+                  "MiB are of fixed size, and spans in flight need 8 MiB at least; write 40 or "
+                  "more\n");
+    struct ut_config *config = read_valid(EXPORTER("") "undertrace: {memory: {limit_mib: 32}}\n");
+    cr_expect_eq(config->program.memory.limit_mib, 32);
+    ut_config_free(config);
+}
+
 Test(config, admin_is_a_unix_socket_or_nothing)
 {
     expect_errors(EXPORTER("") "undertrace: {admin: 'localhost:99'}\n",

@@ -54,6 +54,25 @@ static void expect_end(const struct ut_named_end *end, const char *address, unsi
 
 enum { SERVER = UT_SPAN_KIND_SERVER, CLIENT = UT_SPAN_KIND_CLIENT };
 
+/* The walk notes where such attributes stand; far behind, and behind one of unusual shape, too. */
+Test(span_reader, ends_are_found_wherever_they_stand)
+{
+    for (size_t size = 0; size <= 70000; size = size == 0 ? 50 : size * 4) {
+        char *text = calloc(1, size + 1);
+        cr_assert_not_null(text);
+        memset(text, 'x', size);
+        struct ut_span_ends ends =
+            ends_of(CLIENT, (struct otlp_attribute[]){{"first", text, 0},
+                                                      {"network.peer.address", "10.0.0.7", 0},
+                                                      {"between", text, 0},
+                                                      {"network.peer.port", NULL, 5432},
+                                                      {"last", text, 0},
+                                                      {0}});
+        expect_end(&ends.remote, "10.0.0.7", 5432);
+        free(text);
+    }
+}
+
 Test(span_reader, socket_level_keys_of_both_conventions)
 {
     static const char *const addresses[] = {"network.peer.address", "net.sock.peer.addr",

@@ -63,7 +63,6 @@ Test(walk, fills_the_row_of_a_span)
     cr_expect_eq(row->status, 2);
     cr_expect_eq(row->start_ns, 1000);
     cr_expect_eq(row->end_ns, 2000);
-    cr_expect_eq(row->attributes, 2);
     cr_expect_eq(row->flags, 0);
     cr_expect_eq(row->header, 2);
     cr_expect_eq(row->offset + row->size, body->end);
@@ -214,7 +213,6 @@ Test(walk, fields_in_any_order_and_any_length_form_count)
     otlp_end(&request, resource_spans);
     struct ut_batch *batch = otlp_batch(&pool, &request);
     cr_assert_eq(batch->spans, 1);
-    cr_expect_eq(batch->first->spans[0].attributes, 2);
     cr_expect_eq(batch->first->spans[0].kind, 3);
     ut_batch_unref(batch);
     otlp_free(&fields);
@@ -471,7 +469,7 @@ Test(walk, flags_a_forged_key_in_an_unusual_shape)
     otlp_text(&more, 1, "undertrace.partial");
     otlp_end(&more, attribute);
     struct ut_batch *batch = batch_with(&more);
-    cr_expect_eq(batch->first->spans[0].flags, UT_SPAN_FORGED);
+    cr_expect_neq(batch->first->spans[0].flags & UT_SPAN_FORGED, 0);
     ut_batch_unref(batch);
     otlp_free(&more);
 }

@@ -26,7 +26,11 @@ static struct ut_config *read_receiver(const char *otlp, char **said)
         .listens = ut_receiver_otlp.endpoints,
     };
     static struct ut_config_types types;
-    types = (struct ut_config_types){receivers, test_processors, test_exporters};
+    types = (struct ut_config_types){
+        .receivers = receivers,
+        .processors = test_processors,
+        .exporters = test_exporters,
+    };
     char text[1024];
     (void)snprintf(text, sizeof(text),
                    "receivers:\n  otlp:%s\nexporters:\n  debug:\nservice:\n  pipelines:\n"

@@ -1,60 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * An OTLP/gRPC backend for tests, on the test's own loop and a port of its own on loopback. It
- * answers as it is told, and can be stopped and started again on the same port.
- */
-#ifndef UT_TEST_GRPC_BACKEND_H
-#define UT_TEST_GRPC_BACKEND_H
+#include "grpc_backend.h"
 
 #include <criterion/criterion.h>
-#include <nghttp2/nghttp2.h>
-#include <uv.h>
+#include <stdlib.h>
+#include <string.h>
 
-enum backend_manner {
-    BACKEND_OK,
-    BACKEND_PARTIAL, /* rejects 3 spans */
-    BACKEND_UNAVAILABLE,
-    BACKEND_RETRY_INFO, /* RESOURCE_EXHAUSTED with RetryInfo of 1.5 s */
-    BACKEND_PERMANENT,
-    BACKEND_TOO_LARGE, /* RESOURCE_EXHAUSTED at the request's headers, without its body */
-    BACKEND_SILENT,    /* reads and never answers */
-    BACKEND_FROZEN,    /* does not even read */
-    BACKEND_CLOSES,    /* closes the connection at the first DATA frame */
-    BACKEND_GARBAGE,   /* is no HTTP/2 server at all */
-};
-
-struct backend_connection {
-    uv_tcp_t tcp;
-    struct backend *backend;
-    nghttp2_session *session;
-    struct backend_connection *next;
-    bool closing;
-    uint32_t requests;   /* streams begun on this connection */
-    int32_t last_stream; /* GOAWAY said so; 0: it has not been sent */
-};
-
-struct backend {
-    uv_loop_t *loop;
-    uv_tcp_t listener;
-    bool listening;
-    int port;
-    struct backend_connection *connections;
-    /* Switches. */
-    enum backend_manner manner;
-    uint32_t goaway_after; /* so many streams of a connection are served, then GOAWAY; 0: off */
-    uint32_t refuse;       /* the next so many streams are reset with REFUSED_STREAM */
-    /* What was seen. */
-    uint32_t accepted, open, answered, refused;
-    uint64_t body_bytes;
-    uint8_t *last_body; /* of the newest stream */
-    size_t last_size;
-    int32_t last_stream;
-    char last_timeout[32], last_agent[64], last_authority[64], last_extra[64];
-};
-
-static char backend_read_buffer[1 << 16];
-
-static inline nghttp2_nv backend_field(const char *name, const char *value)
+static nghttp2_nv field(const char *name, const char *value)
 {
     return (nghttp2_nv){.name = (uint8_t *)(uintptr_t)name,
                         .value = (uint8_t *)(uintptr_t)value,
@@ -62,13 +13,13 @@ static inline nghttp2_nv backend_field(const char *name, const char *value)
                         .valuelen = strlen(value)};
 }
 
-static inline void backend_on_written(uv_write_t *request, int status)
+static void on_written(uv_write_t *request, int status)
 {
     (void)status;
     free(request);
 }
 
-static inline void backend_flush(struct backend_connection *connection)
+static void flush(struct backend_connection *connection)
 {
     const uint8_t *data;
     for (ssize_t size; !connection->closing &&
@@ -76,12 +27,11 @@ static inline void backend_flush(struct backend_connection *connection)
         uv_write_t *request = malloc(sizeof(*request) + (size_t)size);
         memcpy(request + 1, data, (size_t)size);
         uv_buf_t buffer = uv_buf_init((char *)(request + 1), (unsigned)size);
-        cr_assert_eq(
-            uv_write(request, (uv_stream_t *)&connection->tcp, &buffer, 1, backend_on_written), 0);
+        cr_assert_eq(uv_write(request, (uv_stream_t *)&connection->tcp, &buffer, 1, on_written), 0);
     }
 }
 
-static inline void backend_on_closed(uv_handle_t *handle)
+static void on_closed(uv_handle_t *handle)
 {
     struct backend_connection *connection = handle->data;
     struct backend_connection **at = &connection->backend->connections;
@@ -93,24 +43,32 @@ static inline void backend_on_closed(uv_handle_t *handle)
     free(connection);
 }
 
-static inline void backend_close(struct backend_connection *connection)
+static void close_connection(struct backend_connection *connection)
 {
     if (connection->closing)
         return;
     connection->closing = true;
-    uv_close((uv_handle_t *)&connection->tcp, backend_on_closed);
+    uv_close((uv_handle_t *)&connection->tcp, on_closed);
 }
 
-static inline ssize_t backend_read_answer(nghttp2_session *session, int32_t stream, uint8_t *out,
-                                          size_t room, uint32_t *flags, nghttp2_data_source *source,
-                                          void *arg)
+static void reset_connection(struct backend_connection *connection)
+{
+    if (connection->closing)
+        return;
+    connection->closing = true;
+    cr_assert_eq(uv_tcp_close_reset(&connection->tcp, on_closed), 0);
+}
+
+/* NOLINTNEXTLINE(readability-function-size): nghttp2's signature. */
+static ssize_t read_answer(nghttp2_session *session, int32_t stream, uint8_t *out, size_t room,
+                           uint32_t *flags, nghttp2_data_source *source, void *arg)
 {
     (void)room;
     (void)source;
     struct backend_connection *connection = arg;
     static const uint8_t partial[] = {0, 0,    0, 0,   11,  0x0a, 9,   0x08,
                                       3, 0x12, 5, 'd', 'r', 'i',  'f', 't'};
-    nghttp2_nv trailer = backend_field("grpc-status", "0");
+    nghttp2_nv trailer = field("grpc-status", "0");
     size_t size = connection->backend->manner == BACKEND_PARTIAL ? sizeof(partial) : 5;
     memcpy(out, partial, size);
     if (size == 5)
@@ -120,22 +78,20 @@ static inline ssize_t backend_read_answer(nghttp2_session *session, int32_t stre
     return (ssize_t)size;
 }
 
-static inline void backend_refuse(struct backend_connection *connection, int32_t stream,
-                                  const char *status, const char *message, const char *details)
+static void refuse(struct backend_connection *connection, int32_t stream, const char *status,
+                   const char *message, const char *details)
 {
-    nghttp2_nv fields[] = {
-        backend_field(":status", "200"), backend_field("content-type", "application/grpc"),
-        backend_field("grpc-status", status), backend_field("grpc-message", message),
-        backend_field("grpc-status-details-bin", details)};
+    nghttp2_nv fields[] = {field(":status", "200"), field("content-type", "application/grpc"),
+                           field("grpc-status", status), field("grpc-message", message),
+                           field("grpc-status-details-bin", details)};
     size_t count = details[0] != '\0' ? 5 : 4;
     cr_assert_eq(nghttp2_submit_response(connection->session, stream, fields, count, NULL), 0);
 }
 
-static inline void backend_answer(struct backend_connection *connection, int32_t stream)
+static void answer(struct backend_connection *connection, int32_t stream)
 {
-    nghttp2_nv fields[] = {backend_field(":status", "200"),
-                           backend_field("content-type", "application/grpc")};
-    nghttp2_data_provider body = {.read_callback = backend_read_answer};
+    nghttp2_nv fields[] = {field(":status", "200"), field("content-type", "application/grpc")};
+    nghttp2_data_provider body = {.read_callback = read_answer};
     if (connection->last_stream != 0 && stream > connection->last_stream)
         return;
     connection->backend->answered++;
@@ -145,32 +101,34 @@ static inline void backend_answer(struct backend_connection *connection, int32_t
         cr_assert_eq(nghttp2_submit_response(connection->session, stream, fields, 2, &body), 0);
         break;
     case BACKEND_UNAVAILABLE:
-        backend_refuse(connection, stream, "14", "try%20later", "");
+        refuse(connection, stream, "14", "try%20later", "");
         break;
     case BACKEND_RETRY_INFO:
         /* Status{code 8, details: RetryInfo{1.5 s}} */
-        backend_refuse(connection, stream, "8", "slow down",
-                       "CAgaNgoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxIKCggIARCA"
-                       "yrXuAQ==");
+        refuse(connection, stream, "8", "slow down",
+               "CAgaNgoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxIKCggIARCA"
+               "yrXuAQ==");
         break;
     case BACKEND_PERMANENT:
-        backend_refuse(connection, stream, "3", "bad span%0Ain batch", "");
+        refuse(connection, stream, "3", "bad span%0Ain batch", "");
         break;
     default:
         break;
     }
 }
 
-static inline int backend_on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
     struct backend_connection *connection = arg;
     struct backend *backend = connection->backend;
     int32_t stream = frame->hd.stream_id;
     bool end = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
     if (frame->hd.type == NGHTTP2_DATA && end)
-        backend_answer(connection, stream);
+        answer(connection, stream);
     if (frame->hd.type == NGHTTP2_DATA && backend->manner == BACKEND_CLOSES)
-        backend_close(connection);
+        close_connection(connection);
+    if (frame->hd.type == NGHTTP2_DATA && backend->manner == BACKEND_RESETS)
+        reset_connection(connection);
     if (frame->hd.type != NGHTTP2_HEADERS)
         return 0;
     if (backend->refuse > 0) {
@@ -179,8 +137,7 @@ static inline int backend_on_frame(nghttp2_session *session, const nghttp2_frame
         return nghttp2_submit_rst_stream(session, 0, stream, NGHTTP2_REFUSED_STREAM);
     }
     if (backend->manner == BACKEND_TOO_LARGE)
-        backend_refuse(connection, stream, "8", "grpc: received message larger than max (9 vs. 4)",
-                       "");
+        refuse(connection, stream, "8", "grpc: received message larger than max (9 vs. 4)", "");
     if (++connection->requests != backend->goaway_after)
         return 0;
     connection->last_stream = stream;
@@ -188,9 +145,10 @@ static inline int backend_on_frame(nghttp2_session *session, const nghttp2_frame
                                  7);
 }
 
-static inline int backend_on_header(nghttp2_session *session, const nghttp2_frame *frame,
-                                    const uint8_t *name, size_t name_size, const uint8_t *value,
-                                    size_t value_size, uint8_t flags, void *arg)
+/* NOLINTNEXTLINE(readability-function-size): nghttp2's signature. */
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                     size_t name_size, const uint8_t *value, size_t value_size, uint8_t flags,
+                     void *arg)
 {
     (void)session;
     (void)frame;
@@ -212,8 +170,8 @@ static inline int backend_on_header(nghttp2_session *session, const nghttp2_fram
     return 0;
 }
 
-static inline int backend_on_data(nghttp2_session *session, uint8_t flags, int32_t stream,
-                                  const uint8_t *data, size_t size, void *arg)
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, const uint8_t *data,
+                   size_t size, void *arg)
 {
     (void)session;
     (void)flags;
@@ -228,33 +186,33 @@ static inline int backend_on_data(nghttp2_session *session, uint8_t flags, int32
     return 0;
 }
 
-static inline void backend_alloc(uv_handle_t *handle, size_t size, uv_buf_t *ret)
+static void give_buffer(uv_handle_t *handle, size_t size, uv_buf_t *ret)
 {
-    (void)handle;
     (void)size;
-    *ret = uv_buf_init(backend_read_buffer, sizeof(backend_read_buffer));
+    struct backend *backend = ((struct backend_connection *)handle->data)->backend;
+    *ret = uv_buf_init(backend->read_buffer, sizeof(backend->read_buffer));
 }
 
-static inline void backend_on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
+static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
 {
     struct backend_connection *connection = stream->data;
     if (size < 0) {
-        backend_close(connection);
+        close_connection(connection);
         return;
     }
     if (nghttp2_session_mem_recv(connection->session, (const uint8_t *)buffer->base, (size_t)size) <
         0)
-        backend_close(connection);
-    backend_flush(connection);
+        close_connection(connection);
+    flush(connection);
 }
 
-static inline void backend_open_session(struct backend_connection *connection)
+static void open_session(struct backend_connection *connection)
 {
     nghttp2_session_callbacks *callbacks;
     cr_assert_eq(nghttp2_session_callbacks_new(&callbacks), 0);
-    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, backend_on_frame);
-    nghttp2_session_callbacks_set_on_header_callback(callbacks, backend_on_header);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, backend_on_data);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
+    nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
     cr_assert_eq(nghttp2_session_server_new(&connection->session, callbacks, connection), 0);
     nghttp2_session_callbacks_del(callbacks);
     nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 20}};
@@ -262,14 +220,14 @@ static inline void backend_open_session(struct backend_connection *connection)
     cr_assert_eq(nghttp2_session_set_local_window_size(connection->session, 0, 0, 4 << 20), 0);
 }
 
-static inline void backend_send_garbage(struct backend_connection *connection)
+static void send_garbage(struct backend_connection *connection)
 {
     static const char text[] = "HTTP/1.0 400 Bad Request\r\n\r\n";
     uv_buf_t buffer = uv_buf_init((char *)(uintptr_t)text, sizeof(text) - 1);
     (void)uv_try_write((uv_stream_t *)&connection->tcp, &buffer, 1);
 }
 
-static inline void backend_on_connection(uv_stream_t *listener, int status)
+static void on_connection(uv_stream_t *listener, int status)
 {
     struct backend *backend = listener->data;
     cr_assert_eq(status, 0);
@@ -282,18 +240,17 @@ static inline void backend_on_connection(uv_stream_t *listener, int status)
     cr_assert_eq(uv_tcp_init(backend->loop, &connection->tcp), 0);
     connection->tcp.data = connection;
     cr_assert_eq(uv_accept(listener, (uv_stream_t *)&connection->tcp), 0);
-    backend_open_session(connection);
+    open_session(connection);
     if (backend->manner == BACKEND_FROZEN)
         return;
     if (backend->manner == BACKEND_GARBAGE)
-        backend_send_garbage(connection);
+        send_garbage(connection);
     else
-        backend_flush(connection);
-    cr_assert_eq(uv_read_start((uv_stream_t *)&connection->tcp, backend_alloc, backend_on_read), 0);
+        flush(connection);
+    cr_assert_eq(uv_read_start((uv_stream_t *)&connection->tcp, give_buffer, on_read), 0);
 }
 
-/* Listens on its port; the first time on a free one. */
-static inline void backend_start(struct backend *backend, uv_loop_t *loop)
+void backend_start(struct backend *backend, uv_loop_t *loop)
 {
     struct sockaddr_in address;
     struct sockaddr_storage bound;
@@ -303,20 +260,17 @@ static inline void backend_start(struct backend *backend, uv_loop_t *loop)
     cr_assert_eq(uv_tcp_init(loop, &backend->listener), 0);
     backend->listener.data = backend;
     cr_assert_eq(uv_tcp_bind(&backend->listener, (const struct sockaddr *)&address, 0), 0);
-    cr_assert_eq(uv_listen((uv_stream_t *)&backend->listener, 16, backend_on_connection), 0);
+    cr_assert_eq(uv_listen((uv_stream_t *)&backend->listener, 16, on_connection), 0);
     cr_assert_eq(uv_tcp_getsockname(&backend->listener, (struct sockaddr *)&bound, &size), 0);
     backend->port = ntohs(((struct sockaddr_in *)&bound)->sin_port);
     backend->listening = true;
 }
 
-/* Stops listening and closes every connection. */
-static inline void backend_stop(struct backend *backend)
+void backend_stop(struct backend *backend)
 {
     if (backend->listening)
         uv_close((uv_handle_t *)&backend->listener, NULL);
     backend->listening = false;
     for (struct backend_connection *at = backend->connections; at != NULL; at = at->next)
-        backend_close(at);
+        close_connection(at);
 }
-
-#endif

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+
+#include "evidence/tables.h"
+
+#define S UT_NS_PER_S
+
+static struct ut_tables tables;
+static struct ut_connections *const table = &tables.connections;
+
+static void begin(void)
+{
+    if (ut_tables_init(&tables) != 0)
+        abort();
+    ut_workloads_created(&tables.workloads, 1, UT_SLICE("/one"), S);
+    ut_workloads_created(&tables.workloads, 2, UT_SLICE("/two"), S);
+}
+
+static void end(void)
+{
+    ut_tables_done(&tables);
+}
+
+TestSuite(connections, .init = begin, .fini = end);
+
+static struct ut_endpoint at(uint8_t host, uint16_t port)
+{
+    const uint8_t bytes[4] = {10, 0, 0, host};
+    return (struct ut_endpoint){ut_address_v4(bytes), port};
+}
+
+/* Client host 1, server host 2. */
+static struct ut_connection_fact client(uint64_t cookie, uint16_t port)
+{
+    return (struct ut_connection_fact){.unix_ns = 10 * S,
+                                       .cgroup_id = 1,
+                                       .cookie = cookie,
+                                       .netns_cookie = 51,
+                                       .local = at(1, port),
+                                       .remote = at(2, 80),
+                                       .role = UT_ROLE_CONNECT};
+}
+
+static struct ut_connection_fact server(uint64_t cookie, uint16_t port)
+{
+    return (struct ut_connection_fact){.unix_ns = 10 * S,
+                                       .cgroup_id = 2,
+                                       .cookie = cookie,
+                                       .netns_cookie = 52,
+                                       .local = at(2, 80),
+                                       .remote = at(1, port),
+                                       .role = UT_ROLE_ACCEPT};
+}
+
+static struct ut_connection_fact with_isn(struct ut_connection_fact fact, uint32_t local,
+                                          uint32_t remote)
+{
+    fact.has_isn = true;
+    fact.local_isn = local;
+    fact.remote_isn = remote;
+    return fact;
+}
+
+static struct ut_connection *learn(struct ut_connection_fact fact, enum ut_connection_change change)
+{
+    return ut_connections_learn(table, &fact, change);
+}
+
+Test(connections, ends_with_one_pair_of_isns_mirror_each_other)
+{
+    struct ut_connection *a = learn(with_isn(client(1, 4000), 7, 9), UT_CONNECTION_OPENED);
+    cr_expect_null(ut_connections_mirror(table, a));
+    struct ut_connection_fact translated = with_isn(server(2, 5555), 9, 7);
+    translated.remote = at(77, 5555);
+    struct ut_connection *b = learn(translated, UT_CONNECTION_OPENED);
+    cr_expect_eq(ut_connections_mirror(table, a), b);
+    cr_expect_eq(ut_connections_mirror(table, b), a);
+}
+
+Test(connections, equal_isns_on_one_side_only_are_no_mirror)
+{
+    struct ut_connection *a = learn(with_isn(client(1, 4000), 7, 9), UT_CONNECTION_OPENED);
+    struct ut_connection_fact other = with_isn(server(2, 5555), 9, 8);
+    learn(other, UT_CONNECTION_OPENED);
+    cr_expect_null(ut_connections_mirror(table, a));
+}
+
+Test(connections, third_end_with_the_same_pair_makes_all_ambiguous)
+{
+    struct ut_connection *a = learn(with_isn(client(1, 4000), 7, 9), UT_CONNECTION_OPENED);
+    struct ut_connection *b = learn(with_isn(server(2, 4000), 9, 7), UT_CONNECTION_OPENED);
+    struct ut_connection *c = learn(with_isn(server(3, 4000), 9, 7), UT_CONNECTION_OPENED);
+    cr_expect(a->ambiguous && b->ambiguous && c->ambiguous);
+    cr_expect_null(ut_connections_mirror(table, a));
+    cr_expect_null(ut_connections_mirror(table, b));
+    cr_expect_geq(table->ambiguous, 3);
+}
+
+Test(connections, snapshot_ends_mirror_by_tuple)
+{
+    struct ut_connection *a = learn(client(1, 4000), UT_CONNECTION_SNAPSHOT);
+    struct ut_connection *b = learn(server(2, 4000), UT_CONNECTION_SNAPSHOT);
+    cr_expect_eq(ut_connections_mirror(table, a), b);
+    cr_expect_eq(a->opened_ns, 0);
+}
+
+Test(connections, snapshot_end_and_its_twin_elsewhere_are_ambiguous)
+{
+    struct ut_connection *a = learn(client(1, 4000), UT_CONNECTION_SNAPSHOT);
+    struct ut_connection_fact twin = client(3, 4000);
+    twin.netns_cookie = 53;
+    learn(twin, UT_CONNECTION_SNAPSHOT);
+    learn(server(2, 4000), UT_CONNECTION_SNAPSHOT);
+    cr_expect_null(ut_connections_mirror(table, a));
+    cr_expect_geq(table->ambiguous, 1);
+}
+
+Test(connections, loopback_mirrors_within_its_namespace_only)
+{
+    const uint8_t v4[4] = {127, 0, 0, 1};
+    struct ut_connection_fact a = client(1, 4000), b = server(2, 4000);
+    a.local.address = a.remote.address = b.local.address = b.remote.address = ut_address_v4(v4);
+    struct ut_connection *left = learn(a, UT_CONNECTION_SNAPSHOT);
+    learn(b, UT_CONNECTION_SNAPSHOT);
+    cr_expect_null(ut_connections_mirror(table, left));
+    b.cookie = 3;
+    b.netns_cookie = a.netns_cookie;
+    struct ut_connection *right = learn(b, UT_CONNECTION_SNAPSHOT);
+    cr_expect_eq(ut_connections_mirror(table, left), right);
+}
+
+Test(connections, pair_of_isns_beats_a_mirror_by_tuple)
+{
+    struct ut_connection *a = learn(client(1, 4000), UT_CONNECTION_SNAPSHOT);
+    struct ut_connection *wrong = learn(server(2, 4000), UT_CONNECTION_SNAPSHOT);
+    cr_assert_eq(ut_connections_mirror(table, a), wrong);
+    struct ut_connection *right = learn(with_isn(server(3, 4444), 9, 7), UT_CONNECTION_OPENED);
+    learn(with_isn(client(1, 4000), 7, 9), UT_CONNECTION_SEEN);
+    cr_expect_eq(ut_connections_mirror(table, a), right);
+    cr_expect_null(ut_connections_mirror(table, wrong));
+}
+
+Test(connections, rewritten_sequences_fall_back_to_the_tuple)
+{
+    struct ut_connection *a = learn(with_isn(client(1, 4000), 7, 9), UT_CONNECTION_OPENED);
+    struct ut_connection *b = learn(with_isn(server(2, 4000), 1234, 7), UT_CONNECTION_OPENED);
+    cr_expect_eq(ut_connections_mirror(table, a), b);
+}
+
+Test(connections, same_tuple_with_strange_isns_is_no_mirror)
+{
+    struct ut_connection *a = learn(with_isn(client(1, 4000), 7, 9), UT_CONNECTION_OPENED);
+    learn(with_isn(server(2, 4000), 1234, 5678), UT_CONNECTION_OPENED);
+    cr_expect_null(ut_connections_mirror(table, a));
+}
+
+Test(connections, request_without_cookie_becomes_the_accepted_socket)
+{
+    struct ut_connection *request = learn(with_isn(server(0, 4000), 9, 7), UT_CONNECTION_SEEN);
+    struct ut_connection *accepted = learn(with_isn(server(2, 4000), 9, 7), UT_CONNECTION_OPENED);
+    cr_expect_eq(request, accepted);
+    cr_expect_eq(ut_connections_by_cookie(table, 2), accepted);
+    cr_expect_eq(table->open_count, 1);
+}
+
+Test(connections, connecting_end_learns_its_port_later)
+{
+    struct ut_connection_fact early = client(1, 0);
+    early.local = (struct ut_endpoint){0};
+    struct ut_connection *c = learn(early, UT_CONNECTION_CONNECTING);
+    struct ut_connection_fact later = with_isn(client(1, 4000), 7, 9);
+    later.unix_ns = 12 * S;
+    cr_expect_eq(learn(later, UT_CONNECTION_OPENED), c);
+    cr_expect_eq(c->local.port, 4000);
+    cr_expect_eq(c->opened_ns, 10 * S);
+    cr_expect_eq(c->established_ns, 12 * S);
+}
+
+Test(connections, socket_that_connects_again_is_another_connection)
+{
+    struct ut_connection *first = learn(client(1, 4000), UT_CONNECTION_CONNECTING);
+    learn(client(1, 4000), UT_CONNECTION_FAILED);
+    struct ut_connection *second = learn(client(1, 4001), UT_CONNECTION_CONNECTING);
+    cr_expect_neq(first, second);
+    cr_expect_eq(ut_connections_by_cookie(table, 1), second);
+    cr_expect_neq(first->closed_ns, 0);
+}
+
+Test(connections, full_table_lets_the_first_closed_go_and_tells_the_gap)
+{
+    uint32_t workload = 0;
+    for (uint32_t i = 1; i <= UT_CONNECTIONS_MAX; i++) {
+        struct ut_connection *c =
+            learn(with_isn(client(i, (uint16_t)(1 + i)), i, i + 7), UT_CONNECTION_OPENED);
+        workload = c->workload;
+    }
+    struct ut_connection_fact closing = client(500, 501);
+    closing.unix_ns = 20 * S;
+    learn(closing, UT_CONNECTION_CLOSED);
+    cr_expect_eq(table->complete_since_ns[UT_WORKLOAD_SLOT(workload)], 0);
+    learn(client(900000, 9), UT_CONNECTION_OPENED);
+    cr_expect_null(ut_connections_by_cookie(table, 500));
+    cr_expect_eq(table->evicted_closed, 1);
+    cr_expect_eq(table->complete_since_ns[UT_WORKLOAD_SLOT(workload)], 20 * S);
+    learn(client(900001, 9), UT_CONNECTION_OPENED);
+    cr_expect_null(ut_connections_by_cookie(table, 1), "the one that was opened first");
+    cr_expect_eq(table->evicted_open, 1);
+}
+
+Test(connections, closed_rows_go_in_time_and_leave_no_mirror_behind)
+{
+    struct ut_connection *a = learn(with_isn(client(1, 4000), 7, 9), UT_CONNECTION_OPENED);
+    struct ut_connection *b = learn(with_isn(server(2, 4000), 9, 7), UT_CONNECTION_OPENED);
+    learn(client(1, 4000), UT_CONNECTION_CLOSED);
+    ut_connections_expire(table, UT_CONNECTION_KEPT_NS + 11 * S);
+    cr_expect_null(ut_connections_by_cookie(table, 1));
+    cr_expect_null(ut_connections_mirror(table, b));
+    (void)a;
+}
+
+Test(connections, owner_is_resolved_when_the_cgroup_becomes_known)
+{
+    struct ut_connection_fact fact = client(1, 4000);
+    fact.cgroup_id = 3;
+    struct ut_connection *c = learn(fact, UT_CONNECTION_OPENED);
+    cr_expect_eq(c->workload, 0);
+    ut_workloads_created(&tables.workloads, 3, UT_SLICE("/three"), 11 * S);
+    ut_connections_resolve(table);
+    cr_expect_neq(c->workload, 0);
+    cr_expect_eq(table->unresolved, 0);
+    cr_expect_eq(ut_connections_next_on_port(table, c->workload, 80, NULL), c);
+}
