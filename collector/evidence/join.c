@@ -92,17 +92,13 @@ static bool kind_takes(const struct ut_span *span, const struct ut_join_view *vi
 
 /* What the ends of the span at hand allow on this connection; looked at once per span. */
 static enum ut_match_class ends_class(struct ut_join *join, const struct ut_body *body,
-                                      const struct ut_span *span, struct ut_join_group *group,
-                                      struct ut_join_named *named, bool *named_read)
+                                      const struct ut_span *span, struct ut_join_group *group)
 {
-    if (group->span == join->serial)
-        return group->ends;
-    if (!*named_read) {
-        ut_join_read_named(body, span, named);
-        *named_read = true;
+    if (group->span != join->serial) {
+        group->span = join->serial;
+        group->ends =
+            (uint8_t)ut_join_ends_class(join, group, span, ut_join_read_named(join, body, span));
     }
-    group->span = join->serial;
-    group->ends = (uint8_t)ut_join_ends_class(join, group, span, named);
     return group->ends;
 }
 
@@ -138,8 +134,6 @@ static void look_at(struct ut_join *join, const struct ut_body *body, uint32_t r
 {
     const struct ut_span *span = &body->spans[row];
     struct ut_join_span *entry = &join->spans[join->span_count];
-    struct ut_join_named named;
-    bool named_read = false;
     uint64_t until_ns = span->end_ns + join->slack_ns;
     *entry = (struct ut_join_span){.row = row, .first = join->match_count};
     join->serial++;
@@ -154,7 +148,7 @@ static void look_at(struct ut_join *join, const struct ut_body *body, uint32_t r
                               view->low_ns <= span->end_ns;
             continue;
         }
-        enum ut_match_class ends = ends_class(join, body, span, group, &named, &named_read);
+        enum ut_match_class ends = ends_class(join, body, span, group);
         if (ends == UT_MATCH_NONE) {
             ++*join->counters.contradicted;
             continue;
@@ -357,6 +351,7 @@ bool ut_join_begin(struct ut_join *join, const struct ut_body *body,
     join->slack_ns = options->slack_ns;
     join->now_ns = now_ns;
     join->no_room = false;
+    join->named_by = NULL;
     join->span_count = join->match_count = 0;
     uint64_t from_ns = body->oldest_start_ns > back_ns ? body->oldest_start_ns - back_ns : 0;
     uint64_t to_ns = body->newest_end_ns < now_ns ? body->newest_end_ns : now_ns;

@@ -27,8 +27,20 @@ static bool is_unspecified(const struct ut_address *address)
            (ut_address_is_v4(address) && memcmp(address->bytes + 12, zeros, 4) == 0);
 }
 
-void ut_join_read_named(const struct ut_body *body, const struct ut_span *span,
-                        struct ut_join_named *ret)
+/* Whether the bytes that name the ends of both spans are the same, and mean the same. */
+static bool named_alike(const struct ut_body *body, const struct ut_span *a,
+                        const struct ut_span *b)
+{
+    size_t size = (size_t)(a->ends_end - a->ends_begin);
+    const uint8_t *segment = body->segment->data;
+    return a->kind == b->kind && a->ends_end != UT_SPAN_ENDS_FAR &&
+           b->ends_end != UT_SPAN_ENDS_FAR && size == (size_t)(b->ends_end - b->ends_begin) &&
+           memcmp(segment + a->offset + a->ends_begin, segment + b->offset + b->ends_begin, size) ==
+               0;
+}
+
+static void read_named(const struct ut_body *body, const struct ut_span *span,
+                       struct ut_join_named *ret)
 {
     ut_span_read_ends(body, span, &ret->ends);
     struct ut_named_end *const ends[] = {&ret->ends.remote, &ret->ends.local, &ret->ends.logical};
@@ -42,6 +54,16 @@ void ut_join_read_named(const struct ut_body *body, const struct ut_span *span,
     ret->remote.address = address->endpoint.address;
     ret->remote.port = ret->ends.remote.endpoint.port != 0 ? ret->ends.remote.endpoint.port
                                                            : ret->ends.logical.endpoint.port;
+}
+
+const struct ut_join_named *ut_join_read_named(struct ut_join *join, const struct ut_body *body,
+                                               const struct ut_span *span)
+{
+    if (join->named_by == NULL || !named_alike(body, join->named_by, span)) {
+        read_named(body, span, &join->named);
+        join->named_by = span;
+    }
+    return &join->named;
 }
 
 static bool end_contradicts(const struct ut_named_end *named, const struct ut_endpoint *socket)

@@ -66,6 +66,13 @@ struct ut_join_span {
     bool partial;
 };
 
+/* What the span at hand names. */
+struct ut_join_named {
+    struct ut_span_ends ends;
+    struct ut_endpoint remote; /* what may confirm: the address counts if has_address */
+    bool has_address;
+};
+
 struct ut_join {
     struct ut_tables *tables;
     struct ut_join_counters counters;
@@ -95,13 +102,10 @@ struct ut_join {
     ut_slice encoded_bytes;
     const struct ut_edit *encoded_edit; /* NULL: it was not for it alone */
     bool no_room;
-};
 
-/* What the span at hand names. */
-struct ut_join_named {
-    struct ut_span_ends ends;
-    struct ut_endpoint remote; /* what may confirm: the address counts if has_address */
-    bool has_address;
+    /* What the span that was looked at last names: spans beside it mostly name the same. */
+    const struct ut_span *named_by; /* of the body at hand; NULL: none */
+    struct ut_join_named named;
 };
 
 /* join_gather.c: the views whose times can meet [from, to]. */
@@ -117,8 +121,8 @@ bool ut_join_had_arrived(const struct ut_join_view *view, const struct ut_span *
                          uint64_t slack_ns);
 
 /* join_ends.c: the strongest class that the named ends allow; NONE: they contradict. */
-void ut_join_read_named(const struct ut_body *body, const struct ut_span *span,
-                        struct ut_join_named *ret);
+const struct ut_join_named *ut_join_read_named(struct ut_join *join, const struct ut_body *body,
+                                               const struct ut_span *span);
 enum ut_match_class ut_join_ends_class(const struct ut_join *join,
                                        const struct ut_join_group *group,
                                        const struct ut_span *span,
