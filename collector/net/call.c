@@ -211,16 +211,21 @@ static bool make_room(struct ut_call *call, size_t size, size_t available)
     return true;
 }
 
-void ut_call_replace(struct ut_call *call, struct ut_segment *segment)
+void ut_call_reckon(struct ut_call *call, const struct ut_segment *segment)
 {
     size_t held = cost_of(segment, segment->size);
-    ut_segment_unref(call->segment);
-    call->segment = segment;
     if (held >= call->held)
         return;
     call->calls->held -= call->held - held;
     call->held = held;
     trim(call->calls);
+}
+
+void ut_call_replace(struct ut_call *call, struct ut_segment *segment)
+{
+    ut_segment_unref(call->segment);
+    call->segment = segment;
+    ut_call_reckon(call, segment);
 }
 
 void ut_call_append(struct ut_call *call, ut_slice bytes, size_t behind)

@@ -138,6 +138,9 @@ bool ut_call_hold(struct ut_call *call, size_t bytes) UT_MUST_USE;
 /* The body becomes `segment` (taken over), in another form; what it holds is reckoned anew, which
  * is not more than before. */
 void ut_call_replace(struct ut_call *call, struct ut_segment *segment);
+/* What the call holds is what `segment` (the body's, whoever owns it now) takes, and not more than
+ * before; the rest is given back. */
+void ut_call_reckon(struct ut_call *call, const struct ut_segment *segment);
 /* What the call holds leaves the connection's account: the caller returns it to the budget. */
 size_t ut_call_settle(struct ut_call *call);
 

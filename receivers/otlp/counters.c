@@ -97,6 +97,9 @@ void ut_otlp_counters_init(struct ut_otlp_counters *counters, struct ut_metrics 
     init_spans(counters, metrics, ut_otlp_labels(labels, sizeof(labels), id, transport, ""));
     counters->connections = ut_metrics_counter(metrics, "undertrace_receiver_connections_total",
                                                labels, "Connections that were accepted");
+    counters->repaired =
+        ut_metrics_counter(metrics, "undertrace_receiver_repaired_strings_total", labels,
+                           "Strings that were not UTF-8 and were repaired");
     for (int i = 0; i < UT_OTLP_STATUSES && statuses[transport][i].name != NULL; i++) {
         (void)snprintf(extra, sizeof(extra), "code=\"%s\"", statuses[transport][i].name);
         counters->requests[i] =

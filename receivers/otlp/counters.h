@@ -35,6 +35,7 @@ struct ut_otlp_counters {
     uint64_t *requests[UT_OTLP_STATUSES];               /* by status */
     uint64_t *limits[UT_OTLP_LIMITS];
     uint64_t *connections;
+    uint64_t *repaired; /* strings that were no UTF-8 */
 };
 
 /* `id` is the receiver's, as in the config. */

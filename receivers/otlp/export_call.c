@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One Export call: message (JSON becomes protobuf first) → walk → batch → push → answer. The push
- * outlives the call where the client gives up meanwhile: it loses the answer, not the batch.
+ * One Export call: message (JSON becomes protobuf first) → walk → repair of its text, where that is
+ * needed → batch → push → answer. The push outlives the call where the client gives up meanwhile:
+ * it loses the answer, not the batch.
  */
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 
 #include "otlp/json.h"
+#include "otlp/repair.h"
 #include "otlp/walk.h"
 #include "receiver.h"
 
@@ -125,7 +127,8 @@ static void refuse_malformed(struct ut_call *call, const struct ut_walk_report *
     ut_call_fail(call, UT_GRPC_INVALID_ARGUMENT, 0, text);
 }
 
-/* For the writer of the wire bytes: they are charged on top of the JSON while both are there. */
+/* For the writer of the wire bytes: they are charged on top of those received while both are there.
+ */
 struct output {
     struct ut_call *call;
     size_t before; /* bytes held without it */
@@ -169,37 +172,69 @@ static bool transcode(struct ut_call *call)
     return error == 0;
 }
 
-/* Walks the message and charges the index. NULL: the call was answered. */
-static struct ut_batch *make_batch(struct ut_call *call, struct ut_walk_report *report)
+/* Repairs the text of the batch, and what the call holds is the repaired request from then on. One
+ * that would be too large stays as it came: its bad spans are left out. -ENOBUFS, -ENOMEM: no room,
+ * and the batch is as it was. */
+static int repair(struct ut_call *call, struct ut_batch **batch, struct ut_walk_report *report)
+{
+    struct output output = {call, call->held};
+    const struct ut_writer_limits limits = {
+        .bytes_max = call->calls->service->body_bytes_max,
+        .hold = hold_output,
+        .arg = &output,
+    };
+    uint32_t strings = 0;
+    int error = ut_repair_batch(batch, &limits, report, &strings);
+    if (error != 0 && error != -EMSGSIZE)
+        return error;
+    *ut_otlp_counters_of(call)->repaired += strings;
+    ut_call_reckon(call, (*batch)->first->segment);
+    return 0;
+}
+
+/* Charges the index and makes the body the batch's alone. */
+static bool settle(struct ut_call *call, struct ut_batch *batch)
 {
     struct ut_otlp_connection *connection = ut_otlp_connection_of(call->calls);
     struct ut_worker *worker = connection->receiver->worker;
-    struct ut_batch *batch = ut_batch_new(&worker->pool, call->segment);
+    struct ut_body *body = batch->first;
+    if (!ut_call_hold(call, call->held + body->arena.bytes + ut_pool_usable(batch)))
+        return false;
+    body->charge = ut_call_settle(call);
+    body->budget = &worker->budget;
+    body->sender = connection->sender;
+    batch->received_ns = ut_worker_now(worker);
+    return true;
+}
+
+/* Walks the message, repairs it and charges the index. NULL: the call was answered. */
+static struct ut_batch *make_batch(struct ut_call *call, struct ut_walk_report *report)
+{
+    struct ut_otlp_receiver *receiver = ut_otlp_connection_of(call->calls)->receiver;
+    struct ut_batch *batch = ut_batch_new(&receiver->worker->pool, call->segment);
     if (batch == NULL) {
         refuse_busy(call);
         return NULL;
     }
     call->segment = NULL;
-    struct ut_body *body = batch->first;
-    int error = ut_walk(body, report);
-    if (error == -EBADMSG) {
+    int error = ut_walk(batch->first, report);
+    if (error != 0) {
         ut_batch_unref(batch);
-        refuse_malformed(call, report);
+        if (error == -EBADMSG)
+            refuse_malformed(call, report);
+        else
+            refuse_busy(call);
         return NULL;
     }
+    if (report->bad_text && receiver->invalid_utf8 == UT_OTLP_UTF8_REPLACE)
+        error = repair(call, &batch, report);
     ut_batch_measure(batch);
-    size_t index = body->arena.bytes + ut_pool_usable(batch);
-    if (error != 0 || !ut_call_hold(call, call->held + index)) {
-        if (error == 0)
-            count(ut_otlp_counters_of(call), UT_BUSY, batch->spans, report->left_out);
+    if (error != 0 || !settle(call, batch)) {
+        count(ut_otlp_counters_of(call), UT_BUSY, batch->spans, report->left_out);
         ut_batch_unref(batch);
         refuse_busy(call);
         return NULL;
     }
-    body->charge = ut_call_settle(call);
-    body->budget = &worker->budget;
-    body->sender = connection->sender;
-    batch->received_ns = ut_worker_now(worker);
     return batch;
 }
 

@@ -237,6 +237,7 @@ static int create(struct ut_receiver **ret, const struct ut_build *build,
     receiver->id = build->id;
     receiver->worker = build->worker;
     receiver->target = target;
+    receiver->invalid_utf8 = (enum ut_otlp_invalid_utf8)settings->invalid_utf8;
     init_ports(receiver, &settings->protocols);
     *ret = &receiver->base;
     return 0;

@@ -52,6 +52,7 @@ struct ut_otlp_receiver {
     struct ut_http_cors cors;
     char cors_headers[UT_OTLP_CORS_HEADERS_MAX + 1];
     struct ut_otlp_signals signals;
+    enum ut_otlp_invalid_utf8 invalid_utf8;
     struct ut_otlp_connection *connections;
     uint32_t pushes; /* not answered yet */
     bool stopping;

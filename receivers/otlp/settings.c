@@ -157,12 +157,23 @@ static const struct ut_field protocol_fields[] = {
     UT_FIELD_END,
 };
 
+static const char *const invalid_utf8_words[] = {
+    [UT_OTLP_UTF8_REPLACE] = "replace",
+    [UT_OTLP_UTF8_REJECT] = "reject",
+    NULL,
+};
+
 const struct ut_field ut_otlp_receiver_fields[] = {
     {.key = "protocols",
      .type = UT_FIELD_MAP,
      .offset = offsetof(struct ut_otlp_receiver_settings, protocols),
      .fields = protocol_fields,
      .present = offsetof(struct ut_otlp_receiver_settings, has_protocols)},
+    {.key = "invalid_utf8",
+     .type = UT_FIELD_ENUM,
+     .offset = offsetof(struct ut_otlp_receiver_settings, invalid_utf8),
+     .fallback = "replace",
+     .words = invalid_utf8_words},
     UT_FIELD_END,
 };
 

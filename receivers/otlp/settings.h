@@ -43,6 +43,12 @@ struct ut_otlp_http_settings {
     bool keep_alives_enabled;
 };
 
+/* What becomes of text that is not UTF-8. */
+enum ut_otlp_invalid_utf8 {
+    UT_OTLP_UTF8_REPLACE, /* the bad parts by U+FFFD */
+    UT_OTLP_UTF8_REJECT,  /* spans that have it are left out */
+};
+
 struct ut_otlp_receiver_settings {
     struct ut_otlp_protocols {
         struct ut_otlp_grpc_settings grpc;
@@ -50,6 +56,7 @@ struct ut_otlp_receiver_settings {
         bool has_grpc, has_http;
     } protocols;
     bool has_protocols;
+    int invalid_utf8; /* enum ut_otlp_invalid_utf8 */
 };
 
 extern const struct ut_field ut_otlp_receiver_fields[];

@@ -105,6 +105,7 @@ static void check_row(const struct malformed *row, const struct http_answer *ans
 
 Test(http_receiver, each_malformed_body_has_its_status_and_the_connection_lives_on)
 {
+    harness.settings.invalid_utf8 = UT_OTLP_UTF8_REJECT;
     http_harness_start(&harness, 64 * MIB);
     struct http_client *client = http_connect(&harness);
     struct otlp_bytes body = {0};

@@ -367,3 +367,8 @@ void malformed_build(struct otlp_bytes *out, const struct malformed *row)
     otlp_end(out, resource_spans);
     put_row(out, row, IN_REQUEST);
 }
+
+bool malformed_is_text(const struct malformed *row)
+{
+    return row->answer == MALFORMED_PARTIAL && strstr(row->name, "not UTF-8") != NULL;
+}

@@ -4,6 +4,9 @@
  * by the unit test of the walk and, through a socket, by the test of the gRPC receiver (link
  * ut_test_support).
  *
+ * Answers to text that is not UTF-8 are those of `invalid_utf8: reject`; else it is repaired, and
+ * the rows that malformed_is_text names are accepted whole.
+ *
  * A row's bytes are put at the end of one message of a sound request with two spans (or are the
  * whole body), so each row has one fault.
  *
@@ -16,6 +19,8 @@
  */
 #ifndef UT_TEST_MALFORMED_H
 #define UT_TEST_MALFORMED_H
+
+#include <stdbool.h>
 
 #include "otlp_builder.h"
 
@@ -55,6 +60,9 @@ enum { MALFORMED_SPANS = 2 }; /* of the sound request */
 
 extern const struct malformed MALFORMED[];
 extern const size_t MALFORMED_COUNT;
+
+/* Whether text that is not UTF-8 is all that is wrong with a row. */
+bool malformed_is_text(const struct malformed *row);
 
 /* The body of a row, in place of what `out` holds. */
 void malformed_build(struct otlp_bytes *out, const struct malformed *row);

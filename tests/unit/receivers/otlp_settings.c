@@ -58,6 +58,18 @@ static void expect_error(const char *otlp, const char *part)
     free(said);
 }
 
+Test(otlp_settings, text_that_is_not_utf8_is_replaced_or_rejected_and_nothing_else)
+{
+    char *said;
+    struct ut_config *config = read_receiver(" {protocols: {http: }, invalid_utf8: reject}", &said);
+    cr_assert_not_null(config, "%s", said);
+    const struct ut_otlp_receiver_settings *settings = config->receivers.items[0].config;
+    cr_expect_eq(settings->invalid_utf8, UT_OTLP_UTF8_REJECT);
+    ut_config_free(config);
+    free(said);
+    expect_error(" {protocols: {http: }, invalid_utf8: drop}", "replace");
+}
+
 Test(otlp_settings, defaults_are_the_collectors_where_it_has_them)
 {
     char *said;
@@ -66,6 +78,7 @@ Test(otlp_settings, defaults_are_the_collectors_where_it_has_them)
     const struct ut_otlp_receiver_settings *settings = config->receivers.items[0].config;
     const struct ut_otlp_grpc_settings *grpc = &settings->protocols.grpc;
     cr_expect(settings->has_protocols && settings->protocols.has_grpc);
+    cr_expect_eq(settings->invalid_utf8, UT_OTLP_UTF8_REPLACE);
     cr_expect_str_eq(grpc->endpoint, "localhost:4317");
     cr_expect_eq(grpc->max_recv_msg_size_mib, 64);
     cr_expect_eq(grpc->max_concurrent_streams, 128);
