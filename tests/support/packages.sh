@@ -14,7 +14,7 @@ packages_demo=(python3 python3-venv iproute2 nftables ca-certificates)
 # The checks of style, the unit tests, and the tools that the end-to-end tests call.
 packages_tests=(
     git libcriterion-dev clang-format-14 clang-tidy-14 libclang-rt-14-dev nghttp2-client
-    libcap2-bin util-linux procps
+    libcap2-bin util-linux procps curl
 )
 
 # packages_missing NAME…: those that are not installed, one a line. Asks dpkg only, no network.
