@@ -81,15 +81,16 @@ static uint64_t next_random(uint64_t *state)
 static const struct {
     const char *key, *text;
     unsigned number;
+    bool replaced_by_peer; /* spans that name a peer stay about as long as the others */
 } attributes[] = {
-    {"http.request.method", "GET", 0},
-    {"url.path", "/api/v1/orders/482913", 0},
-    {"http.response.status_code", NULL, 200},
-    {"network.protocol.version", "1.1", 0},
-    {"user_agent.original", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36", 0},
-    {"url.scheme", "http", 0},
-    {"thread.id", NULL, 5123},
-    {"code.function.name", "OrderController.getOrder", 0},
+    {"http.request.method", "GET", 0, false},
+    {"url.path", "/api/v1/orders/482913", 0, false},
+    {"http.response.status_code", NULL, 200, false},
+    {"network.protocol.version", "1.1", 0, false},
+    {"user_agent.original", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36", 0, false},
+    {"url.scheme", "http", 0, true},
+    {"thread.id", NULL, 5123, false},
+    {"code.function.name", "OrderController.getOrder", 0, true},
 };
 
 static void put_span(struct buffer *scope, const struct body_options *options, uint64_t *random)
@@ -109,9 +110,12 @@ static void put_span(struct buffer *scope, const struct body_options *options, u
         start = 1760000000000000000u + next_random(random) % 1000000000u;
     put_fixed64(&span, 7, start);
     put_fixed64(&span, 8, options->end_ns != 0 ? options->end_ns : start + 5000000u);
-    for (unsigned i = 0; i < options->attributes; i++)
-        put_attribute(&span, 9, attributes[i % 8].key, attributes[i % 8].text,
-                      attributes[i % 8].number);
+    for (unsigned i = 0; i < options->attributes; i++) {
+        unsigned j = i % 8;
+        if (options->peer_port != 0 && attributes[j].replaced_by_peer)
+            continue;
+        put_attribute(&span, 9, attributes[j].key, attributes[j].text, attributes[j].number);
+    }
     if (options->peer_port != 0) {
         put_attribute(&span, 9, "network.peer.address", "127.0.0.1", 0);
         put_attribute(&span, 9, "network.peer.port", NULL, options->peer_port);

@@ -10,7 +10,8 @@ struct body_options {
     unsigned spans;
     unsigned attributes; /* a span; 8 make ~419 B */
     unsigned kind;       /* Span.kind */
-    uint16_t peer_port;  /* ≠ 0: network.peer.address 127.0.0.1 and this port on every span */
+    uint16_t peer_port;  /* ≠ 0: network.peer.address 127.0.0.1 and this port on every span, in
+                          * place of two others, about as long together */
     uint64_t start_ns, end_ns; /* of every span; 0: a moment in the past */
 };
 

@@ -108,6 +108,18 @@ Test(program_cli, an_exporter_without_tls_says_what_to_write)
     cr_expect_not_null(strstr(program.err, "tls: {insecure: true}"), "%s", program.err);
 }
 
+Test(program_cli, a_refused_setting_does_not_hide_what_else_is_wrong_with_its_component)
+{
+    const char *path = program_config(
+        &program, "receivers: {otlp: {protocols: {grpc: }}}\n"
+                  "exporters: {otlp_grpc: {endpoint: 'backend:4317', timeout: 5}}\n"
+                  "service: {pipelines: {traces: {receivers: [otlp], exporters: [otlp_grpc]}}}\n");
+    cr_expect_eq(program_run(&program, "validate", path, NULL), 1);
+    cr_expect_not_null(strstr(program.err, "exporters.otlp_grpc.timeout: "), "%s", program.err);
+    cr_expect_not_null(strstr(program.err, "exporters.otlp_grpc.tls.insecure: "), "%s",
+                       program.err);
+}
+
 Test(program_cli, a_file_that_cannot_be_read_says_why)
 {
     cr_expect_eq(program_run(&program, "validate", "/nonexistent/x.yaml", NULL), 1);

@@ -25,7 +25,7 @@ Test(scalar, durations_are_read_as_go_does)
     expect_duration("1h1m1s1ms1us1ns", UINT64_C(3661001001001));
     expect_duration("2µs", 2000);
     expect_duration("2μs", 2000);
-    expect_duration(".5s" + 1, UINT64_C(5000000000));
+    expect_duration("5s", UINT64_C(5000000000));
     expect_duration("0.000000001s", 1);
 }
 
