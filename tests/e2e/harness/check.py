@@ -18,9 +18,16 @@ sys.path.insert(0, str(REPOSITORY / "tests" / "support"))
 
 import netlab  # noqa: E402
 
+ATTEMPTS = 4
+
 
 class Failed(Exception):
     """A check did not hold; the text says what was expected and what was there."""
+
+
+class Again(Failed):
+    """A check did not hold, but what it rests on did not either: a new run may tell. The last of
+    ATTEMPTS is a failure."""
 
 
 class Skipped(Exception):
@@ -51,6 +58,18 @@ def case(test):
     """Runs a test whose file is the program."""
     if sys.modules[test.__module__].__name__ != "__main__":
         return test
+    for left in reversed(range(ATTEMPTS)):
+        status = attempt(test, left)
+        if status is not None:
+            break
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads of a gRPC server that still waits must not keep a finished test.
+    os._exit(status)
+
+
+def attempt(test, left):
+    """The exit status of a run; None: another one is needed, and `left` are."""
     status = 0
     with tempfile.TemporaryDirectory(prefix="ute2e-") as folder:
         try:
@@ -59,12 +78,12 @@ def case(test):
         except Skipped as reason:
             print(f"SKIP: {reason}")
             status = 77
-        except Exception:  # whatever it was, the logs below belong to it
+        except Exception as error:  # whatever it was, the logs below belong to it
+            if isinstance(error, Again) and left > 0:
+                print(f"AGAIN: {error}")
+                return None
             traceback.print_exc()
             status = 1
             for log in sorted(pathlib.Path(folder).glob("*.log")):
                 print(f"---- {log.name}\n{log.read_text(errors='replace')[-6000:]}")
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Threads of a gRPC server that still waits must not keep a finished test.
-    os._exit(status)
+    return status
