@@ -2,9 +2,12 @@
 /*
  * Load and sink in one process: sends OTLP/gRPC requests to the subject and counts the spans that
  * come back at the sink. It never has more spans on the way than its window, so the subject is
- * measured at its own pace and no queue grows. It polls and never sleeps: waking an idle core costs
- * whoever sends to it, and how often that happens would depend on who of the two is faster. It
- * reads the subject's CPU time and memory from the kernel and prints one JSON line.
+ * measured at its own pace and no queue grows. It reads the subject's CPU time and memory from the
+ * kernel and prints one JSON line.
+ *
+ * With --poll it never sleeps: waking an idle core costs whoever sends to it, and how often that
+ * happens would depend on who of the two is faster. With small requests it would only see to it
+ * that each is handled alone.
  *
  * It can first make real retransmissions on a connection of its own (--loss PORT: a rule that drops
  * data towards that port must be in force); the spans then cover the time in which they happened.
@@ -32,6 +35,7 @@ struct options {
     uint16_t subject, sink, loss, stalled_sink;
     uint64_t requests, warmup, window;
     unsigned connections, streams;
+    bool poll;
     const char *expect; /* a key that every span must carry at the sink */
     struct body_options body;
 };
@@ -102,7 +106,7 @@ static bool run(struct peer **peers, unsigned *open, uint64_t total)
         bool arrived = options.sink == 0 || sink_spans >= (answered - refused) * options.body.spans;
         if (answered == total && arrived)
             return true;
-        bench_loop_turn(&loop, 0);
+        bench_loop_turn(&loop, options.poll ? 0 : 1000);
         if (answered + sink_spans != seen) {
             seen = answered + sink_spans;
             last_progress = now_ns(CLOCK_MONOTONIC);
@@ -177,13 +181,11 @@ static void make_loss(uint16_t port)
 static void parse(int argc, char **argv)
 {
     static const struct option names[] = {
-        {"subject", 1, 0, 's'},      {"sink", 1, 0, 'k'},
-        {"requests", 1, 0, 'n'},     {"warmup", 1, 0, 'w'},
-        {"window", 1, 0, 'W'},       {"connections", 1, 0, 'c'},
-        {"streams", 1, 0, 'm'},      {"spans", 1, 0, 'p'},
-        {"kind", 1, 0, 'K'},         {"loss", 1, 0, 'l'},
-        {"peer-port", 1, 0, 'P'},    {"expect", 1, 0, 'e'},
-        {"stalled-sink", 1, 0, 'S'}, {0, 0, 0, 0},
+        {"subject", 1, 0, 's'},      {"sink", 1, 0, 'k'},      {"requests", 1, 0, 'n'},
+        {"warmup", 1, 0, 'w'},       {"window", 1, 0, 'W'},    {"connections", 1, 0, 'c'},
+        {"streams", 1, 0, 'm'},      {"spans", 1, 0, 'p'},     {"kind", 1, 0, 'K'},
+        {"loss", 1, 0, 'l'},         {"peer-port", 1, 0, 'P'}, {"expect", 1, 0, 'e'},
+        {"stalled-sink", 1, 0, 'S'}, {"poll", 0, 0, 'o'},      {0, 0, 0, 0},
     };
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         unsigned long value = optarg != NULL ? strtoul(optarg, NULL, 10) : 0;
@@ -223,6 +225,9 @@ static void parse(int argc, char **argv)
             break;
         case 'S':
             options.stalled_sink = (uint16_t)value;
+            break;
+        case 'o':
+            options.poll = true;
             break;
         case 'e':
             options.expect = optarg;
