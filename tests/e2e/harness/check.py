@@ -68,13 +68,30 @@ def case(test):
     os._exit(status)
 
 
+def run(test, lab, folder):
+    """A failure of a run in which the kernel did not run our programs for an event says nothing of
+    them (support/unrun.py): such a run is done again."""
+    from . import program  # pylint: disable=import-outside-toplevel,cyclic-import
+    try:
+        test(lab, folder)
+    except Skipped:
+        raise
+    except Exception as error:
+        events = program.unrun_events()
+        if events > 0:
+            raise Again(f"{error}; the kernel ran no program for {events} events") from error
+        raise
+    finally:
+        program.forget_unrun()
+
+
 def attempt(test, left):
     """The exit status of a run; None: another one is needed, and `left` are."""
     status = 0
     with tempfile.TemporaryDirectory(prefix="ute2e-") as folder:
         try:
             with netlab.Lab("ute2e", "ute") as lab:
-                test(lab, pathlib.Path(folder))
+                run(test, lab, pathlib.Path(folder))
         except Skipped as reason:
             print(f"SKIP: {reason}")
             status = 77

@@ -9,6 +9,8 @@ import urllib.request
 
 from .check import Failed, Skipped, expect, until
 
+import unrun
+
 METRICS = "http://127.0.0.1:8888"
 
 CONFIG = """\
@@ -48,6 +50,21 @@ def program():
     return path
 
 
+# The programs that the running test has started.
+UNRUN = []
+
+
+def unrun_events():
+    """Over all of them; to be asked while they run."""
+    return sum(one.unrun_events() for one in UNRUN)
+
+
+def forget_unrun():
+    for one in UNRUN:
+        one.forget_unrun()
+    UNRUN.clear()
+
+
 class Undertrace:
     """`listen` is where it takes spans, `backend` where it sends them. `before` are words that go
     before the program's own on the command line, such as those that take its rights away."""
@@ -59,7 +76,8 @@ class Undertrace:
         self.admin = self.folder / "admin.sock"
         self.config.write_text(config.format(listen=listen, backend=backend, folder=folder,
                                              more=more))
-        self.process = None
+        self.process = self.unrun = None
+        self.unrun_seen = 0
 
     def start(self):
         with self.log.open("a") as log:
@@ -67,7 +85,20 @@ class Undertrace:
                 [*self.before, program(), "run", "--config", self.config],
                 self.lab.cgroup("collector"), stdout=log, stderr=log)
         until(self.ready, 20, "undertrace is ready")
+        self.unrun = unrun.Unrun(self.process.pid)
+        UNRUN.append(self)
         return self
+
+    def unrun_events(self):
+        """Kernel events so far for which the kernel did not run our programs (support/unrun.py)."""
+        if self.unrun is not None and self.process.poll() is None:
+            self.unrun_seen = self.unrun.count()
+        return self.unrun_seen
+
+    def forget_unrun(self):
+        if self.unrun is not None:
+            self.unrun.close()
+            self.unrun = None
 
     def ready(self):
         if self.process.poll() is not None:
@@ -109,6 +140,8 @@ class Undertrace:
 
     def stop(self):
         """Ends it as an operator would; it has to end well and account for every span."""
+        self.unrun_events()
+        self.forget_unrun()
         status = self.lab.stop(self.process, 15)
         log = self.log.read_text()[-3000:]
         expect(status == 0, f"undertrace ended with {status}:\n{log}")
