@@ -54,6 +54,7 @@ def answer(sock):
     except OSError:
         pass
     sock.close()
+    tell("ended")
 
 
 def serve(address, port):
@@ -104,7 +105,6 @@ class Client:
             with socket.create_connection((address, int(port)), 20):
                 pass
         tell("flooded")
-
 
     def hoard(self, address, port, count):
         self.hoarded = [socket.create_connection((address, int(port)), 20)

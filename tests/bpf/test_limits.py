@@ -55,7 +55,7 @@ class Limits(KernelTest):
         client = self.client(self.lab.left)
         began = time.monotonic()
         client.do(f"flood {Lab.V4[1]} {PORT} 300", "flooded")
-        server.wait(300, what="accepted")
+        server.wait(300, what="ended")
         time.sleep(0.3)
         took = time.monotonic() - began
         metrics = watch.end()
@@ -75,7 +75,7 @@ class Limits(KernelTest):
         client = self.client(self.lab.left)
         watch.signal(signal.SIGSTOP)
         client.do(f"flood {Lab.V4[1]} {PORT} 300", "flooded")
-        server.wait(300, what="accepted")
+        server.wait(300, what="ended")
         time.sleep(0.3)
         watch.signal(signal.SIGCONT)
         watch.wait(type="lost")

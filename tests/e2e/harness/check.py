@@ -18,6 +18,8 @@ sys.path.insert(0, str(REPOSITORY / "tests" / "support"))
 
 import netlab  # noqa: E402
 
+from . import capture  # noqa: E402
+
 ATTEMPTS = 4
 
 
@@ -85,6 +87,13 @@ def run(test, lab, folder):
         program.forget_unrun()
 
 
+def print_capture(path):
+    """The program may still be writing it, so its last record may be a part."""
+    if path.exists():
+        print("---- what the kernel told last")
+        print("\n".join(list(capture.told(path))[-200:]))
+
+
 def attempt(test, left):
     """The exit status of a run; None: another one is needed, and `left` are."""
     status = 0
@@ -103,4 +112,5 @@ def attempt(test, left):
             status = 1
             for log in sorted(pathlib.Path(folder).glob("*.log")):
                 print(f"---- {log.name}\n{log.read_text(errors='replace')[-6000:]}")
+            print_capture(pathlib.Path(folder) / "kernel.capture")
     return status
