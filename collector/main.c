@@ -132,6 +132,7 @@ int main(int argc, char **argv)
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file at its limit is an error like any other */
     if (strcmp(arguments.command, "validate") == 0)
         return validate(&arguments);
     if (strcmp(arguments.command, "doctor") == 0)

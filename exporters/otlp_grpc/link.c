@@ -338,7 +338,7 @@ static void register_metrics(struct ut_link *link)
     link->connect_failures = ut_metrics_counter(metrics, "undertrace_exporter_connect_failures",
                                                 label, "Attempts to connect that failed.");
     link->sent_bytes = ut_metrics_counter(metrics, "undertrace_exporter_sent_bytes", label,
-                                          "Bytes written to the backend's connections.");
+                                          "Bytes written to the backend.");
     ut_metrics_gauge(metrics, "undertrace_exporter_connections", label,
                      "Open connections to the backend.", read_connections, link);
 }
