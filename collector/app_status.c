@@ -170,7 +170,7 @@ static void open_web(struct ut_app *app, const char *address)
     char error[UT_ERROR_TEXT] = "", shown[UT_ERROR_TEXT + 16];
     app->web = ut_http_server_new(&app->worker, web_routes, app);
     UT_CHECK(app->web != NULL);
-    if (ut_http_server_listen_tcp(app->web, address, error, sizeof(error)) == 0) {
+    if (ut_http_server_listen(app->web, address, error, sizeof(error)) == 0) {
         ut_log(app->log, UT_LOG_INFO, "telemetry_listening", "address=%s port=%u", address,
                ut_http_server_port(app->web));
         return;
@@ -183,12 +183,12 @@ static void open_web(struct ut_app *app, const char *address)
     app->web = NULL;
 }
 
-static void open_admin(struct ut_app *app, const char *path)
+static void open_admin(struct ut_app *app, const char *endpoint)
 {
     char error[UT_ERROR_TEXT] = "", shown[UT_ERROR_TEXT + 16];
     app->admin = ut_http_server_new(&app->worker, admin_routes, app);
     UT_CHECK(app->admin != NULL);
-    if (ut_http_server_listen_unix(app->admin, path, error, sizeof(error)) == 0)
+    if (ut_http_server_listen(app->admin, endpoint, error, sizeof(error)) == 0)
         return;
     ut_log(app->log, UT_LOG_WARN, "admin_unavailable",
            "error=%s text=\"going on without the admin socket; another path can be set in "
@@ -200,13 +200,12 @@ static void open_admin(struct ut_app *app, const char *path)
 
 void ut_app_status_open(struct ut_app *app)
 {
-    static const char scheme[] = "unix://";
     const char *address = app->config->telemetry.metrics.address;
     const char *admin = app->config->program.admin;
     if (app->config->telemetry.metrics.level != 0 && address[0] != '\0')
         open_web(app, address);
     if (admin[0] != '\0')
-        open_admin(app, admin + sizeof(scheme) - 1);
+        open_admin(app, admin);
 }
 
 void ut_app_status_close(struct ut_app *app)

@@ -8,113 +8,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { DEPTH_MAX = 32, MOUNTINFO_MAX = 1 << 20 };
+#include "base/cgroup_mount.h"
 
-/* ---- mountinfo ------------------------------------------------------------------------------ */
-
-static ut_slice next_word(ut_slice *line)
-{
-    size_t end = 0;
-    while (end < line->size && line->data[end] != ' ')
-        end++;
-    ut_slice word = ut_slice_of(line->data, end);
-    size_t used = end < line->size ? end + 1 : end;
-    *line = ut_slice_of(line->data + used, line->size - used);
-    return word;
-}
-
-/* mountinfo writes blanks and the like as \ooo. */
-static bool unescape(char out[UT_CGROUP_ROOT_MAX], ut_slice text)
-{
-    size_t size = 0;
-    for (size_t i = 0; i < text.size; i++) {
-        if (size + 1 >= UT_CGROUP_ROOT_MAX)
-            return false;
-        unsigned c = text.data[i];
-        if (c == '\\' && i + 3 < text.size) {
-            c = (unsigned)((text.data[i + 1] & 7) << 6 | (text.data[i + 2] & 7) << 3 |
-                           (text.data[i + 3] & 7));
-            i += 3;
-        }
-        out[size++] = (char)c;
-    }
-    out[size] = '\0';
-    return true;
-}
-
-struct mount {
-    ut_slice part, point;
-};
-
-/* Fields: id, parent, device, part of the file system, mount point, options, optional fields, "-",
- * type, source, super options. */
-static bool read_mount(struct mount *ret, ut_slice line)
-{
-    for (int i = 0; i < 3; i++)
-        next_word(&line);
-    ret->part = next_word(&line);
-    ret->point = next_word(&line);
-    while (line.size > 0) {
-        if (ut_slice_equal(next_word(&line), UT_SLICE("-")))
-            return ut_slice_equal(next_word(&line), UT_SLICE("cgroup2"));
-    }
-    return false;
-}
-
-/* How little of the hierarchy a mount shows: a part such as "/../.." lies above this process's
- * cgroup namespace, "/" is the namespace's own top, anything else lies below that. */
-static size_t narrowness(ut_slice part)
-{
-    return ut_slice_starts(part, UT_SLICE("/..")) ? 0 : part.size;
-}
-
-static ut_slice next_line(ut_slice *text)
-{
-    size_t end = 0;
-    while (end < text->size && text->data[end] != '\n')
-        end++;
-    ut_slice line = ut_slice_of(text->data, end);
-    size_t used = end < text->size ? end + 1 : end;
-    *text = ut_slice_of(text->data + used, text->size - used);
-    return line;
-}
-
-int ut_cgroup_find_mount(ut_slice mountinfo, char root[UT_CGROUP_ROOT_MAX],
-                         char prefix[UT_CGROUP_ROOT_MAX])
-{
-    struct mount best = {0};
-    size_t narrowest = SIZE_MAX;
-    while (mountinfo.size > 0) {
-        struct mount mount;
-        if (read_mount(&mount, next_line(&mountinfo)) && narrowness(mount.part) < narrowest) {
-            best = mount;
-            narrowest = narrowness(mount.part);
-        }
-    }
-    if (narrowest == SIZE_MAX)
-        return -ENOENT;
-    ut_slice part = narrowest <= 1 ? (ut_slice){NULL, 0} : best.part;
-    return unescape(root, best.point) && unescape(prefix, part) ? 0 : -ENAMETOOLONG;
-}
-
-static int find_mount(char root[UT_CGROUP_ROOT_MAX], char prefix[UT_CGROUP_ROOT_MAX])
-{
-    FILE *file = fopen("/proc/self/mountinfo", "re");
-    if (file == NULL)
-        return -errno;
-    char *text = malloc(MOUNTINFO_MAX);
-    size_t size = text != NULL ? fread(text, 1, MOUNTINFO_MAX, file) : 0;
-    fclose(file);
-    int result =
-        text != NULL ? ut_cgroup_find_mount(ut_slice_of(text, size), root, prefix) : -ENOMEM;
-    free(text);
-    return result;
-}
+enum { DEPTH_MAX = 32 };
 
 /* ---- the walk ------------------------------------------------------------------------------- */
 
@@ -181,14 +81,23 @@ static void walk_tree(struct walk *walk)
         closedir(walk->stack[--walk->depth]);
 }
 
+/* "" for the whole hierarchy, else the path that the mount's top has in it. */
+static const char *prefix_of(const struct ut_cgroup_mount *mount)
+{
+    bool whole = strcmp(mount->part, "/") == 0 || strncmp(mount->part, "/..", 3) == 0;
+    return whole ? "" : mount->part;
+}
+
 int ut_cgroup_scan(struct ut_workloads *workloads, const char *root, uint64_t now_ns)
 {
-    char found[UT_CGROUP_ROOT_MAX], prefix[UT_CGROUP_ROOT_MAX] = "";
+    struct ut_cgroup_mount found;
+    const char *prefix = "";
     if (root == NULL) {
-        int error = find_mount(found, prefix);
+        int error = ut_cgroup_mount_read(&found);
         if (error != 0)
             return error;
-        root = found;
+        root = found.point;
+        prefix = prefix_of(&found);
     }
     struct walk walk = {.workloads = workloads, .now_ns = now_ns, .path_size = strlen(prefix)};
     if (walk.path_size >= sizeof(walk.path))

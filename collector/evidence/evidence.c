@@ -92,8 +92,9 @@ static void count_records(struct ut_evidence *e)
 static void count_spans(struct ut_evidence *e)
 {
     static const char *const senders[UT_SENDER_KNOWLEDGE] = {
-        "sender=\"known\"",     "sender=\"not_tcp\"", "sender=\"no_record\"", "sender=\"remote\"",
-        "sender=\"ambiguous\"", "sender=\"unowned\"", "sender=\"forwarder\"",
+        "sender=\"known\"",     "sender=\"no_socket\"", "sender=\"no_record\"",
+        "sender=\"remote\"",    "sender=\"ambiguous\"", "sender=\"unowned\"",
+        "sender=\"forwarder\"", "sender=\"no_peer\"",
     };
     static const char *const matches[UT_MATCH_CLASSES] = {
         "match=\"none\"",       "match=\"workload\"", "match=\"peer\"",
@@ -384,10 +385,10 @@ void ut_evidence_figures(const struct ut_evidence *e, struct ut_evidence_figures
 const char *ut_sender_knowledge_name(enum ut_sender_knowledge knowledge)
 {
     static const char *const names[UT_SENDER_KNOWLEDGE] = {
-        [UT_SENDER_KNOWN] = "known",         [UT_SENDER_NOT_TCP] = "not_tcp",
+        [UT_SENDER_KNOWN] = "known",         [UT_SENDER_NO_SOCKET] = "no_socket",
         [UT_SENDER_NO_RECORD] = "no_record", [UT_SENDER_REMOTE] = "remote",
         [UT_SENDER_AMBIGUOUS] = "ambiguous", [UT_SENDER_UNOWNED] = "unowned",
-        [UT_SENDER_FORWARDER] = "forwarder",
+        [UT_SENDER_FORWARDER] = "forwarder", [UT_SENDER_NO_PEER] = "no_peer",
     };
     return (unsigned)knowledge < UT_SENDER_KNOWLEDGE ? names[knowledge] : "unknown";
 }

@@ -68,12 +68,13 @@ enum ut_match_class {
 /* How the sender of a body was found, or why not. */
 enum ut_sender_knowledge {
     UT_SENDER_KNOWN,
-    UT_SENDER_NOT_TCP,   /* not a TCP socket, or its cookie is not known */
+    UT_SENDER_NO_SOCKET, /* the socket's cookie is not known */
     UT_SENDER_NO_RECORD, /* the kernel side has no record of our socket */
     UT_SENDER_REMOTE,    /* the other end is not on this host, or was never seen */
     UT_SENDER_AMBIGUOUS, /* two ends could be the other one */
     UT_SENDER_UNOWNED,   /* its socket belongs to no workload (root cgroup, user session) */
     UT_SENDER_FORWARDER, /* brings the spans of several service instances */
+    UT_SENDER_NO_PEER,   /* who opened the unix socket had gone, or is not to be seen from here */
     UT_SENDER_KNOWLEDGE,
 };
 

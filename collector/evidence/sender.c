@@ -17,18 +17,48 @@ static uint64_t fingerprint(const struct ut_claims *claims)
     return hash != 0 ? hash : 1;
 }
 
-static bool brings_several(struct ut_connection *ours, const struct ut_body *body)
+/* `*seen` is the instance that the connection has brought so far, 0: none. */
+static bool brings_several(uint64_t *seen, const struct ut_body *body)
 {
     for (uint32_t i = 0; i < body->resource_count; i++) {
         const struct ut_resource *resource = &body->resources[i];
         if (resource->flags & UT_RESOURCE_LEFT_OUT)
             continue;
         uint64_t instance = fingerprint(&resource->claims);
-        if (ours->instance != 0 && ours->instance != instance)
+        if (*seen != 0 && *seen != instance)
             return true;
-        ours->instance = instance;
+        *seen = instance;
     }
     return false;
+}
+
+/* What is known of a workload's socket whose connection is a forwarder's, or not. */
+static enum ut_sender_knowledge judge(struct ut_workload *workload, bool forwarder,
+                                      struct ut_workload **ret)
+{
+    if (workload != NULL && forwarder)
+        workload->forwarder = true;
+    if (forwarder || (workload != NULL && workload->forwarder))
+        return UT_SENDER_FORWARDER;
+    if (workload == NULL)
+        return UT_SENDER_UNOWNED;
+    *ret = workload;
+    return UT_SENDER_KNOWN;
+}
+
+static enum ut_sender_knowledge find_unix(struct ut_tables *tables, const struct ut_body *body,
+                                          struct ut_workload **ret)
+{
+    struct ut_unix_link *link = ut_unix_links_get(&tables->unix_links, body->sender.socket_cookie);
+    if (!link->forwarder && brings_several(&link->instance, body))
+        link->forwarder = true;
+    if (body->sender.cgroup_id == 0)
+        return link->forwarder ? UT_SENDER_FORWARDER : UT_SENDER_NO_PEER;
+    bool known;
+    uint32_t id = ut_workloads_of_cgroup(&tables->workloads, body->sender.cgroup_id, &known);
+    if (!known)
+        return link->forwarder ? UT_SENDER_FORWARDER : UT_SENDER_NO_RECORD;
+    return judge(ut_workloads_get(&tables->workloads, id), link->forwarder, ret);
 }
 
 enum ut_sender_knowledge ut_sender_find(struct ut_tables *tables, const struct ut_body *body,
@@ -36,27 +66,21 @@ enum ut_sender_knowledge ut_sender_find(struct ut_tables *tables, const struct u
 {
     *ret = NULL;
     if (body->sender.socket_cookie == 0)
-        return UT_SENDER_NOT_TCP;
+        return UT_SENDER_NO_SOCKET;
+    if (body->sender.is_unix)
+        return find_unix(tables, body, ret);
     struct ut_connection *ours =
         ut_connections_by_cookie(&tables->connections, body->sender.socket_cookie);
     if (ours == NULL)
         return UT_SENDER_NO_RECORD;
-    if (!ours->forwarder && brings_several(ours, body))
+    if (!ours->forwarder && brings_several(&ours->instance, body))
         ours->forwarder = true;
     if (ours->ambiguous)
         return UT_SENDER_AMBIGUOUS;
     const struct ut_connection *theirs = ut_connections_mirror(&tables->connections, ours);
     if (theirs == NULL)
         return ours->forwarder ? UT_SENDER_FORWARDER : UT_SENDER_REMOTE;
-    struct ut_workload *workload = ut_workloads_get(&tables->workloads, theirs->workload);
-    if (workload != NULL && ours->forwarder)
-        workload->forwarder = true;
-    if (ours->forwarder || (workload != NULL && workload->forwarder))
-        return UT_SENDER_FORWARDER;
-    if (workload == NULL)
-        return UT_SENDER_UNOWNED;
-    *ret = workload;
-    return UT_SENDER_KNOWN;
+    return judge(ut_workloads_get(&tables->workloads, theirs->workload), ours->forwarder, ret);
 }
 
 static bool contradicts(ut_slice claimed, const char *verified, size_t least)

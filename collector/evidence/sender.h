@@ -6,7 +6,8 @@
 #include "evidence/evidence.h"
 #include "evidence/tables.h"
 
-/* The workload whose socket is the other end of the one that received the body; `*ret` is NULL
+/* The workload whose socket is the other end of the one that received the body (of a unix socket
+ * the one of the process that opened it, by the cgroup that was asked for then); `*ret` is NULL
  * unless KNOWN is returned. Looks at the service instances that the body names: a connection that
  * brings several is a forwarder's from then on, and so is all that its workload sends: another
  * connection of it may show one instance only, for now. */

@@ -32,7 +32,8 @@ int ut_tables_init(struct ut_tables *t)
     *t = (struct ut_tables){0};
     if (ut_workloads_init(&t->workloads) != 0 ||
         ut_connections_init(&t->connections, &t->workloads) != 0 ||
-        ut_event_store_init(&t->events, &t->connections) != 0) {
+        ut_event_store_init(&t->events, &t->connections) != 0 ||
+        ut_unix_links_init(&t->unix_links) != 0) {
         ut_tables_done(t);
         return -ENOMEM;
     }
@@ -46,6 +47,7 @@ int ut_tables_init(struct ut_tables *t)
 
 void ut_tables_done(struct ut_tables *t)
 {
+    ut_unix_links_done(&t->unix_links);
     ut_event_store_done(&t->events);
     ut_connections_done(&t->connections);
     ut_workloads_done(&t->workloads);

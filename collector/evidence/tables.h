@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The three tables of the layer and what is known of their gaps. Written by ingest.c, read by the
+/* The tables of the layer and what is known of their gaps. Written by ingest.c, read by the
  * join; one writer, all on one thread. */
 #ifndef UT_EVIDENCE_TABLES_H
 #define UT_EVIDENCE_TABLES_H
 
 #include "evidence/event_store.h"
+#include "evidence/unix_links.h"
 
 #define UT_LOSSES_MAX 64
 
@@ -12,6 +13,7 @@ struct ut_tables {
     struct ut_workloads workloads;
     struct ut_connections connections;
     struct ut_event_store events;
+    struct ut_unix_links unix_links;
     uint64_t version;     /* grows with every change */
     uint64_t attached_ns; /* UNIX; the kernel is watched from here on; 0: it is not */
     struct {

@@ -104,8 +104,10 @@ struct ut_resource {
 
 /* Who sent a body: how it reached us. The workload is looked up when spans are joined. */
 struct ut_sender {
-    uint64_t socket_cookie;     /* of our accepted TCP socket; 0: not TCP */
+    uint64_t socket_cookie;     /* of our accepted socket; 0: not known */
     uint64_t connected_boot_ns; /* when we accepted it */
+    uint64_t cgroup_id; /* of a unix socket's other end, as it was then; 0: not known, or TCP */
+    bool is_unix;
 };
 
 struct ut_body {

@@ -199,6 +199,7 @@ void ut_listener_close(struct ut_listener *listener)
     if (listener->closed)
         return;
     listener->closed = true;
+    ut_unix_remove(&listener->place, &listener->file);
     ut_timer_cancel(&listener->worker->timers, &listener->rest);
     listener->closing = listener->count;
     for (size_t i = 0; i < listener->count; i++) {
@@ -243,16 +244,55 @@ static int open_sockets(struct ut_listener *listener, const struct ut_endpoint_t
     return error;
 }
 
+int ut_listener_open_unix(struct ut_listener *listener, struct ut_worker *worker,
+                          const struct ut_unix_place *place, const struct ut_listener_ops *ops,
+                          char *error, size_t error_size)
+{
+    *listener = (struct ut_listener){
+        .ops = ops,
+        .worker = worker,
+        .place = *place,
+        .rest = {.fire = on_rested},
+    };
+    int fd = ut_unix_listen(place, &listener->file, error, error_size);
+    if (fd < 0)
+        return fd;
+    listener->sockets[listener->count++].fd = fd;
+    int result = init_polls(listener);
+    if (result != 0) {
+        ut_unix_remove(place, &listener->file);
+        (void)snprintf(error, error_size, "cannot watch unix:%s: %s", place->path,
+                       strerror(-result));
+        return result;
+    }
+    watch_all(listener, true);
+    return 0;
+}
+
+static int open_tcp(struct ut_listener *listener, const char *endpoint, const char **ret_reason)
+{
+    struct ut_endpoint_text text;
+    int result = ut_endpoint_parse(&text, endpoint, 0, ret_reason);
+    if (result == 0) {
+        result = open_sockets(listener, &text);
+        *ret_reason = strerror(-result);
+    }
+    return result;
+}
+
 int ut_listener_open(struct ut_listener *listener, struct ut_worker *worker, const char *endpoint,
                      const struct ut_listener_ops *ops, char *error, size_t error_size)
 {
-    *listener = (struct ut_listener){.ops = ops, .worker = worker, .rest = {.fire = on_rested}};
-    struct ut_endpoint_text text;
-    const char *reason;
-    int result = ut_endpoint_parse(&text, endpoint, 0, &reason);
-    if (result == 0) {
-        result = open_sockets(listener, &text);
-        reason = strerror(-result);
+    struct ut_unix_place place;
+    const char *reason = NULL;
+    int result = 0;
+    if (ut_unix_is_endpoint(endpoint)) {
+        result = ut_unix_place_parse(&place, endpoint, &reason);
+        if (result == 0)
+            return ut_listener_open_unix(listener, worker, &place, ops, error, error_size);
+    } else {
+        *listener = (struct ut_listener){.ops = ops, .worker = worker, .rest = {.fire = on_rested}};
+        result = open_tcp(listener, endpoint, &reason);
     }
     if (result != 0) {
         (void)snprintf(error, error_size, "cannot listen on %s: %s", endpoint, reason);

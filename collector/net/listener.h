@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Listening TCP sockets of one endpoint on the worker's loop. "localhost" listens on 127.0.0.1 and
- * ::1 (one of them is enough); no host, or "[::]", on every address of both families; a name on
- * what it resolves to at the start.
+ * Listening sockets of one endpoint on the worker's loop. Of TCP, "localhost" listens on 127.0.0.1
+ * and ::1 (one of them is enough); no host, or "[::]", on every address of both families; a name on
+ * what it resolves to at the start. Or one unix socket (unix_socket.h; mode 0600 unless its place
+ * says otherwise), whose peers have no address and whose file goes when the listener is closed.
  *
  * States: open → closed. When descriptors run out the listener rests for 100 ms: the connections
  * wait in the kernel's queue.
@@ -14,6 +15,7 @@
 
 #include "loop/worker.h"
 #include "model/address.h"
+#include "net/unix_socket.h"
 
 #define UT_LISTENER_SOCKETS 4
 
@@ -38,7 +40,9 @@ struct ut_listener {
     struct ut_listener_socket sockets[UT_LISTENER_SOCKETS];
     size_t count;   /* of sockets */
     size_t closing; /* handles whose close callback is to come */
-    uint16_t port;  /* bound, host order */
+    uint16_t port;  /* bound, host order; 0: a unix socket */
+    struct ut_unix_place place;
+    struct ut_unix_file file; /* none where it is TCP */
     bool closed;
     struct ut_timer rest;
     uint64_t exhausted; /* times that descriptors or memory ran out */
@@ -48,6 +52,10 @@ struct ut_listener {
  * come). Port 0 takes a free one, the same for both families. */
 int ut_listener_open(struct ut_listener *listener, struct ut_worker *worker, const char *endpoint,
                      const struct ut_listener_ops *ops, char *error, size_t error_size) UT_MUST_USE;
+/* The same at a unix socket's place (copied). */
+int ut_listener_open_unix(struct ut_listener *listener, struct ut_worker *worker,
+                          const struct ut_unix_place *place, const struct ut_listener_ops *ops,
+                          char *error, size_t error_size) UT_MUST_USE;
 /* Stops accepting at once; on_closed follows. */
 void ut_listener_close(struct ut_listener *listener);
 

@@ -14,7 +14,6 @@
 #include "base/clock.h"
 #include "net/listener.h"
 #include "net/stream.h"
-#include "web/unix_listener.h"
 
 struct connection {
     struct ut_stream stream;
@@ -30,11 +29,8 @@ struct ut_http_server {
     struct ut_worker *worker;
     const struct ut_http_route *routes;
     void *arg;
-    struct ut_listener tcp;
-    uv_poll_t unix_poll;
-    int unix_fd;
-    char *unix_path;
-    bool has_tcp, has_unix, closing;
+    struct ut_listener listener;
+    bool listening, closing;
     struct connection *connections;
     size_t count; /* of the list */
     size_t alive; /* handles whose memory is still needed */
@@ -44,7 +40,6 @@ static void drop_handle(struct ut_http_server *server)
 {
     if (--server->alive != 0 || !server->closing)
         return;
-    free(server->unix_path);
     free(server);
 }
 
@@ -189,72 +184,36 @@ struct ut_http_server *ut_http_server_new(struct ut_worker *worker,
     return server;
 }
 
-static void on_tcp_accept(struct ut_listener *listener, int fd, const struct ut_endpoint *peer)
+static void on_accept(struct ut_listener *listener, int fd, const struct ut_endpoint *peer)
 {
     (void)peer;
-    take_socket(UT_CONTAINER_OF(listener, struct ut_http_server, tcp), fd);
+    take_socket(UT_CONTAINER_OF(listener, struct ut_http_server, listener), fd);
 }
 
-static void on_tcp_closed(struct ut_listener *listener)
+static void on_listener_closed(struct ut_listener *listener)
 {
-    drop_handle(UT_CONTAINER_OF(listener, struct ut_http_server, tcp));
+    drop_handle(UT_CONTAINER_OF(listener, struct ut_http_server, listener));
 }
 
-int ut_http_server_listen_tcp(struct ut_http_server *server, const char *endpoint, char *error,
-                              size_t error_size)
+int ut_http_server_listen(struct ut_http_server *server, const char *endpoint, char *error,
+                          size_t error_size)
 {
     static const struct ut_listener_ops ops = {
-        .on_accept = on_tcp_accept,
-        .on_closed = on_tcp_closed,
+        .on_accept = on_accept,
+        .on_closed = on_listener_closed,
     };
-    int code = ut_listener_open(&server->tcp, server->worker, endpoint, &ops, error, error_size);
+    int code =
+        ut_listener_open(&server->listener, server->worker, endpoint, &ops, error, error_size);
     if (code != 0)
         return code;
-    server->has_tcp = true;
+    server->listening = true;
     server->alive++;
-    return 0;
-}
-
-static void on_unix_readable(uv_poll_t *poll, int status, int events)
-{
-    (void)status, (void)events;
-    struct ut_http_server *server = poll->data;
-    int fd = accept4(server->unix_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd >= 0)
-        take_socket(server, fd);
-}
-
-int ut_http_server_listen_unix(struct ut_http_server *server, const char *path, char *error,
-                               size_t error_size)
-{
-    int fd = ut_unix_listen(path, error, error_size);
-    if (fd < 0)
-        return fd;
-    server->unix_path = strdup(path);
-    int code = server->unix_path != NULL ? uv_poll_init(&server->worker->uv, &server->unix_poll, fd)
-                                         : -ENOMEM;
-    if (code != 0) {
-        snprintf(error, error_size, "cannot watch %s: %s", path, strerror(-code));
-        unlink(path);
-        close(fd);
-        return code;
-    }
-    server->unix_fd = fd;
-    server->unix_poll.data = server;
-    server->has_unix = true;
-    server->alive++;
-    UT_CHECK(uv_poll_start(&server->unix_poll, UV_READABLE, on_unix_readable) == 0);
     return 0;
 }
 
 uint16_t ut_http_server_port(const struct ut_http_server *server)
 {
-    return server->has_tcp ? server->tcp.port : 0;
-}
-
-static void on_unix_closed(uv_handle_t *handle)
-{
-    drop_handle(handle->data);
+    return server->listening ? server->listener.port : 0;
 }
 
 void ut_http_server_close(struct ut_http_server *server)
@@ -262,13 +221,8 @@ void ut_http_server_close(struct ut_http_server *server)
     if (server == NULL || server->closing)
         return;
     server->closing = true;
-    if (server->has_tcp)
-        ut_listener_close(&server->tcp);
-    if (server->has_unix) {
-        unlink(server->unix_path);
-        uv_close((uv_handle_t *)&server->unix_poll, on_unix_closed);
-        close(server->unix_fd);
-    }
+    if (server->listening)
+        ut_listener_close(&server->listener);
     for (struct connection *at = server->connections, *next; at != NULL; at = next) {
         next = at->next;
         ut_stream_close(&at->stream, 0);

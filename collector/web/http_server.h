@@ -23,11 +23,10 @@ struct ut_http_server;
 struct ut_http_server *ut_http_server_new(struct ut_worker *worker,
                                           const struct ut_http_route *routes,
                                           void *arg) UT_MUST_USE;
-/* Once per server: one of the two. 0, or a negative errno with the reason in `error`. */
-int ut_http_server_listen_tcp(struct ut_http_server *server, const char *endpoint, char *error,
-                              size_t error_size) UT_MUST_USE;
-int ut_http_server_listen_unix(struct ut_http_server *server, const char *path, char *error,
-                               size_t error_size) UT_MUST_USE;
+/* On TCP or a unix socket (mode 0600), once per server. 0, or a negative errno with the reason in
+ * `error`. */
+int ut_http_server_listen(struct ut_http_server *server, const char *endpoint, char *error,
+                          size_t error_size) UT_MUST_USE;
 /* The bound TCP port, 0 for a unix socket. */
 uint16_t ut_http_server_port(const struct ut_http_server *server);
 /* Closes everything; the server frees itself once its handles are gone. A unix socket's file is

@@ -9,7 +9,7 @@
  */
 #include <errno.h>
 #include <stddef.h>
-#include <sys/socket.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -27,11 +27,10 @@ static struct ut_otlp_connection *connection_of(struct ut_stream *stream)
 void ut_otlp_connection_count(struct ut_otlp_connection *connection, enum ut_otlp_limit limit)
 {
     struct ut_otlp_receiver *receiver = connection->receiver;
-    char address[UT_ADDRESS_TEXT];
+    char peer[UT_OTLP_PEER_TEXT];
     ++*receiver->counters[connection->port->transport].limits[limit];
-    ut_log(receiver->worker->log, UT_LOG_WARN, "receiver_limit",
-           "receiver=%s limit=%s peer=%s port=%u", receiver->id, ut_otlp_limit_name(limit),
-           ut_address_text(address, &connection->peer.address), connection->peer.port);
+    ut_log(receiver->worker->log, UT_LOG_WARN, "receiver_limit", "receiver=%s limit=%s %s",
+           receiver->id, ut_otlp_limit_name(limit), ut_otlp_peer_text(peer, connection));
 }
 
 /* ---- the stream ----------------------------------------------------------------------------- */
@@ -207,17 +206,9 @@ static void link_connection(struct ut_otlp_connection *connection)
     ++*receiver->counters[connection->port->transport].connections;
 }
 
-static struct ut_sender sender_of(int fd)
-{
-    struct ut_sender sender = {.connected_boot_ns = ut_clock_boot_ns()};
-    socklen_t size = sizeof(sender.socket_cookie);
-    if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &sender.socket_cookie, &size) != 0)
-        sender.socket_cookie = 0;
-    return sender;
-}
-
 static struct ut_otlp_connection *new_connection(struct ut_otlp_port *port, int fd,
-                                                 const struct ut_endpoint *peer)
+                                                 const struct ut_endpoint *peer,
+                                                 const struct ut_unix_peer *unix_peer)
 {
     struct ut_worker *worker = port->receiver->worker;
     struct ut_otlp_connection *connection = ut_pool_alloc(&worker->pool, sizeof(*connection));
@@ -227,12 +218,14 @@ static struct ut_otlp_connection *new_connection(struct ut_otlp_port *port, int 
         .port = port,
         .receiver = port->receiver,
         .timer = {.fire = on_timer},
-        .sender = sender_of(fd),
+        .sender = ut_otlp_peer_sender(fd, unix_peer),
         .peer = *peer,
         .opened_ns = ut_worker_now(worker),
         .moved_ns = ut_worker_now(worker),
         .answered_ns = ut_worker_now(worker),
     };
+    if (unix_peer != NULL)
+        connection->unix_peer = *unix_peer;
     ut_calls_init(&connection->calls, &worker->pool, &worker->budget, &port->service);
     if (ut_stream_open(&connection->stream, worker, fd, &stream_ops) == 0)
         return connection;
@@ -240,11 +233,31 @@ static struct ut_otlp_connection *new_connection(struct ut_otlp_port *port, int 
     return NULL;
 }
 
+/* Whether the peer of a unix socket may send here; it is said and counted where it may not. */
+static bool is_admitted(struct ut_otlp_port *port, int fd, struct ut_unix_peer *ret)
+{
+    int error = ut_otlp_access_admit(&port->access, fd, ret);
+    if (error == 0)
+        return true;
+    ut_log(port->receiver->worker->log, UT_LOG_WARN, "connection_refused",
+           "receiver=%s reason=\"%s\" peer=unix pid=%d uid=%u gid=%u", port->receiver->id,
+           error == -EACCES ? "the user is not among auth.allowed_uids" : strerror(-error),
+           (int)ret->pid, ret->uid, ret->gid);
+    return false;
+}
+
 void ut_otlp_connection_open(struct ut_otlp_port *port, int fd, const struct ut_endpoint *peer)
 {
     struct ut_otlp_receiver *receiver = port->receiver;
+    bool is_unix = port->listener.port == 0;
+    struct ut_unix_peer unix_peer = {0};
+    if (is_unix && !is_admitted(port, fd, &unix_peer)) {
+        close(fd);
+        return;
+    }
     bool full = port->connection_count >= port->connections_max;
-    struct ut_otlp_connection *connection = full ? NULL : new_connection(port, fd, peer);
+    struct ut_otlp_connection *connection =
+        full ? NULL : new_connection(port, fd, peer, is_unix ? &unix_peer : NULL);
     if (connection == NULL) {
         close(fd);
         ++*receiver->counters[port->transport].limits[UT_OTLP_LIMIT_CONNECTIONS];

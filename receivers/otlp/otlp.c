@@ -34,8 +34,9 @@ static void on_answered(struct ut_calls *calls, enum ut_transport transport, int
 /* Metrics and logs to the same port are every SDK's default: said once, and by status counted. */
 static bool is_told_already(struct ut_otlp_connection *connection, enum ut_refusal why)
 {
+    struct ut_address key = ut_otlp_peer_key(connection);
     return (why == UT_REFUSED_METRICS || why == UT_REFUSED_LOGS) &&
-           !ut_otlp_signals_tell(&connection->receiver->signals, &connection->peer.address, why);
+           !ut_otlp_signals_tell(&connection->receiver->signals, &key, why);
 }
 
 static void on_refused(struct ut_calls *calls, enum ut_transport transport, enum ut_refusal why,
@@ -48,16 +49,15 @@ static void on_refused(struct ut_calls *calls, enum ut_transport transport, enum
     };
     struct ut_otlp_connection *connection = ut_otlp_connection_of(calls);
     struct ut_otlp_receiver *receiver = connection->receiver;
-    char address[UT_ADDRESS_TEXT];
+    char peer[UT_OTLP_PEER_TEXT];
     if (why < UT_REFUSED_PROTOCOL)
         ++*receiver->counters[transport].limits[limits[why]];
     if (is_told_already(connection, why))
         return;
     ut_log(receiver->worker->log, UT_LOG_WARN,
            why > UT_REFUSED_PROTOCOL ? "signal_refused" : "request_refused",
-           "receiver=%s transport=%s reason=\"%s\" peer=%s port=%u", receiver->id,
-           ut_otlp_transport_name(transport), text,
-           ut_address_text(address, &connection->peer.address), connection->peer.port);
+           "receiver=%s transport=%s reason=\"%s\" %s", receiver->id,
+           ut_otlp_transport_name(transport), text, ut_otlp_peer_text(peer, connection));
 }
 
 static void wake(struct ut_calls *calls)
@@ -129,6 +129,7 @@ static void register_gauges(struct ut_otlp_port *port)
 static void set_grpc_limits(struct ut_otlp_port *port, const struct ut_otlp_grpc_settings *grpc)
 {
     port->endpoint = grpc->endpoint;
+    port->access_settings = &grpc->access;
     port->h2_limits = (struct ut_h2_limits){
         .streams = (uint32_t)grpc->max_concurrent_streams,
         .header_bytes = (uint32_t)grpc->max_header_bytes,
@@ -144,6 +145,7 @@ static void set_grpc_limits(struct ut_otlp_port *port, const struct ut_otlp_grpc
 static void set_http_limits(struct ut_otlp_port *port, const struct ut_otlp_http_settings *http)
 {
     port->endpoint = http->endpoint;
+    port->access_settings = &http->access;
     port->h2_limits = (struct ut_h2_limits){
         .streams = (uint32_t)http->max_concurrent_streams,
         .header_bytes = (uint32_t)http->max_header_bytes,
@@ -243,11 +245,27 @@ static int create(struct ut_receiver **ret, const struct ut_build *build,
     return 0;
 }
 
+static int open_unix(struct ut_otlp_port *port, char error[UT_ERROR_TEXT])
+{
+    char labels[256];
+    struct ut_otlp_receiver *receiver = port->receiver;
+    int result = ut_otlp_access_init(&port->access, port->access_settings, port->endpoint, error,
+                                     UT_ERROR_TEXT);
+    if (result != 0)
+        return result;
+    ut_otlp_access_count(&port->access, receiver->worker->metrics,
+                         ut_otlp_labels(labels, sizeof(labels), receiver->id, port->transport, ""));
+    return ut_listener_open_unix(&port->listener, receiver->worker, &port->access.place,
+                                 &listener_ops, error, UT_ERROR_TEXT);
+}
+
 static int open_port(struct ut_otlp_port *port, char error[UT_ERROR_TEXT])
 {
     struct ut_otlp_receiver *receiver = port->receiver;
-    int result = ut_listener_open(&port->listener, receiver->worker, port->endpoint, &listener_ops,
-                                  error, UT_ERROR_TEXT);
+    int result = ut_otlp_access_is_unix(port->access_settings, port->endpoint)
+                     ? open_unix(port, error)
+                     : ut_listener_open(&port->listener, receiver->worker, port->endpoint,
+                                        &listener_ops, error, UT_ERROR_TEXT);
     if (result != 0)
         return result;
     port->listening = true;

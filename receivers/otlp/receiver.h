@@ -11,6 +11,7 @@
 #ifndef UT_OTLP_RECEIVER_RECEIVER_H
 #define UT_OTLP_RECEIVER_RECEIVER_H
 
+#include "access.h"
 #include "component.h"
 #include "counters.h"
 #include "net/h2_calls.h"
@@ -32,6 +33,8 @@ struct ut_otlp_port {
     const char *endpoint;
     bool configured, listening;
     struct ut_listener listener;
+    const struct ut_otlp_access_settings *access_settings;
+    struct ut_otlp_access access; /* of a unix socket */
     struct ut_service service;
     struct ut_h2_limits h2_limits;
     struct ut_http1_limits http1_limits;
@@ -78,7 +81,8 @@ struct ut_otlp_connection {
     struct ut_otlp_connection *previous, *next;
     struct ut_timer timer;
     struct ut_sender sender;
-    struct ut_endpoint peer;
+    struct ut_endpoint peer;       /* of TCP */
+    struct ut_unix_peer unix_peer; /* where the sender is one */
     /* Monotonic: when it was opened; when bytes last came or left; when a call was last answered,
      * which is what counts for idleness: a client's PINGs do not keep a connection. */
     uint64_t opened_ns, moved_ns, answered_ns;
@@ -104,6 +108,16 @@ struct ut_otlp_protocol {
 
 /* NULL with *ret_wrong unset: more bytes are needed to tell; with it set: neither of them. */
 const struct ut_otlp_protocol *ut_otlp_protocol_of(ut_slice opening, bool *ret_wrong);
+
+/* peer.c: the peer as a log line has it, "peer=10.0.0.7 port=4711" or "peer=unix pid=7 uid=0";
+ * returns `out`. */
+#define UT_OTLP_PEER_TEXT (UT_ADDRESS_TEXT + 32)
+const char *ut_otlp_peer_text(char out[UT_OTLP_PEER_TEXT],
+                              const struct ut_otlp_connection *connection);
+/* What tells this sender from others: its address or, on a unix socket, its cgroup and user. */
+struct ut_address ut_otlp_peer_key(const struct ut_otlp_connection *connection);
+/* How a body of the connection on `fd` reaches us; `peer` is NULL where it is TCP. */
+struct ut_sender ut_otlp_peer_sender(int fd, const struct ut_unix_peer *peer);
 
 /* connection.c: takes the accepted socket over. */
 void ut_otlp_connection_open(struct ut_otlp_port *port, int fd, const struct ut_endpoint *peer);

@@ -64,6 +64,7 @@ static const struct ut_field grpc_fields[] = {
      .type = UT_FIELD_STRING,
      .offset = GRPC_AT(endpoint),
      .fallback = "localhost:4317"},
+    UT_OTLP_ACCESS_FIELDS(struct ut_otlp_grpc_settings),
     {.key = "max_recv_msg_size_mib",
      .type = UT_FIELD_UINT,
      .offset = GRPC_AT(max_recv_msg_size_mib),
@@ -101,6 +102,7 @@ static const struct ut_field http_fields[] = {
      .type = UT_FIELD_STRING,
      .offset = HTTP_AT(endpoint),
      .fallback = "localhost:4318"},
+    UT_OTLP_ACCESS_FIELDS(struct ut_otlp_http_settings),
     {.key = "traces_url_path",
      .type = UT_FIELD_STRING,
      .offset = HTTP_AT(traces_url_path),
@@ -177,16 +179,29 @@ const struct ut_field ut_otlp_receiver_fields[] = {
     UT_FIELD_END,
 };
 
-static void check_endpoint(struct ut_config_report *report, const char *path, const char *endpoint)
+static void check_endpoint(struct ut_config_report *report, const char *path, const char *endpoint,
+                           const struct ut_otlp_access_settings *access)
 {
     struct ut_endpoint_text text;
     const char *error;
-    if (endpoint == NULL)
+    if (endpoint == NULL || ut_otlp_access_is_unix(access, endpoint))
         return;
     if (ut_endpoint_parse(&text, endpoint, 0, &error) != 0)
         report->error(report, path, "%s", error);
     else if (text.scheme != UT_SCHEME_NONE)
         report->error(report, path, "an address to listen on has no scheme");
+}
+
+/* Each port takes both protocols, and only one can listen at a path. */
+static void check_one_socket(struct ut_config_report *report,
+                             const struct ut_otlp_receiver_settings *settings)
+{
+    const struct ut_otlp_protocols *protocols = &settings->protocols;
+    const char *grpc = protocols->grpc.endpoint, *http = protocols->http.endpoint;
+    if (protocols->has_grpc && protocols->has_http && grpc != NULL && http != NULL &&
+        strcmp(grpc, http) == 0 && ut_otlp_access_is_unix(&protocols->http.access, http))
+        report->error(report, "protocols.http.endpoint",
+                      "protocols.grpc listens there, and takes HTTP as well: leave `http:` out");
 }
 
 static void check_path(struct ut_config_report *report, const char *key, const char *path)
@@ -214,14 +229,18 @@ static void check_cors(struct ut_config_report *report, const struct ut_otlp_cor
 void ut_otlp_receiver_check(const void *config, struct ut_config_report *report)
 {
     const struct ut_otlp_receiver_settings *settings = config;
+    const struct ut_otlp_grpc_settings *grpc = &settings->protocols.grpc;
     const struct ut_otlp_http_settings *http = &settings->protocols.http;
     if (!settings->protocols.has_grpc && !settings->protocols.has_http) {
         report->error(report, settings->has_protocols ? "protocols" : "",
                       "name at least one protocol: `protocols: {grpc: , http: }`");
         return;
     }
-    check_endpoint(report, "protocols.grpc.endpoint", settings->protocols.grpc.endpoint);
-    check_endpoint(report, "protocols.http.endpoint", http->endpoint);
+    check_endpoint(report, "protocols.grpc.endpoint", grpc->endpoint, &grpc->access);
+    check_endpoint(report, "protocols.http.endpoint", http->endpoint, &http->access);
+    ut_otlp_access_check(report, "grpc", &grpc->access, grpc->endpoint);
+    ut_otlp_access_check(report, "http", &http->access, http->endpoint);
+    check_one_socket(report, settings);
     check_path(report, "protocols.http.traces_url_path", http->traces_url_path);
     check_path(report, "protocols.http.metrics_url_path", http->metrics_url_path);
     check_path(report, "protocols.http.logs_url_path", http->logs_url_path);

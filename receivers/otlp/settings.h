@@ -3,10 +3,12 @@
 #ifndef UT_OTLP_RECEIVER_SETTINGS_H
 #define UT_OTLP_RECEIVER_SETTINGS_H
 
+#include "access.h"
 #include "config/field.h"
 
 struct ut_otlp_grpc_settings {
     char *endpoint;
+    struct ut_otlp_access_settings access;
     uint64_t max_recv_msg_size_mib;
     uint64_t max_concurrent_streams;
     uint64_t max_connections;
@@ -30,6 +32,7 @@ struct ut_otlp_cors_settings {
 
 struct ut_otlp_http_settings {
     char *endpoint;
+    struct ut_otlp_access_settings access;
     char *traces_url_path;
     char *metrics_url_path, *logs_url_path; /* known, so that their refusal can say why */
     struct ut_otlp_cors_settings cors;

@@ -3,8 +3,10 @@
 nothing on spans to another peer, nor on those of a second workload that runs the same code at the
 same time.
 
-    sides.py 4|6 timeout|probe    the family; whether the kernel may send tail-loss probes, which
-                                  come first where a single segment is lost
+    sides.py 4|6 timeout|probe [unix]    the family; whether the kernel may send tail-loss probes,
+                                         which come first where a single segment is lost; whether
+                                         spans are sent over a unix socket, by one client from
+                                         namespaces of its own into which the socket is mounted
 """
 import sys
 
@@ -13,10 +15,16 @@ from harness.check import case, equal, expect
 from harness.traffic import Client, Server
 
 FAMILY, REPAIR = int(sys.argv[1]), sys.argv[2]
+OVER_UNIX = sys.argv[3:] == ["unix"]
 ROUNDS = 4
 LOST_SECONDS = 0.15
 TYPES = ("timeout",) if REPAIR == "timeout" else ("tail_loss_probe", "timeout")
 PROTOCOL = {4: "ip", 6: "ip6"}[FAMILY]
+
+
+# As a container has it: processes and mounts of its own, the folder of the socket at /mnt.
+CONTAINED = ("unshare", "--pid", "--fork", "--kill-child", "--mount", "sh", "-c",
+             'mount --bind "$1" /mnt && shift && exec "$@"', "sh")
 
 
 def check_lost(client, server, counted, what):
@@ -76,16 +84,21 @@ def rounds(bed, lossy, calm, servers, what):
 
 @case
 def test(lab, folder):
-    bed = Bed(lab, folder)
+    collector = f"unix://{folder}/run/otlp.sock" if OVER_UNIX else COLLECTOR
+    bed = Bed(lab, folder, listen=collector)
     nodes = {name: bed.node(name, number) for name, number in
              (("lossy", 10), ("calm", 11), ("shop", 20), ("other", 21))}
     for node in nodes.values():
         if REPAIR == "timeout":
             node.sysctl("net.ipv4.tcp_early_retrans", 0)
-    shop = Server(nodes["shop"], "shop", address(20, FAMILY), 8000, COLLECTOR, folder)
-    other = Server(nodes["other"], "other", address(21, FAMILY), 8000, COLLECTOR, folder)
-    lossy = Client(nodes["lossy"], "lossy", COLLECTOR, folder)
-    calm = Client(nodes["calm"], "calm", COLLECTOR, folder)
+    shop = Server(nodes["shop"], "shop", address(20, FAMILY), 8000, collector, folder)
+    other = Server(nodes["other"], "other", address(21, FAMILY), 8000, collector, folder)
+    if OVER_UNIX:
+        lossy = Client(nodes["lossy"], "lossy", "unix:///mnt/otlp.sock", folder,
+                       before=[*CONTAINED, f"{folder}/run"])
+    else:
+        lossy = Client(nodes["lossy"], "lossy", collector, folder)
+    calm = Client(nodes["calm"], "calm", collector, folder)
     for client in (lossy, calm):
         client.calls([{"url": shop.url(), "connection": "shop"},
                       {"url": other.url(), "connection": "other"}])
@@ -107,6 +120,13 @@ def test(lab, folder):
     for span in bed.pair(lossy.call(shop.url(), connection="shop")):
         expect(span.resource.get("undertrace.cgroup.path", "").endswith(f"/{span.service}"),
                f"the verified cgroup on the Resource of {span}: {span.resource}")
+    if OVER_UNIX:
+        metrics = bed.undertrace.metrics()
+        named = sum(value for name, value in metrics.items()
+                    if name.startswith("undertrace_receiver_unix_peers_total")
+                    and ('"pidfd"' in name or '"proc"' in name))
+        expect(named >= 4, f"the kernel named the cgroup of {named} peers of the socket")
+        equal(metrics['undertrace_sender_spans_total{sender="no_peer"}'], 0, "unknown peers")
     doctor = bed.undertrace.command("doctor", "--admin", bed.undertrace.admin)
     expect(doctor.returncode == 0 and "spans joined" in doctor.stdout,
            f"doctor knows senders and joins of the running program:\n{doctor.stdout}")

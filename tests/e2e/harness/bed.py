@@ -14,11 +14,11 @@ def address(number, family=4):
 class Bed:
     """`bed.node(name, number)` is at address(number) in both families."""
 
-    def __init__(self, lab, folder, **options):
+    def __init__(self, lab, folder, listen=COLLECTOR, **options):
         self.lab, self.folder = lab, folder
         self.bridge = lab.bridge("10.78.0.1/24", "fd78::1/64")
         self.jaeger = jaeger.Jaeger(lab, folder).start()
-        self.undertrace = program.Undertrace(lab, folder, COLLECTOR, jaeger.OTLP, **options)
+        self.undertrace = program.Undertrace(lab, folder, listen, jaeger.OTLP, **options)
         self.undertrace.needs_kernel_events().start()
 
     def node(self, name, number, cgroup=None):

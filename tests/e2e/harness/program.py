@@ -65,6 +65,20 @@ def forget_unrun():
     UNRUN.clear()
 
 
+def connect(address):
+    """A socket connected to host:port or unix:///path."""
+    if address.startswith("unix://"):
+        reached = socket.socket(socket.AF_UNIX)
+        try:
+            reached.connect(address.removeprefix("unix://"))
+        except OSError:
+            reached.close()
+            raise
+        return reached
+    host, port = address.rsplit(":", 1)
+    return socket.create_connection((host.strip("[]"), int(port)), timeout=1)
+
+
 class Undertrace:
     """`listen` is where it takes spans, `backend` where it sends them. `before` are words that go
     before the program's own on the command line, such as those that take its rights away."""
@@ -103,9 +117,8 @@ class Undertrace:
     def ready(self):
         if self.process.poll() is not None:
             raise Failed("undertrace ended: " + self.log.read_text()[-3000:])
-        host, port = self.listen.rsplit(":", 1)
         try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
+            connect(self.listen).close()
             return True
         except OSError:
             return False

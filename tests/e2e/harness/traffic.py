@@ -38,12 +38,14 @@ class Server:
 
 
 class Client:
-    def __init__(self, node, name, collector, folder, delay_ms=100, cgroup=None):
+    """`before` are words that go before the program's own on the command line."""
+
+    def __init__(self, node, name, collector, folder, delay_ms=100, cgroup=None, before=()):
         self.node, self.name = node, name
         self.log = pathlib.Path(folder) / f"{name}.log"
         with self.log.open("a") as log:
             self.process = node.start(
-                [sys.executable, "-B", HERE / "client.py", name, collector, delay_ms],
+                [*before, sys.executable, "-B", HERE / "client.py", name, collector, delay_ms],
                 cgroup=cgroup, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
                 text=True)
 

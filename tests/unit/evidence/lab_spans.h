@@ -25,17 +25,24 @@ static inline struct otlp_span lab_span(unsigned kind, uint64_t id, double start
     };
 }
 
-static inline void lab_join_of(struct lab *lab, uint64_t cookie,
-                               const struct otlp_attribute *resource, const struct otlp_span *spans,
-                               size_t count)
+static inline void lab_join_from(struct lab *lab, struct ut_sender sender,
+                                 const struct otlp_attribute *resource,
+                                 const struct otlp_span *spans, size_t count)
 {
     lab_drop_batch(lab);
     otlp_free(&lab->request);
     lab->request = (struct otlp_bytes){0};
     otlp_resource_spans(&lab->request, resource, spans, count);
     lab->batch = otlp_batch(&lab->pool, &lab->request);
-    lab->batch->first->sender.socket_cookie = cookie;
+    lab->batch->first->sender = sender;
     ut_evidence_join(lab->evidence, lab->batch, &lab->options, lab_ns(lab->now_ms));
+}
+
+static inline void lab_join_of(struct lab *lab, uint64_t cookie,
+                               const struct otlp_attribute *resource, const struct otlp_span *spans,
+                               size_t count)
+{
+    lab_join_from(lab, (struct ut_sender){.socket_cookie = cookie}, resource, spans, count);
 }
 
 static inline void lab_join(struct lab *lab, uint64_t cookie, const struct otlp_span *spans,

@@ -18,7 +18,7 @@ Test(join_rows_more, remote_and_unknown_senders_are_not_joined_but_cleaned)
         lab_make_end(&lab, 99, UT_ROLE_ACCEPT, "10.0.0.1", 4317, "192.0.2.7", 5555);
     lab_change(&lab, &ours, -100, UT_CONNECTION_OPENED);
     const uint64_t cookies[] = {ours.socket.cookie, 0, 999999};
-    const enum ut_sender_knowledge why[] = {UT_SENDER_REMOTE, UT_SENDER_NOT_TCP,
+    const enum ut_sender_knowledge why[] = {UT_SENDER_REMOTE, UT_SENDER_NO_SOCKET,
                                             UT_SENDER_NO_RECORD};
     for (int i = 0; i < 3; i++) {
         LAB_JOIN(&lab, cookies[i], lab_span(KIND_CLIENT, 1, 0, 212, forged));

@@ -208,24 +208,3 @@ Test(workloads, tree_is_read_with_inodes_as_ids)
     (void)rmdir(root);
     cr_expect_eq(ut_cgroup_scan(&table, root, 3 * S), -ENOENT);
 }
-
-Test(workloads, mount_is_found_where_it_shows_most)
-{
-    char root[UT_CGROUP_ROOT_MAX], prefix[UT_CGROUP_ROOT_MAX];
-    const char *own = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n";
-    cr_assert_eq(ut_cgroup_find_mount(ut_slice_str(own), root, prefix), 0);
-    cr_expect_str_eq(root, "/sys/fs/cgroup");
-    cr_expect_str_eq(prefix, "");
-    const char *several = "22 1 0:20 / / rw - ext4 /dev/vda rw\n"
-                          "29 23 0:25 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
-                          "30 23 0:26 /kubepods/x /part rw - cgroup2 cgroup2 rw\n"
-                          "31 23 0:26 / /own rw - cgroup2 cgroup2 rw\n"
-                          "32 23 0:26 /../.. /host\\040cgroup rw - cgroup2 cgroup2 rw";
-    cr_assert_eq(ut_cgroup_find_mount(ut_slice_str(several), root, prefix), 0);
-    cr_expect_str_eq(root, "/host cgroup");
-    cr_expect_str_eq(prefix, "");
-    const char *part = "30 23 0:26 /kubepods/x /part rw - cgroup2 cgroup2 rw\n";
-    cr_assert_eq(ut_cgroup_find_mount(ut_slice_str(part), root, prefix), 0);
-    cr_expect_str_eq(prefix, "/kubepods/x");
-    cr_expect_eq(ut_cgroup_find_mount(ut_slice_str("nonsense\n\n"), root, prefix), -ENOENT);
-}

@@ -5,6 +5,9 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static struct ut_worker worker;
@@ -133,4 +136,30 @@ Test(listener, taken_port_is_an_error_that_names_the_endpoint)
     cr_expect_eq(ut_listener_open(&second, &worker, "nonsense", &ops, error, sizeof(error)),
                  -EINVAL);
     close_it();
+}
+
+Test(listener, unix_socket_is_at_its_path_until_it_is_closed)
+{
+    char folder[] = "/tmp/ut-listen-XXXXXX", endpoint[64], error[256] = "";
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    cr_assert_not_null(mkdtemp(folder));
+    (void)snprintf(endpoint, sizeof(endpoint), "unix://%s/a.sock", folder);
+    memcpy(address.sun_path, endpoint + 7, strlen(endpoint + 7));
+    cr_assert_eq(ut_listener_open(&listener, &worker, endpoint, &ops, error, sizeof(error)), 0,
+                 "%s", error);
+    cr_expect_eq(listener.port, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0), before = accepted;
+    cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    for (int i = 0; i < 100 && accepted == before; i++)
+        (void)uv_run(&worker.uv, UV_RUN_NOWAIT);
+    cr_expect_eq(accepted, before + 1);
+    cr_expect_eq(last_peer.port, 0);
+    close(fd);
+    struct ut_listener second;
+    cr_expect_eq(ut_listener_open(&second, &worker, endpoint, &ops, error, sizeof(error)),
+                 -EADDRINUSE);
+    cr_expect_eq(ut_listener_open(&second, &worker, "unix:relative", &ops, error, sizeof(error)),
+                 -EINVAL);
+    close_it();
+    cr_expect_eq(rmdir(folder), 0, "its file went with it");
 }

@@ -190,3 +190,44 @@ Test(otlp_settings, what_cannot_work_is_an_error)
     expect_error(" {protocols: {http: {cors: {allowed_origins: ['*.*']}}}}", "one * at most");
     expect_error(" {protocols: {http: {max_request_body_siz: 1}}}", "max_request_body_size");
 }
+
+Test(otlp_settings, unix_sockets_are_endpoints_of_both_protocols)
+{
+    char *said;
+    struct ut_config *config = read_receiver(
+        " {protocols: {grpc: {endpoint: 'unix:///run/a.sock', socket_mode: '0666', socket_owner: "
+        "app, socket_group: '7', auth: {allowed_uids: [0, app, '*'], allowed_gids: [7]}}, http: "
+        "{transport: unix, endpoint: /run/b.sock, socket_mode: 660}}}",
+        &said);
+    cr_assert_not_null(config, "%s", said);
+    const struct ut_otlp_receiver_settings *settings = config->receivers.items[0].config;
+    const struct ut_otlp_access_settings *grpc = &settings->protocols.grpc.access;
+    const struct ut_otlp_access_settings *http = &settings->protocols.http.access;
+    cr_expect(ut_otlp_access_is_unix(grpc, settings->protocols.grpc.endpoint));
+    cr_expect(ut_otlp_access_is_unix(http, settings->protocols.http.endpoint));
+    cr_expect_str_eq(grpc->socket_mode, "0666");
+    cr_expect_str_eq(grpc->socket_owner, "app");
+    cr_expect_str_eq(grpc->socket_group, "7");
+    cr_expect_eq(grpc->auth.allowed_uids.count, 3);
+    cr_expect_eq(grpc->auth.allowed_gids.count, 1);
+    cr_expect(grpc->has_auth);
+    cr_expect_not(http->has_auth);
+    ut_config_free(config);
+    free(said);
+}
+
+Test(otlp_settings, unix_sockets_that_cannot_work_are_errors)
+{
+    expect_error(" {protocols: {grpc: {endpoint: 'unix:relative'}}}", "unix:///absolute/path");
+    expect_error(" {protocols: {grpc: {transport: unix}}}", "unix:///absolute/path");
+    expect_error(" {protocols: {grpc: {transport: udp}}}", "transport");
+    expect_error(" {protocols: {http: {endpoint: 'unix:/a', socket_mode: '0888'}}}",
+                 "protocols.http.socket_mode: expected three octal digits");
+    expect_error(" {protocols: {http: {endpoint: 'unix:/a', socket_mode: '1777'}}}", "octal");
+    expect_error(" {protocols: {http: {endpoint: 'unix:/a', socket_mode: rw}}}", "octal");
+    expect_error(" {protocols: {http: {socket_mode: '0660'}}}", "belongs to a unix socket");
+    expect_error(" {protocols: {grpc: {auth: {allowed_uids: [0]}}}}",
+                 "protocols.grpc.auth.allowed_uids: belongs to a unix socket");
+    expect_error(" {protocols: {grpc: {endpoint: 'unix:/a'}, http: {endpoint: 'unix:/a'}}}",
+                 "takes HTTP as well");
+}

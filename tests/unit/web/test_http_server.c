@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "web/http_server.h"
-#include "web/unix_listener.h"
 
 struct fixture {
     struct ut_worker worker;
@@ -84,7 +83,7 @@ static void run(struct fixture *fixture, void (*talk)(struct fixture *))
 static void listen_tcp(struct fixture *fixture)
 {
     char error[256] = "";
-    cr_assert_eq(ut_http_server_listen_tcp(fixture->server, "localhost:0", error, sizeof(error)), 0,
+    cr_assert_eq(ut_http_server_listen(fixture->server, "localhost:0", error, sizeof(error)), 0,
                  "%s", error);
     fixture->port = ut_http_server_port(fixture->server);
     cr_assert_neq(fixture->port, 0);
@@ -177,45 +176,15 @@ static void talk_admin(struct fixture *fixture)
     cr_assert_geq(fd, 0);
     cr_expect(ask(fd));
     close(fd);
-    char error[256];
-    cr_expect_eq(ut_unix_listen(fixture->path, error, sizeof(error)), -EADDRINUSE,
-                 "a second program must not take a living socket away");
-    fd = connect_unix(fixture->path);
-    cr_expect_geq(fd, 0, "nor its file");
-    close(fd);
 }
 
 Test(http_server, the_admin_socket_is_its_owners_and_is_removed, .timeout = 20)
 {
     struct fixture fixture;
-    char error[256] = "";
+    char error[256] = "", endpoint[128];
     init(&fixture);
-    cr_assert_eq(ut_http_server_listen_unix(fixture.server, fixture.path, error, sizeof(error)), 0,
-                 "%s", error);
+    (void)snprintf(endpoint, sizeof(endpoint), "unix://%s", fixture.path);
+    cr_assert_eq(ut_http_server_listen(fixture.server, endpoint, error, sizeof(error)), 0, "%s",
+                 error);
     run(&fixture, talk_admin);
-}
-
-Test(unix_listener, a_socket_left_behind_is_replaced_and_a_file_is_not)
-{
-    char error[256], path[] = "/tmp/ut-web-XXXXXX";
-    int file = mkstemp(path);
-    cr_assert_geq(file, 0);
-    close(file);
-    cr_expect_eq(ut_unix_listen(path, error, sizeof(error)), -EEXIST);
-    unlink(path);
-    int fd = ut_unix_listen(path, error, sizeof(error));
-    cr_assert_geq(fd, 0, "%s", error);
-    close(fd); /* as after SIGKILL: the file stays */
-    fd = ut_unix_listen(path, error, sizeof(error));
-    cr_expect_geq(fd, 0, "%s", error);
-    close(fd);
-    unlink(path);
-}
-
-Test(unix_listener, a_missing_parent_is_said)
-{
-    char error[256];
-    cr_expect_eq(ut_unix_listen("/tmp/ut-web-none/a/b.sock", error, sizeof(error)), -ENOENT);
-    cr_expect_str_eq(error, "cannot make the folder of /tmp/ut-web-none/a/b.sock: No such file or "
-                            "directory");
 }
