@@ -25,6 +25,7 @@ struct connection {
     ut_u32 remote_isn;
     ut_u8 role; /* enum ut_tcp_role */
     ut_u8 known_isn;
+    ut_u8 told; /* user space was: that it opened, or by the snapshot */
 };
 
 struct {
@@ -281,19 +282,21 @@ int BPF_PROG(tcp_retransmit_synack, struct sock *listener, struct request_sock *
 
 /* ---- the life of connections ---------------------------------------------------------------- */
 
-static __always_inline void record_connection(struct sock *sk, struct tcp_sock *tcp, __u32 change,
+/* Whether the record is on its way. */
+static __always_inline bool record_connection(struct sock *sk, struct tcp_sock *tcp, __u32 change,
                                               int state, const struct connection *connection)
 {
     __u64 owner = socket_cgroup(sk);
     struct ut_record_connection *record =
         begin_record(UT_RECORD_CONNECTION, sizeof(*record), owner, owner);
     if (record == NULL)
-        return;
+        return false;
     record->header.has = write_socket(&record->socket, tcp, sk, connection);
     record->socket.state = (ut_u8)state; /* the socket still holds the old one */
     record->change = change;
     record->reserved = 0;
     end_record(record);
+    return true;
 }
 
 static __always_inline void on_established(struct sock *sk, struct tcp_sock *tcp, int old_state)
@@ -307,7 +310,8 @@ static __always_inline void on_established(struct sock *sk, struct tcp_sock *tcp
     if (connection == NULL)
         connection = &fresh;
     learn_isn(connection, tcp);
-    record_connection(sk, tcp, UT_CONNECTION_OPENED, TCP_ESTABLISHED, connection);
+    connection->told =
+        record_connection(sk, tcp, UT_CONNECTION_OPENED, TCP_ESTABLISHED, connection);
 }
 
 static __always_inline void on_closed(struct sock *sk, struct tcp_sock *tcp, int old_state)
@@ -334,6 +338,7 @@ int BPF_PROG(inet_sock_set_state, struct sock *sk, int old_state, int new_state)
         if (connection != NULL) {
             connection->role = UT_ROLE_CONNECT;
             connection->known_isn = 0; /* the socket may have been connected before */
+            connection->told = 0;
         }
         record_connection(sk, tcp, UT_CONNECTION_CONNECTING, TCP_SYN_SENT, connection);
     } else if (new_state == TCP_ESTABLISHED &&
@@ -345,7 +350,8 @@ int BPF_PROG(inet_sock_set_state, struct sock *sk, int old_state, int new_state)
     return 0;
 }
 
-/* ---- what was open before ------------------------------------------------------------------- */
+/* ---- what was open before, or was not told ----------------------------------------------------
+ */
 
 static __always_inline bool port_key(struct listening_port *key, struct tcp_sock *tcp,
                                      const struct sock_common *common)
@@ -372,12 +378,17 @@ static __always_inline void write_snapshot(struct seq_file *seq, struct sock *sk
     };
     record.header.has = write_socket(&record.socket, tcp, sk, connection);
     /* What does not fit is asked for again, so the socket counts as told only when it was. */
-    if (bpf_seq_write(seq, &record, sizeof(record)) == 0)
+    if (bpf_seq_write(seq, &record, sizeof(record)) != 0)
+        return;
+    connection->told = 1;
+    struct connection *kept =
         bpf_sk_storage_get(&connections, sk, connection, BPF_SK_STORAGE_GET_F_CREATE);
+    if (kept != NULL)
+        *kept = *connection;
 }
 
-/* Over the files of all tasks, because that reaches every network namespace. Sockets that have a
- * connection in their storage were told already: by inet_sock_set_state, or under another task. */
+/* Over the files of all tasks, because that reaches every network namespace. What was told already,
+ * by inet_sock_set_state or under another task, is not told again. */
 SEC("iter/task_file")
 int snapshot(struct bpf_iter__task_file *ctx)
 {
@@ -401,12 +412,16 @@ int snapshot(struct bpf_iter__task_file *ctx)
             bpf_map_update_elem(&listening, &key, &yes, BPF_ANY);
         return 0;
     }
-    if (state == TCP_LISTEN || state == TCP_CLOSE || state == TCP_SYN_SENT ||
-        state == TCP_SYN_RECV || bpf_sk_storage_get(&connections, sk, NULL, 0) != NULL)
+    if (state == TCP_LISTEN || state == TCP_CLOSE || state == TCP_SYN_SENT || state == TCP_SYN_RECV)
         return 0;
     struct connection connection = {
         .role = bpf_map_lookup_elem(&listening, &key) != NULL ? UT_ROLE_ACCEPT : UT_ROLE_CONNECT,
     };
+    const struct connection *kept = bpf_sk_storage_get(&connections, sk, NULL, 0);
+    if (kept != NULL && kept->told)
+        return 0;
+    if (kept != NULL)
+        connection.role = kept->role;
     learn_isn(&connection, tcp);
     write_snapshot(ctx->meta->seq, sk, tcp, &connection);
     return 0;

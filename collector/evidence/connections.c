@@ -390,6 +390,21 @@ static void note_change(struct ut_connections *t, struct ut_connection *c,
     }
 }
 
+/* A socket that opens has its endpoints alone: what else is open there has closed untold. */
+static void close_predecessors(struct ut_connections *t, const struct ut_connection *c)
+{
+    if (c->netns_cookie == 0 || c->local.port == 0 || c->remote.port == 0)
+        return;
+    for (uint16_t i = *bucket_of(t, c, UT_BY_TUPLE), next; i != 0; i = next) {
+        struct ut_connection *other = &t->slots[i];
+        next = other->links[UT_BY_TUPLE].next;
+        if (other != c && other->closed_ns == 0 && other->netns_cookie == c->netns_cookie &&
+            ut_connection_same_end(&other->local, &c->local) &&
+            ut_connection_same_end(&other->remote, &c->remote))
+            close_row(t, other, c->opened_ns);
+    }
+}
+
 /* The usual case of a retransmit: nothing that is worth a new place in the indexes. */
 static bool knows_all(const struct ut_connection *c, const struct ut_connection_fact *fact)
 {
@@ -420,6 +435,8 @@ struct ut_connection *ut_connections_learn(struct ut_connections *t,
     note_change(t, c, fact, change);
     for (int i = 0; i < UT_BY_AGE; i++)
         link_index(t, c, (enum ut_connection_index)i);
+    if (change == UT_CONNECTION_OPENED)
+        close_predecessors(t, c);
     bool paired = ut_connection_pair(t, c);
     if ((paired || c->workload != workload) && t->changed != NULL)
         t->changed(t->arg, c);

@@ -86,7 +86,8 @@ static void count_records(struct ut_evidence *e)
             counter(e, "undertrace_kernel_records_total", labels[i],
                     "Kernel records taken in, and those that were refused as malformed.");
     e->counters.lost_records = counter(e, "undertrace_kernel_lost_records_total", "",
-                                       "Kernel records that were lost or held back.");
+                                       "Kernel records that were lost or held back, and runs of "
+                                       "the programs that the kernel skipped.");
 }
 
 static void count_spans(struct ut_evidence *e)

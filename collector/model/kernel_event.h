@@ -16,7 +16,8 @@ struct ut_event_sink {
      * boot time gives its UNIX time. Malformed records are counted by the sink, never trusted. */
     void (*record)(struct ut_event_sink *sink, const void *data, size_t size,
                    int64_t unix_offset_ns);
-    /* Records were lost or held back since the last call: evidence around `unix_ns` is partial. */
+    /* Up to so many records were lost or held back since the last call: evidence around `unix_ns`
+     * is partial. */
     void (*lost)(struct ut_event_sink *sink, uint64_t records, uint64_t unix_ns);
     /* From `unix_ns` on the kernel is watched; before it nothing is known. */
     void (*attached)(struct ut_event_sink *sink, uint64_t unix_ns);

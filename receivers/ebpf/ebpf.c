@@ -11,7 +11,9 @@
  *    shown, and the rest of the program works on.
  * 2. Connections that were open before are handed over by a snapshot, before any record of the
  * ring, so that the end of a connection never comes before it.
- * 3. Of records that were lost or held back the sink hears within one `drain_interval`.
+ * 3. Of records that were lost or held back, and of runs of the programs that the kernel skipped,
+ * the sink hears within one `drain_interval`.
+ * 4. Where it may have been the opening of a connection, a snapshot is taken again.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -35,7 +37,11 @@ enum {
     /* Of one call; what comes faster than it is read waits for the next turn of the loop. */
     DRAIN_RECORDS_MAX = 1 << 14,
     CGROUPS_PER_SECOND = 200,
+    /* Connections that were not told are looked up after so many nanoseconds at least, and not for
+     * more than a hundredth of the time. */
+    SNAPSHOT_SHARE = 100,
 };
+#define SNAPSHOT_INTERVAL_NS (5 * UT_NS_PER_S)
 
 const struct ut_receiver_type ut_receiver_ebpf;
 
@@ -92,6 +98,7 @@ struct counters {
     uint64_t *records[UT_RECORD_TYPES]; /* handed to the sink */
     uint64_t *limited[UT_RECORD_TYPES];
     uint64_t *lost[UT_RECORD_TYPES];
+    uint64_t *missed[UT_EBPF_PROGRAMS];
     uint64_t *unowned;
     uint64_t *bad;
     uint64_t *snapshot;
@@ -110,6 +117,9 @@ struct ebpf {
     struct ut_kernel_counters *per_cpu; /* room for a reading of all CPUs */
     int cpus;
     struct ut_kernel_counters counted; /* sums as of the last reading */
+    uint64_t missed[UT_EBPF_PROGRAMS]; /* likewise */
+    bool snapshot_due;                 /* openings may be missing */
+    uint64_t snapshot_ns;              /* the earliest time of the next one, monotonic */
     struct ut_capture_writer *capture; /* NULL: none */
 
     struct ut_timer timer;
@@ -207,20 +217,66 @@ static uint64_t take_counters(struct ebpf *ebpf)
         *ebpf->counters.limited[type] += limited;
         *ebpf->counters.lost[type] += lost;
         missing += limited + lost;
+        if (type == UT_RECORD_CONNECTION && limited + lost > 0)
+            ebpf->snapshot_due = true;
     }
     *ebpf->counters.unowned += now.unowned - ebpf->counted.unowned;
     ebpf->counted = now;
     return missing;
 }
 
+/* Likewise of the runs that the kernel skipped. */
+static uint64_t take_missed(struct ebpf *ebpf)
+{
+    uint64_t now[UT_EBPF_PROGRAMS], missing = 0;
+    ut_ebpf_programs_missed(&ebpf->programs, now);
+    for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
+        uint64_t missed = now[i] - ebpf->missed[i];
+        *ebpf->counters.missed[i] += missed;
+        missing += missed;
+        if (i == UT_EBPF_CONNECTIONS && missed > 0)
+            ebpf->snapshot_due = true;
+        ebpf->missed[i] = now[i];
+    }
+    return missing;
+}
+
 static void report_missing(struct ebpf *ebpf)
 {
-    uint64_t missing = take_counters(ebpf);
+    uint64_t missing = take_counters(ebpf) + take_missed(ebpf);
     if (missing == 0)
         return;
     ebpf->sink->lost(ebpf->sink, missing, ut_clock_unix_ns());
     ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_records_missing", "records=%llu",
            (unsigned long long)missing);
+}
+
+/* ---- connections that no record told of -------------------------------------------------------
+ */
+
+static void on_snapshot(void *arg, const struct ut_record_connection *record)
+{
+    struct ebpf *ebpf = arg;
+    ++*ebpf->counters.snapshot;
+    hand_over(ebpf, record, sizeof(*record));
+}
+
+static void take_snapshot(struct ebpf *ebpf)
+{
+    ebpf->snapshot_due = false;
+    if (!ebpf->programs.states[UT_EBPF_SNAPSHOT].works)
+        return;
+    uint64_t began_ns = ut_clock_monotonic_ns();
+    int connections = ut_ebpf_snapshot(ebpf->programs.skeleton, on_snapshot, ebpf);
+    uint64_t ended_ns = ut_clock_monotonic_ns();
+    uint64_t rest_ns = (ended_ns - began_ns) * SNAPSHOT_SHARE;
+    ebpf->snapshot_ns =
+        ended_ns + (rest_ns > SNAPSHOT_INTERVAL_NS ? rest_ns : SNAPSHOT_INTERVAL_NS);
+    if (connections < 0)
+        ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_snapshot", "error=\"%s\"",
+               strerror(-connections));
+    else
+        ut_log(ebpf->worker->log, UT_LOG_DEBUG, "ebpf_snapshot", "connections=%d", connections);
 }
 
 /* ---- when the ring is read ------------------------------------------------------------------ */
@@ -248,6 +304,8 @@ static void on_tick(struct ut_timer *timer, uint64_t now_ns)
     struct ebpf *ebpf = UT_CONTAINER_OF(timer, struct ebpf, timer);
     drain(ebpf);
     report_missing(ebpf);
+    if (ebpf->snapshot_due && now_ns >= ebpf->snapshot_ns)
+        take_snapshot(ebpf);
     if (ebpf->capture != NULL && ut_capture_flush(ebpf->capture) != 0)
         ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_capture_write", "action=stopped");
     /* More than one drain's worth was there: the rest at the next turn, sockets in between. */
@@ -257,25 +315,6 @@ static void on_tick(struct ut_timer *timer, uint64_t now_ns)
 }
 
 /* ---- start ---------------------------------------------------------------------------------- */
-
-static void on_snapshot(void *arg, const struct ut_record_connection *record)
-{
-    struct ebpf *ebpf = arg;
-    ++*ebpf->counters.snapshot;
-    hand_over(ebpf, record, sizeof(*record));
-}
-
-static void take_snapshot(struct ebpf *ebpf)
-{
-    if (!ebpf->programs.states[UT_EBPF_SNAPSHOT].works)
-        return;
-    int connections = ut_ebpf_snapshot(ebpf->programs.skeleton, on_snapshot, ebpf);
-    if (connections < 0)
-        ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_snapshot", "error=\"%s\"",
-               strerror(-connections));
-    else
-        ut_log(ebpf->worker->log, UT_LOG_DEBUG, "ebpf_snapshot", "connections=%d", connections);
-}
 
 static void log_programs(const struct ebpf *ebpf)
 {
@@ -407,13 +446,22 @@ static void make_counters(struct counters *counters, struct ut_metrics *metrics)
                   "Events that the rate limit of their cgroup held back.");
     count_by_type(metrics, counters->lost, "undertrace_ebpf_lost_total",
                   "Events that found no room in the ring.");
+    for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
+        char label[64];
+        snprintf(label, sizeof(label), "program=\"%s\"", ut_ebpf_program_name(i));
+        counters->missed[i] =
+            ut_metrics_counter(metrics, "undertrace_ebpf_missed_runs_total", label,
+                               "Runs that the kernel skipped because the program was at work on "
+                               "that CPU; their events are lost.");
+    }
     counters->unowned = ut_metrics_counter(metrics, "undertrace_ebpf_unowned_total", "",
                                            "Events of sockets without a cgroup.");
     counters->bad = ut_metrics_counter(metrics, "undertrace_ebpf_bad_records_total", "",
                                        "Records of an unknown type, version or size.");
     counters->snapshot =
         ut_metrics_counter(metrics, "undertrace_ebpf_snapshot_connections_total", "",
-                           "Connections that were open when the programs were attached.");
+                           "Connections that were open when the programs were attached, or whose "
+                           "opening was lost.");
 }
 
 static int create(struct ut_receiver **ret, const struct ut_build *build,

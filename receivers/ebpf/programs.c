@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "programs.h"
 
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <bpf_skeletons/undertrace.skel.h>
 #include <errno.h>
@@ -32,6 +33,11 @@ static const struct ut_ebpf_program descriptions[UT_EBPF_PROGRAMS] = {
     [UT_EBPF_SNAPSHOT] = {.name = "snapshot",
                           .without = "connections that were open before the start are unknown"},
 };
+
+const char *ut_ebpf_program_name(int index)
+{
+    return descriptions[index].name;
+}
 
 static struct bpf_program *program_of(const struct ut_bpf *skeleton, int index)
 {
@@ -199,6 +205,19 @@ void ut_ebpf_programs_done(struct ut_ebpf_programs *programs)
 {
     ut_bpf__destroy(programs->skeleton); /* takes NULL */
     programs->skeleton = NULL;
+}
+
+void ut_ebpf_programs_missed(const struct ut_ebpf_programs *programs,
+                             uint64_t ret[UT_EBPF_PROGRAMS])
+{
+    for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
+        struct bpf_prog_info info = {.type = 0};
+        uint32_t size = sizeof(info);
+        bool told = programs->states[i].works &&
+                    bpf_obj_get_info_by_fd(bpf_program__fd(program_of(programs->skeleton, i)),
+                                           &info, &size) == 0;
+        ret[i] = told ? info.recursion_misses : 0;
+    }
 }
 
 int ut_ebpf_programs_working(const struct ut_ebpf_programs *programs)

@@ -38,11 +38,19 @@ enum { /* indices of `states` */
        UT_EBPF_SNAPSHOT,
 };
 
+const char *ut_ebpf_program_name(int index); /* as in `states` */
+
 /* Loads what can be loaded and attaches it; never fails, `states` tells. The snapshot's program is
  * only loaded: it runs when it is read. `log` gets the verifier's words at debug level. */
 void ut_ebpf_programs_init(struct ut_ebpf_programs *programs,
                            const struct ut_ebpf_settings *settings, struct ut_log *log);
 void ut_ebpf_programs_done(struct ut_ebpf_programs *programs);
+
+/* How often the kernel skipped each program, since it was loaded, because one was running on that
+ * CPU already: such an event leaves nothing but this count (kernel commit 9ed9e9ba2337, 5.12; 0
+ * where the kernel does not tell). */
+void ut_ebpf_programs_missed(const struct ut_ebpf_programs *programs,
+                             uint64_t ret[UT_EBPF_PROGRAMS]);
 
 /* 0 if no record can ever come; else the number of programs that work. */
 int ut_ebpf_programs_working(const struct ut_ebpf_programs *programs);

@@ -3,10 +3,10 @@
 
 Some kernels run no tracing program in interrupts that come while certain tasks are current: seen
 with retransmits and with connections that were accepted, which ftrace told and for which every
-eBPF program on the tracepoint, of any process, was skipped, with `recursion_misses` at 0. No record can come of such an event, and no
-counter of ours can know it. A test that compares with the kernel's counters asks here whether that
-happened, and measures again if it did. Where ftrace or the run counts are not to be had the answer
-is no, so a mismatch is a failure.
+eBPF program on the tracepoint, of any process, was skipped, with `recursion_misses` at 0. No record
+can come of such an event, and no counter of ours can know it. A test that compares with the
+kernel's counters asks here whether that happened, and measures again if it did. Where ftrace or the
+run counts are not to be had the answer is no, so a mismatch is a failure.
 
 A program that ran and lost its record, or that counts a recursion, is ours: neither is told here.
 """
@@ -29,7 +29,8 @@ class Unrun:
 
     def __init__(self, pid):
         self.pid = pid
-        self.instance = self.stats_before = None
+        self.instance = self.stats_before = self.runs_before = None
+        self.unrun = 0
         self.mount = pathlib.Path(tempfile.mkdtemp(prefix="ut-tracefs-"))
         try:
             self.begin()
@@ -51,6 +52,9 @@ class Unrun:
         instance.mkdir()
         self.instance = instance
         (instance / "buffer_size_kb").write_text(BUFFER_KB)
+        self.watch()
+
+    def watch(self):
         # Runs first here and last in `count`: what comes in between hides an event that was not
         # run, and never makes one up.
         self.runs_before = self.runs()
@@ -78,10 +82,14 @@ class Unrun:
         """Events so far that ftrace told and the program was not run for. The process must live."""
         if self.instance is None:
             return 0
-        trace = (self.instance / "trace").read_text()
+        self.enable("0")
         runs = self.runs()
-        return sum(max(0, len(re.findall(rf": {name}: ", trace))
-                       - (runs[name] - self.runs_before[name])) for name in TRACEPOINTS)
+        trace = (self.instance / "trace").read_text()
+        (self.instance / "trace").write_text("")
+        self.unrun += sum(max(0, len(re.findall(rf": {name}: ", trace))
+                              - (runs[name] - self.runs_before[name])) for name in TRACEPOINTS)
+        self.watch()
+        return self.unrun
 
     def close(self):
         if self.instance is not None:

@@ -198,11 +198,11 @@ Test(connections, full_table_lets_the_first_closed_go_and_tells_the_gap)
     closing.unix_ns = 20 * S;
     learn(closing, UT_CONNECTION_CLOSED);
     cr_expect_eq(table->complete_since_ns[UT_WORKLOAD_SLOT(workload)], 0);
-    learn(client(900000, 9), UT_CONNECTION_OPENED);
+    learn(client(900000, 40000), UT_CONNECTION_OPENED);
     cr_expect_null(ut_connections_by_cookie(table, 500));
     cr_expect_eq(table->evicted_closed, 1);
     cr_expect_eq(table->complete_since_ns[UT_WORKLOAD_SLOT(workload)], 20 * S);
-    learn(client(900001, 9), UT_CONNECTION_OPENED);
+    learn(client(900001, 40001), UT_CONNECTION_OPENED);
     cr_expect_null(ut_connections_by_cookie(table, 1), "the one that was opened first");
     cr_expect_eq(table->evicted_open, 1);
 }
@@ -229,4 +229,26 @@ Test(connections, owner_is_resolved_when_the_cgroup_becomes_known)
     cr_expect_neq(c->workload, 0);
     cr_expect_eq(table->unresolved, 0);
     cr_expect_eq(ut_connections_next_on_port(table, c->workload, 80, NULL), c);
+}
+
+/* Both ends, on the loopback of one namespace; the second socket got the first one's port. */
+Test(connections, one_that_opens_closes_what_was_open_on_its_endpoints)
+{
+    struct ut_connection_fact fact = client(7, 4000), other_end = server(8, 4000);
+    other_end.netns_cookie = fact.netns_cookie;
+    struct ut_connection *first = ut_connections_learn(table, &fact, UT_CONNECTION_OPENED);
+    struct ut_connection *peer = ut_connections_learn(table, &other_end, UT_CONNECTION_OPENED);
+    fact.cookie = 9;
+    fact.netns_cookie = 53;
+    fact.unix_ns = 19 * S;
+    ut_connections_learn(table, &fact, UT_CONNECTION_OPENED);
+    cr_assert_eq(first->closed_ns, 0, "another namespace");
+    fact.cookie = 10;
+    fact.netns_cookie = 51;
+    fact.unix_ns = 20 * S;
+    struct ut_connection *second = ut_connections_learn(table, &fact, UT_CONNECTION_OPENED);
+    cr_assert_neq(second, first);
+    cr_assert_eq(first->closed_ns, 20 * S);
+    cr_assert_eq(second->closed_ns, 0);
+    cr_assert_eq(peer->closed_ns, 0);
 }
