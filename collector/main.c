@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "app.h"
 #include "app_load.h"
@@ -91,9 +92,21 @@ static bool parse_command(struct arguments *out, int argc, char **argv)
     return false;
 }
 
+/* Connections follow from the descriptors that we may have; the soft limit is for programs that use
+ * select(2). */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int run(const struct arguments *arguments)
 {
     struct ut_app_types types;
+    raise_descriptors();
     ut_app_types_init(&types);
     struct ut_config *config = ut_app_load(arguments->config, &types);
     if (config == NULL)

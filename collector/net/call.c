@@ -8,7 +8,7 @@ enum {
     POOLED_BYTES = 1 << 20,
     /* A block is at most so many times what has arrived, or of FIRST_BLOCK bytes. */
     BLOCK_FACTOR = 4,
-    FIRST_BLOCK = 64 << 10,
+    FIRST_BLOCK = 4000,
 };
 
 /* ---- the charge ----------------------------------------------------------------------------- */

@@ -7,7 +7,7 @@
  * The budget is charged as the bytes arrive, in steps, on the connection's account: for a small
  * body with the block that holds it, for one above the pool's largest block (mapped: pages that
  * nothing was written to cost nothing) with what has arrived. A declared length alone costs nothing
- * but address space: the block is at most four times what has come, or 64 KiB. Where there is no
+ * but address space: the block is at most four times what has come, or 4 KB. Where there is no
  * room the call is answered as unavailable, retryably, and the rest of its body is swallowed.
  *
  * States: NEW → ARRIVING → HANDED_ON (on_message) → ANSWERED; or ARRIVING → ANSWERED (refused).

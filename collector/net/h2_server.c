@@ -10,58 +10,26 @@ enum {
     FRAME_BYTES_MAX = 1 << 20,
     FIELD_OVERHEAD = 32, /* RFC 9113 6.5.2 */
     HEADERS_ABUSE = 4,   /* times the limit of a header block, then the connection ends */
-    RESETS_BURST = 200,  /* RST_STREAM that we are made to send */
-    RESETS_PER_SECOND = 20,
-    FRAMES_BURST = 10000, /* frames that bring no request forward */
-    FRAMES_PER_SECOND = 100,
-    FRAMES_PER_REQUEST = 10,
+    STRAY_BYTES = 16,    /* DATA up to here, of a stream that is over, is sent to no purpose */
+    QUEUE_MAX = 1000,    /* frames that may wait for the peer to read, and two more a stream */
 };
 
 static const uint8_t drain_ping[8] = "ut-drain";
 
-/* ---- allowances ----------------------------------------------------------------------------- */
+/* ---- limits --------------------------------------------------------------------------------- */
 
-static void refill(struct ut_h2_allowance *allowance, uint64_t now_ns, uint32_t per_second,
-                   uint32_t burst)
+static int end_connection(struct ut_h2_server *server, enum ut_h2_hit hit)
 {
-    uint64_t elapsed_ns = now_ns - allowance->filled_ns;
-    if (now_ns <= allowance->filled_ns || elapsed_ns < UT_NS_PER_S / per_second)
-        return;
-    uint64_t gained = elapsed_ns / (UT_NS_PER_S / per_second);
-    allowance->filled_ns = now_ns;
-    allowance->left = gained > burst - allowance->left ? burst : allowance->left + (uint32_t)gained;
-}
-
-static int end_connection(struct ut_h2_server *server, enum ut_h2_limit_hit hit)
-{
-    server->hits[hit]++;
     server->ended_by = hit;
     return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
-/* The answer to a limit hit: no room left ends the connection. */
-static int take_reset(struct ut_h2_server *server)
+static int take(struct ut_h2_server *server, enum ut_h2_hit kind)
 {
-    refill(&server->resets, server->now_ns, RESETS_PER_SECOND, RESETS_BURST);
-    if (server->resets.left == 0)
-        return end_connection(server, UT_H2_HIT_RESETS);
-    server->resets.left--;
-    return 0;
-}
-
-static int take_frame(struct ut_h2_server *server)
-{
-    refill(&server->frames, server->now_ns, FRAMES_PER_SECOND, FRAMES_BURST);
-    if (server->frames.left == 0)
-        return end_connection(server, UT_H2_HIT_FRAMES);
-    server->frames.left--;
-    return 0;
-}
-
-static void credit_request(struct ut_h2_server *server)
-{
-    uint32_t left = server->frames.left + FRAMES_PER_REQUEST;
-    server->frames.left = left < FRAMES_BURST ? left : FRAMES_BURST;
+    bool open = server->streams != NULL;
+    return ut_h2_guard_take(&server->guard, kind, server->now_ns, open)
+               ? 0
+               : end_connection(server, kind);
 }
 
 /* ---- frames in ------------------------------------------------------------------------------ */
@@ -93,14 +61,62 @@ static void close_stream(struct ut_h2_stream *stream)
     ut_pool_free(server->pool, stream);
 }
 
+/* Whether a frame of a stream is sent to no purpose, as far as its header tells. */
+static bool is_idle_frame(struct ut_h2_server *server, const nghttp2_frame_hd *frame)
+{
+    bool over = stream_of(server->session, frame->stream_id) == NULL;
+    if (frame->type == NGHTTP2_HEADERS)
+        return over && frame->stream_id <= server->newest_id;
+    bool ends = (frame->flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    return over ? frame->length <= STRAY_BYTES : frame->length == 0 && !ends;
+}
+
+/* What a frame takes of the guard; NONE: nothing, it may bring a request forward. */
+static enum ut_h2_hit kind_of(struct ut_h2_server *server, const nghttp2_frame_hd *frame)
+{
+    switch (frame->type) {
+    case NGHTTP2_DATA:
+    case NGHTTP2_HEADERS:
+        return is_idle_frame(server, frame) ? UT_H2_HIT_EMPTY_FRAMES : UT_H2_HIT_NONE;
+    case NGHTTP2_CONTINUATION:
+        return UT_H2_HIT_NONE;
+    case NGHTTP2_RST_STREAM:
+        return UT_H2_HIT_CANCELS;
+    case NGHTTP2_SETTINGS:
+        return UT_H2_HIT_SETTINGS;
+    case NGHTTP2_PING:
+        return UT_H2_HIT_PINGS;
+    case NGHTTP2_WINDOW_UPDATE:
+        return UT_H2_HIT_WINDOWS;
+    default:
+        return UT_H2_HIT_OTHER_FRAMES;
+    }
+}
+
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *frame, void *user_data)
+{
+    struct ut_h2_server *server = user_data;
+    size_t queued_max = QUEUE_MAX + (size_t)2 * server->limits.streams;
+    if (nghttp2_session_get_outbound_queue_size(session) > queued_max)
+        return end_connection(server, UT_H2_HIT_UNREAD);
+    enum ut_h2_hit kind = kind_of(server, frame);
+    if (frame->type != NGHTTP2_CONTINUATION)
+        server->header_since_ns = frame->type == NGHTTP2_HEADERS ? server->now_ns : 0;
+    if (frame->type == NGHTTP2_HEADERS && frame->stream_id > server->newest_id)
+        server->newest_id = frame->stream_id;
+    return kind == UT_H2_HIT_NONE ? 0 : take(server, kind);
+}
+
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user_data)
 {
     struct ut_h2_server *server = user_data;
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0;
     struct ut_h2_stream *stream = ut_pool_alloc(server->pool, server->ops->stream_size);
-    if (stream == NULL)
+    if (stream == NULL) {
+        server->header_since_ns = 0;
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    }
     memset(stream, 0, server->ops->stream_size);
     stream->server = server;
     stream->id = frame->hd.stream_id;
@@ -135,27 +151,23 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     return 0;
 }
 
-static void end_body(struct ut_h2_server *server, struct ut_h2_stream *stream)
+static void end_body(struct ut_h2_stream *stream)
 {
     stream->ended = true;
-    credit_request(server);
     if (!stream->answered)
-        server->ops->on_end(stream);
+        stream->server->ops->on_end(stream);
 }
 
 static int on_headers_frame(struct ut_h2_server *server, const nghttp2_frame *frame)
 {
     struct ut_h2_stream *stream = stream_of(server->session, frame->hd.stream_id);
+    server->header_since_ns = 0;
     if (stream == NULL)
         return 0;
-    bool too_large = is_too_large(stream, 1);
-    if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
-        if (too_large)
-            server->hits[UT_H2_HIT_HEADERS]++;
-        server->ops->on_request(stream, too_large);
-    }
+    if (frame->headers.cat == NGHTTP2_HCAT_REQUEST)
+        server->ops->on_request(stream, is_too_large(stream, 1));
     if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0)
-        end_body(server, stream);
+        end_body(stream);
     return 0;
 }
 
@@ -164,8 +176,9 @@ static int on_data_frame(struct ut_h2_server *server, const nghttp2_frame *frame
     struct ut_h2_stream *stream = stream_of(server->session, frame->hd.stream_id);
     bool ends = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
     if (stream != NULL && ends)
-        end_body(server, stream);
-    return frame->hd.length == frame->data.padlen && !ends ? take_frame(server) : 0;
+        end_body(stream);
+    bool padding = frame->hd.length > 0 && frame->hd.length == frame->data.padlen;
+    return padding && !ends ? take(server, UT_H2_HIT_EMPTY_FRAMES) : 0;
 }
 
 static int on_settings_frame(struct ut_h2_server *server, const nghttp2_frame *frame)
@@ -174,7 +187,7 @@ static int on_settings_frame(struct ut_h2_server *server, const nghttp2_frame *f
         server->acknowledged = true;
     else
         server->greeted = true;
-    return take_frame(server);
+    return 0;
 }
 
 static int on_ping_frame(struct ut_h2_server *server, const nghttp2_frame *frame)
@@ -183,13 +196,7 @@ static int on_ping_frame(struct ut_h2_server *server, const nghttp2_frame *frame
     if (ack && server->draining &&
         memcmp(frame->ping.opaque_data, drain_ping, sizeof(drain_ping)) == 0)
         ut_h2_server_drain(server);
-    return take_frame(server);
-}
-
-static int on_other_frame(struct ut_h2_server *server, const nghttp2_frame *frame)
-{
-    (void)frame;
-    return take_frame(server);
+    return 0;
 }
 
 static int (*const frame_handlers[])(struct ut_h2_server *, const nghttp2_frame *) = {
@@ -207,7 +214,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     bool known = type < sizeof(frame_handlers) / sizeof(frame_handlers[0]);
     if (known && frame_handlers[type] != NULL)
         return frame_handlers[type](server, frame);
-    return on_other_frame(server, frame);
+    return 0;
 }
 
 /* Go's client says farewell with a last stream id that nghttp2 takes for a broken protocol. It is
@@ -219,6 +226,7 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
     struct ut_h2_server *server = user_data;
     if (frame->hd.type == NGHTTP2_GOAWAY)
         server->peer_left = true;
+    server->header_since_ns = 0;
     return 0;
 }
 
@@ -245,19 +253,20 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error,
 
 /* ---- frames out ----------------------------------------------------------------------------- */
 
-/* Streams above the limit that a client opened before it knew our SETTINGS are no offence. */
+/* Streams above the limit that a client opened before it knew our SETTINGS are a small offence. */
 static void on_reset_sent(struct ut_h2_server *server, const nghttp2_frame *frame)
 {
     uint32_t error = frame->rst_stream.error_code;
     bool unknowing = error == NGHTTP2_REFUSED_STREAM && !server->acknowledged;
-    if (error != NGHTTP2_NO_ERROR && !unknowing)
-        (void)take_reset(server);
+    if (error != NGHTTP2_NO_ERROR)
+        (void)take(server, unknowing ? UT_H2_HIT_EARLY_STREAMS : UT_H2_HIT_RESETS);
 }
 
 /* An answer that is out before its request is complete: the client is told to stop sending. */
 static int on_answer_sent(struct ut_h2_server *server, const nghttp2_frame *frame)
 {
     struct ut_h2_stream *stream = stream_of(server->session, frame->hd.stream_id);
+    ut_h2_guard_credit(&server->guard);
     if (stream == NULL || stream->ended)
         return 0;
     return nghttp2_submit_rst_stream(server->session, NGHTTP2_FLAG_NONE, stream->id,
@@ -271,7 +280,7 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
     if (frame->hd.type == NGHTTP2_RST_STREAM)
         on_reset_sent(server, frame);
     else if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
-        server->hits[UT_H2_HIT_PROTOCOL] += !server->peer_left;
+        server->broken = !server->peer_left;
     else if ((frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) &&
              (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0)
         return on_answer_sent(server, frame);
@@ -305,6 +314,7 @@ static nghttp2_session_callbacks *make_callbacks(void)
     nghttp2_session_callbacks *callbacks;
     if (nghttp2_session_callbacks_new(&callbacks) != 0)
         return NULL;
+    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
@@ -365,9 +375,9 @@ int ut_h2_server_init(struct ut_h2_server *server, struct ut_pool *pool,
         .ops = ops,
         .pool = pool,
         .limits = *limits,
-        .resets = {.left = RESETS_BURST},
-        .frames = {.left = FRAMES_BURST},
+        .ended_by = UT_H2_HIT_NONE,
     };
+    ut_h2_guard_init(&server->guard, limits->ping_interval_ns, limits->ping_idle);
     ut_h2_output_init(&server->output, pool);
     int error = new_session(server);
     if (error == 0)
@@ -393,6 +403,18 @@ void ut_h2_server_done(struct ut_h2_server *server)
 
 /* ---- bytes ---------------------------------------------------------------------------------- */
 
+static enum ut_h2_hit hit_of(int error)
+{
+    switch (error) {
+    case NGHTTP2_ERR_FLOODED: /* ACKs that wait */
+        return UT_H2_HIT_UNREAD;
+    case NGHTTP2_ERR_TOO_MANY_CONTINUATIONS:
+        return UT_H2_HIT_CONTINUATIONS;
+    default:
+        return UT_H2_HIT_PROTOCOL;
+    }
+}
+
 int ut_h2_server_receive(struct ut_h2_server *server, ut_slice bytes, uint64_t now_ns)
 {
     if (server->ended_by != UT_H2_HIT_NONE)
@@ -402,7 +424,7 @@ int ut_h2_server_receive(struct ut_h2_server *server, ut_slice bytes, uint64_t n
     ssize_t taken = nghttp2_session_mem_recv(server->session, bytes.data, bytes.size);
     server->input_end = NULL;
     if (taken < 0 && server->ended_by == UT_H2_HIT_NONE)
-        (void)end_connection(server, UT_H2_HIT_PROTOCOL);
+        (void)end_connection(server, hit_of((int)taken));
     return server->ended_by == UT_H2_HIT_NONE ? 0 : -EPROTO;
 }
 
@@ -451,6 +473,19 @@ bool ut_h2_server_is_finished(const struct ut_h2_server *server)
                                                   nghttp2_session_want_write(server->session) == 0);
 }
 
+uint64_t ut_h2_server_answer_since(struct ut_h2_server *server, uint64_t now_ns)
+{
+    uint64_t since_ns = UINT64_MAX;
+    for (struct ut_h2_stream *stream = server->streams; stream != NULL; stream = stream->next) {
+        if (!stream->answered)
+            continue;
+        if (stream->waiting_ns == 0)
+            stream->waiting_ns = now_ns;
+        since_ns = stream->waiting_ns < since_ns ? stream->waiting_ns : since_ns;
+    }
+    return since_ns;
+}
+
 size_t ut_h2_server_input_left(const struct ut_h2_server *server, ut_slice bytes)
 {
     return (size_t)(server->input_end - (bytes.data + bytes.size));
@@ -487,6 +522,12 @@ void ut_h2_server_answer_body(struct ut_h2_stream *stream, const nghttp2_nv *hea
     stream->trailer_count = trailer_count;
     const nghttp2_data_provider provider = {.source = {.ptr = stream}, .read_callback = read_body};
     submit_answer(stream, headers, count, &provider);
+}
+
+void ut_h2_server_ping(struct ut_h2_server *server)
+{
+    if (server->ended_by == UT_H2_HIT_NONE)
+        (void)nghttp2_submit_ping(server->session, NGHTTP2_FLAG_NONE, NULL);
 }
 
 void ut_h2_server_drain(struct ut_h2_server *server)

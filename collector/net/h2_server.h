@@ -4,9 +4,9 @@
  * between. No socket and no clock.
  *
  * It keeps a peer within bounds that nghttp2 does not keep: size of header blocks (only advertised
- * by nghttp2), resets that we are made to send, frames that bring no request forward. Who breaks
- * one of these is sent GOAWAY with ENHANCE_YOUR_CALM and the connection ends. PINGs are answered at
- * once.
+ * by nghttp2), frames that wait because the peer does not read, and what h2_guard.h lists. Who
+ * breaks one of these is sent GOAWAY with ENHANCE_YOUR_CALM and the connection ends. PINGs are
+ * answered at once.
  *
  * Windows are large and open again as the owner consumes bytes (ut_h2_server_consume). Memory comes
  * from the worker's pool; streams that are closed leave nothing behind.
@@ -21,6 +21,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include "base/pool.h"
+#include "net/h2_guard.h"
 #include "net/h2_output.h"
 
 #define UT_H2_WINDOW_STREAM (16 << 20)     /* bytes */
@@ -37,6 +38,7 @@ struct ut_h2_stream {
         header_fields; /* received: names, values and 32 a field (RFC 9113 6.5.2) */
     bool ended;        /* the peer sent END_STREAM */
     bool answered;
+    uint64_t waiting_ns; /* when it was first seen with an answer that had not gone; 0: not */
     /* The rest of an answer: its body, then its trailers. The owner's memory, until on_close. */
     ut_slice body;
     const nghttp2_nv *trailers;
@@ -60,25 +62,11 @@ struct ut_h2_server_ops {
 };
 
 struct ut_h2_limits {
-    uint32_t streams;       /* at once */
-    uint32_t header_bytes;  /* of a request, as RFC 9113 6.5.2 counts */
-    uint32_t header_fields; /* of a request */
-};
-
-/* Room for events of a kind that a peer causes: `burst` at once, then `per_second`. */
-struct ut_h2_allowance {
-    uint32_t left;
-    uint64_t filled_ns; /* monotonic */
-};
-
-enum ut_h2_limit_hit {
-    UT_H2_HIT_NONE,
-    UT_H2_HIT_HEADERS, /* of a request: refused; far above: the connection ends */
-    UT_H2_HIT_RESETS,
-    UT_H2_HIT_FRAMES,
-    UT_H2_HIT_PROTOCOL, /* a broken protocol, or one of nghttp2's limits: rapid reset, CONTINUATION,
-                         * queued ACKs */
-    UT_H2_HITS,
+    uint32_t streams;          /* at once */
+    uint32_t header_bytes;     /* of a request, as RFC 9113 6.5.2 counts */
+    uint32_t header_fields;    /* of a request */
+    uint64_t ping_interval_ns; /* see h2_guard.h; 0: a second */
+    bool ping_idle;
 };
 
 struct ut_h2_server {
@@ -87,14 +75,16 @@ struct ut_h2_server {
     struct ut_pool *pool;
     struct ut_h2_limits limits;
     struct ut_h2_output output;
-    struct ut_h2_allowance resets, frames;
+    struct ut_h2_guard guard;
     const uint8_t *input_end; /* of the bytes that are being received */
     uint64_t now_ns;
+    uint64_t header_since_ns;     /* a header block began then and is not complete; 0: none */
+    int32_t newest_id;            /* of a stream that the peer opened */
     struct ut_h2_stream *streams; /* open ones */
     /* Not NONE: the connection ends, and the session is not asked for anything any more. */
-    enum ut_h2_limit_hit ended_by;
-    bool goaway_pushed; /* then: the last frame is in the output */
-    uint64_t hits[UT_H2_HITS];
+    enum ut_h2_hit ended_by;
+    bool goaway_pushed;         /* then: the last frame is in the output */
+    bool broken;                /* nghttp2 ends it: the peer broke the protocol */
     bool greeted, acknowledged; /* the peer's SETTINGS, and its ACK of ours, are there */
     bool peer_left;             /* it sent GOAWAY, of a kind that nghttp2 does not like */
     bool draining, drained;     /* GOAWAY announced; GOAWAY final */
@@ -116,6 +106,10 @@ void ut_h2_server_consumed(struct ut_h2_server *server, size_t bytes);
 /* Nothing is to be sent or received any more. */
 bool ut_h2_server_is_finished(const struct ut_h2_server *server);
 
+/* Since when at the latest an answer waits for the peer to take it, as far as earlier calls have
+ * seen it; UINT64_MAX: none does. */
+uint64_t ut_h2_server_answer_since(struct ut_h2_server *server, uint64_t now_ns);
+
 /* Within on_data: bytes of the input that follow `bytes`, of whatever stream. */
 size_t ut_h2_server_input_left(const struct ut_h2_server *server, ut_slice bytes);
 /* Opens the windows again by `size` received bytes. */
@@ -127,6 +121,9 @@ void ut_h2_server_consume(struct ut_h2_stream *stream, size_t size);
 void ut_h2_server_answer(struct ut_h2_stream *stream, const nghttp2_nv *headers, size_t count);
 void ut_h2_server_answer_body(struct ut_h2_stream *stream, const nghttp2_nv *headers, size_t count,
                               ut_slice body, const nghttp2_nv *trailers, size_t trailer_count);
+
+/* Asks the peer for a sign of life. */
+void ut_h2_server_ping(struct ut_h2_server *server);
 
 /* Announces the end (GOAWAY that refuses nothing yet, with a PING behind it); when the peer has
  * answered, or at the second call, GOAWAY is final. Open streams go on to their end. */

@@ -386,9 +386,11 @@ static void take_head(struct ut_http1 *http1, size_t left)
     exchange->began_ns = http1->now_ns;
     http1->head_bytes = 0;
     exchange->complete = !head->chunked && head->length == 0;
+    http1->requests++;
     exchange->keep_alive = llhttp_should_keep_alive(&http1->parser) != 0 &&
                            http1->parser.http_minor == 1 && http1->parser.method != HTTP_CONNECT &&
-                           !http1->calls->service->close_each;
+                           !http1->calls->service->close_each &&
+                           http1->requests != http1->limits.requests;
     const char *fault = find_fault(http1, head);
     if (fault != NULL) {
         break_off(http1, UT_REFUSED_PROTOCOL, fault);

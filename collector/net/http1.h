@@ -30,6 +30,7 @@ enum { UT_HTTP1_SWALLOW = 256 << 10 }; /* bytes */
 struct ut_http1_limits {
     uint32_t header_bytes;  /* of a request's head, as it came */
     uint32_t header_fields; /* of a request */
+    uint64_t requests;      /* the answer to the last one says so; 0: any number */
 };
 
 struct ut_http1_exchange; /* a request and its answer */
@@ -45,6 +46,7 @@ struct ut_http1 {
     uint64_t now_ns, head_began_ns; /* monotonic; head_began_ns 0: no request has begun */
     const uint8_t *input_end;       /* of the bytes that are being received */
     const uint8_t *framing;         /* of them: what was not body since here is to be checked */
+    uint64_t requests;              /* that came */
     uint32_t head_bytes;
     uint8_t line, last_byte; /* where the framing stands (enum of http1.c), its newest byte */
     uint8_t stopped_at;

@@ -15,9 +15,8 @@
 #include "base/clock.h"
 #include "receiver.h"
 
-/* After the announcement: when the end becomes final, and when it is enforced. */
+/* After the announcement: when the end becomes final. */
 #define DRAIN_FINAL_NS UT_NS_PER_S
-#define DRAIN_END_NS (5 * UT_NS_PER_S)
 
 static struct ut_otlp_connection *connection_of(struct ut_stream *stream)
 {
@@ -65,7 +64,7 @@ static int decide(struct ut_otlp_connection *connection, ut_slice bytes)
 static int on_bytes(struct ut_stream *stream, ut_slice bytes)
 {
     struct ut_otlp_connection *connection = connection_of(stream);
-    connection->moved_ns = ut_worker_now(stream->worker);
+    connection->heard_ns = ut_worker_now(stream->worker);
     int error = connection->protocol == NULL ? decide(connection, bytes) : 0;
     if (error == 0 && connection->protocol != NULL)
         error = connection->protocol->receive(connection, bytes);
@@ -84,7 +83,6 @@ static int on_pending(struct ut_stream *stream, struct iovec *runs, size_t room)
 static void on_consumed(struct ut_stream *stream, size_t bytes)
 {
     struct ut_otlp_connection *connection = connection_of(stream);
-    connection->moved_ns = ut_worker_now(stream->worker);
     connection->protocol->consumed(connection, bytes);
 }
 
@@ -108,6 +106,7 @@ static void on_closed(struct ut_stream *stream)
     if (connection->next != NULL)
         connection->next->previous = connection->previous;
     connection->port->connection_count--;
+    ut_otlp_sources_leave(&connection->port->sources, connection->source);
     ut_pool_free(&receiver->worker->pool, connection);
     ut_otlp_receiver_settle(receiver);
 }
@@ -122,14 +121,6 @@ static const struct ut_stream_ops stream_ops = {
 
 /* ---- deadlines ------------------------------------------------------------------------------ */
 
-static struct ut_otlp_deadline deadline_of(const struct ut_otlp_connection *connection)
-{
-    if (connection->protocol != NULL)
-        return connection->protocol->deadline(connection);
-    return (struct ut_otlp_deadline){connection->opened_ns + connection->port->handshake_timeout_ns,
-                                     UT_OTLP_LIMIT_HANDSHAKE};
-}
-
 static void set_timer(struct ut_otlp_connection *connection, uint64_t due_ns)
 {
     ut_timer_set(&connection->receiver->worker->timers, &connection->timer, due_ns);
@@ -137,25 +128,42 @@ static void set_timer(struct ut_otlp_connection *connection, uint64_t due_ns)
 
 static void on_drain_timer(struct ut_otlp_connection *connection, uint64_t now_ns)
 {
-    if (now_ns >= connection->drain_ns + DRAIN_END_NS) {
+    if (now_ns >= connection->drain_end_ns) {
         ut_stream_close(&connection->stream, 0);
         return;
     }
     connection->protocol->drain(connection);
     ut_stream_flush_later(&connection->stream);
-    set_timer(connection, connection->drain_ns + DRAIN_END_NS);
+    set_timer(connection, connection->drain_end_ns);
 }
 
-/* A request may begin right after the timer was set for an idle connection, so it never sleeps
- * longer than a request, or its header, may take. */
 static void set_look(struct ut_otlp_connection *connection, uint64_t now_ns, uint64_t due_ns)
 {
-    const struct ut_otlp_port *port = connection->port;
-    uint64_t longest_ns = port->request_timeout_ns < port->handshake_timeout_ns
-                              ? port->request_timeout_ns
-                              : port->handshake_timeout_ns;
-    uint64_t look_ns = now_ns + longest_ns;
+    uint64_t look_ns = now_ns + ut_otlp_longest_look(connection->port);
     set_timer(connection, due_ns < look_ns ? due_ns : look_ns);
+}
+
+/* An end that is no offence: counted, announced, and requests in flight finish. */
+static void retire(struct ut_otlp_connection *connection, enum ut_otlp_limit limit)
+{
+    const struct ut_otlp_port *port = connection->port;
+    ++*connection->receiver->counters[port->transport].limits[limit];
+    ut_otlp_connection_drain(connection, port->age_grace_ns);
+}
+
+static void end_at(struct ut_otlp_connection *connection, enum ut_otlp_limit limit, uint64_t now_ns)
+{
+    if (limit == UT_OTLP_LIMIT_IDLE || limit == UT_OTLP_LIMIT_AGE) {
+        retire(connection, limit);
+    } else if (limit == UT_OTLP_LIMIT_KEEPALIVE && connection->pinged_ns <= connection->heard_ns) {
+        connection->pinged_ns = now_ns;
+        connection->protocol->ping(connection);
+        ut_stream_flush_later(&connection->stream);
+        set_look(connection, now_ns, now_ns + connection->port->ping_grace_ns);
+    } else {
+        ut_otlp_connection_count(connection, limit);
+        ut_stream_close(&connection->stream, -ETIMEDOUT);
+    }
 }
 
 static void on_timer(struct ut_timer *timer, uint64_t now_ns)
@@ -166,19 +174,14 @@ static void on_timer(struct ut_timer *timer, uint64_t now_ns)
         on_drain_timer(connection, now_ns);
         return;
     }
-    struct ut_otlp_deadline deadline = deadline_of(connection);
-    if (now_ns < deadline.due_ns) {
+    struct ut_otlp_deadline deadline = ut_otlp_deadline_of(connection, now_ns);
+    if (now_ns < deadline.due_ns)
         set_look(connection, now_ns, deadline.due_ns);
-    } else if (deadline.limit == UT_OTLP_LIMIT_IDLE) {
-        ++*connection->receiver->counters[connection->port->transport].limits[UT_OTLP_LIMIT_IDLE];
-        ut_otlp_connection_drain(connection);
-    } else {
-        ut_otlp_connection_count(connection, deadline.limit);
-        ut_stream_close(&connection->stream, -ETIMEDOUT);
-    }
+    else
+        end_at(connection, deadline.limit, now_ns);
 }
 
-void ut_otlp_connection_drain(struct ut_otlp_connection *connection)
+void ut_otlp_connection_drain(struct ut_otlp_connection *connection, uint64_t grace_ns)
 {
     /* One that has ended, and whose handle is closing, has no session left. */
     if (connection->drain_ns != 0 || connection->stream.ended)
@@ -188,9 +191,19 @@ void ut_otlp_connection_drain(struct ut_otlp_connection *connection)
         return;
     }
     connection->drain_ns = ut_worker_now(connection->receiver->worker);
+    connection->drain_end_ns = connection->drain_ns + grace_ns;
     connection->protocol->drain(connection);
     ut_stream_flush_later(&connection->stream);
-    set_timer(connection, connection->drain_ns + DRAIN_FINAL_NS);
+    uint64_t final_ns = connection->drain_ns + DRAIN_FINAL_NS;
+    set_timer(connection,
+              final_ns < connection->drain_end_ns ? final_ns : connection->drain_end_ns);
+}
+
+void ut_otlp_connection_answered(struct ut_otlp_connection *connection)
+{
+    connection->answered_ns = ut_worker_now(connection->receiver->worker);
+    if (++connection->requests == connection->port->requests_max)
+        retire(connection, UT_OTLP_LIMIT_REQUESTS);
 }
 
 /* ---- opening -------------------------------------------------------------------------------- */
@@ -221,8 +234,9 @@ static struct ut_otlp_connection *new_connection(struct ut_otlp_port *port, int 
         .sender = ut_otlp_peer_sender(fd, unix_peer),
         .peer = *peer,
         .opened_ns = ut_worker_now(worker),
-        .moved_ns = ut_worker_now(worker),
+        .heard_ns = ut_worker_now(worker),
         .answered_ns = ut_worker_now(worker),
+        .output_since_ns = UINT64_MAX,
     };
     if (unix_peer != NULL)
         connection->unix_peer = *unix_peer;
@@ -246,25 +260,49 @@ static bool is_admitted(struct ut_otlp_port *port, int fd, struct ut_unix_peer *
     return false;
 }
 
-void ut_otlp_connection_open(struct ut_otlp_port *port, int fd, const struct ut_endpoint *peer)
+static void refuse(struct ut_otlp_port *port, int fd, enum ut_otlp_limit limit)
 {
     struct ut_otlp_receiver *receiver = port->receiver;
-    bool is_unix = port->listener.port == 0;
-    struct ut_unix_peer unix_peer = {0};
-    if (is_unix && !is_admitted(port, fd, &unix_peer)) {
+    close(fd);
+    ++*receiver->counters[port->transport].limits[limit];
+    ut_log(receiver->worker->log, UT_LOG_WARN, "connection_refused", "receiver=%s limit=%s open=%u",
+           receiver->id, ut_otlp_limit_name(limit), port->connection_count);
+}
+
+/* A place for one more connection of the peer: by address or, on a unix socket, by cgroup. */
+static struct ut_otlp_source *find_place(struct ut_otlp_port *port, const struct ut_endpoint *peer,
+                                         const struct ut_unix_peer *unix_peer,
+                                         enum ut_otlp_limit *ret_limit)
+{
+    struct ut_address key = peer->address;
+    bool full = port->connection_count >= port->connections_max, crowded = false;
+    if (unix_peer != NULL)
+        memcpy(key.bytes, &unix_peer->cgroup_id, sizeof(unix_peer->cgroup_id));
+    struct ut_otlp_source *source =
+        full ? NULL
+             : ut_otlp_sources_enter(&port->sources, &key, port->connections_per_address, &crowded);
+    *ret_limit = crowded ? UT_OTLP_LIMIT_ADDRESS : UT_OTLP_LIMIT_CONNECTIONS;
+    return source;
+}
+
+void ut_otlp_connection_open(struct ut_otlp_port *port, int fd, const struct ut_endpoint *peer)
+{
+    struct ut_unix_peer unix_peer = {0}, *on_unix = port->listener.port == 0 ? &unix_peer : NULL;
+    enum ut_otlp_limit limit;
+    if (on_unix != NULL && !is_admitted(port, fd, on_unix)) {
         close(fd);
         return;
     }
-    bool full = port->connection_count >= port->connections_max;
+    struct ut_otlp_source *source = find_place(port, peer, on_unix, &limit);
     struct ut_otlp_connection *connection =
-        full ? NULL : new_connection(port, fd, peer, is_unix ? &unix_peer : NULL);
+        source != NULL ? new_connection(port, fd, peer, on_unix) : NULL;
     if (connection == NULL) {
-        close(fd);
-        ++*receiver->counters[port->transport].limits[UT_OTLP_LIMIT_CONNECTIONS];
-        ut_log(receiver->worker->log, UT_LOG_WARN, "connection_refused", "receiver=%s open=%u",
-               receiver->id, port->connection_count);
+        if (source != NULL)
+            ut_otlp_sources_leave(&port->sources, source);
+        refuse(port, fd, limit);
         return;
     }
+    connection->source = source;
     link_connection(connection);
     set_look(connection, connection->opened_ns, connection->opened_ns + port->handshake_timeout_ns);
 }

@@ -5,18 +5,20 @@
 
 enum { LABELS_BYTES = 256 };
 
-static const char *const limit_names[UT_OTLP_LIMITS] = {
+static const char *const limit_names[UT_OTLP_LIMIT_H2] = {
     [UT_OTLP_LIMIT_CONNECTIONS] = "connections",
+    [UT_OTLP_LIMIT_ADDRESS] = "connections_per_address",
+    [UT_OTLP_LIMIT_REQUESTS] = "requests_per_connection",
+    [UT_OTLP_LIMIT_AGE] = "connection_age",
+    [UT_OTLP_LIMIT_IDLE] = "idle",
+    [UT_OTLP_LIMIT_KEEPALIVE] = "keepalive_timeout",
     [UT_OTLP_LIMIT_HANDSHAKE] = "handshake_timeout",
     [UT_OTLP_LIMIT_HEADER_TIME] = "header_timeout",
-    [UT_OTLP_LIMIT_REQUEST_TIME] = "request_timeout",
-    [UT_OTLP_LIMIT_IDLE] = "idle",
-    [UT_OTLP_LIMIT_HEADERS] = "headers",
+    [UT_OTLP_LIMIT_READ_TIME] = "read_timeout",
+    [UT_OTLP_LIMIT_RATE] = "receive_rate",
+    [UT_OTLP_LIMIT_WRITE_TIME] = "write_timeout",
     [UT_OTLP_LIMIT_MESSAGE] = "message_size",
     [UT_OTLP_LIMIT_BUDGET] = "memory",
-    [UT_OTLP_LIMIT_RESETS] = "stream_resets",
-    [UT_OTLP_LIMIT_FRAMES] = "idle_frames",
-    [UT_OTLP_LIMIT_PROTOCOL] = "protocol",
 };
 
 /* The statuses that this receiver gives, and as what they are counted; the last stands for all
@@ -66,7 +68,8 @@ const char *ut_otlp_transport_name(enum ut_transport transport)
 
 const char *ut_otlp_limit_name(enum ut_otlp_limit limit)
 {
-    return limit_names[limit];
+    return limit < UT_OTLP_LIMIT_H2 ? limit_names[limit]
+                                    : ut_h2_hit_name((enum ut_h2_hit)(limit - UT_OTLP_LIMIT_H2));
 }
 
 const char *ut_otlp_labels(char *out, size_t size, const char *id, enum ut_transport transport,
@@ -108,7 +111,8 @@ void ut_otlp_counters_init(struct ut_otlp_counters *counters, struct ut_metrics 
                                "Requests answered, by status");
     }
     for (int limit = 0; limit < UT_OTLP_LIMITS; limit++) {
-        (void)snprintf(extra, sizeof(extra), "limit=\"%s\"", limit_names[limit]);
+        (void)snprintf(extra, sizeof(extra), "limit=\"%s\"",
+                       ut_otlp_limit_name((enum ut_otlp_limit)limit));
         counters->limits[limit] =
             ut_metrics_counter(metrics, "undertrace_receiver_limit_hits_total",
                                ut_otlp_labels(labels, sizeof(labels), id, transport, extra),

@@ -10,21 +10,28 @@
 #include <stdint.h>
 
 #include "net/call.h"
+#include "net/h2_guard.h"
 #include "telemetry/metrics.h"
 
+/* What a client can run into. The kinds of h2_guard.h are counted under the same metric. */
 enum ut_otlp_limit {
     UT_OTLP_LIMIT_CONNECTIONS,
+    UT_OTLP_LIMIT_ADDRESS,
+    UT_OTLP_LIMIT_REQUESTS,
+    UT_OTLP_LIMIT_AGE,
+    UT_OTLP_LIMIT_IDLE,
+    UT_OTLP_LIMIT_KEEPALIVE,
     UT_OTLP_LIMIT_HANDSHAKE,
     UT_OTLP_LIMIT_HEADER_TIME,
-    UT_OTLP_LIMIT_REQUEST_TIME,
-    UT_OTLP_LIMIT_IDLE,
-    UT_OTLP_LIMIT_HEADERS,
+    UT_OTLP_LIMIT_READ_TIME,
+    UT_OTLP_LIMIT_RATE,
+    UT_OTLP_LIMIT_WRITE_TIME,
     UT_OTLP_LIMIT_MESSAGE,
     UT_OTLP_LIMIT_BUDGET,
-    UT_OTLP_LIMIT_RESETS,
-    UT_OTLP_LIMIT_FRAMES,
-    UT_OTLP_LIMIT_PROTOCOL,
-    UT_OTLP_LIMITS,
+    UT_OTLP_LIMIT_H2, /* and enum ut_h2_hit on top */
+    UT_OTLP_LIMIT_HEADERS = UT_OTLP_LIMIT_H2 + UT_H2_HIT_HEADERS,
+    UT_OTLP_LIMIT_PROTOCOL = UT_OTLP_LIMIT_H2 + UT_H2_HIT_PROTOCOL,
+    UT_OTLP_LIMITS = UT_OTLP_LIMIT_H2 + UT_H2_HITS,
 };
 
 enum { UT_OTLP_STATUSES = 10 };

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "receiver.h"
 
@@ -28,7 +29,7 @@ static void on_answered(struct ut_calls *calls, enum ut_transport transport, int
     struct ut_otlp_connection *connection = ut_otlp_connection_of(calls);
     struct ut_otlp_receiver *receiver = connection->receiver;
     ++*ut_otlp_counters_request(&receiver->counters[transport], transport, status);
-    connection->answered_ns = ut_worker_now(receiver->worker);
+    ut_otlp_connection_answered(connection);
 }
 
 /* Metrics and logs to the same port are every SDK's default: said once, and by status counted. */
@@ -126,19 +127,59 @@ static void register_gauges(struct ut_otlp_port *port)
                             read_exhausted, port);
 }
 
+/* A share of the descriptors that the process may have: the rest is for exporters and files. */
+static uint64_t connections_of(const struct ut_otlp_port *port, uint64_t asked)
+{
+    enum { RESERVED = 256, LEAST = 64, MOST = 100000 };
+    struct rlimit limit;
+    if (asked > 0)
+        return asked;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur / 4 > MOST)
+        return MOST;
+    const struct ut_otlp_port *ports = port->receiver->ports;
+    uint64_t shares =
+        ports[UT_TRANSPORT_GRPC].configured && ports[UT_TRANSPORT_HTTP].configured ? 2 : 1;
+    uint64_t most = limit.rlim_cur > RESERVED ? (limit.rlim_cur - RESERVED) / 4 * 3 / shares : 0;
+    return most > LEAST ? most : LEAST;
+}
+
+static void set_limits(struct ut_otlp_port *port, const struct ut_otlp_limit_settings *limits)
+{
+    port->h2_limits = (struct ut_h2_limits){
+        .streams = (uint32_t)limits->max_concurrent_streams,
+        .header_bytes = (uint32_t)limits->max_header_bytes,
+        .header_fields = (uint32_t)limits->max_header_fields,
+        .ping_idle = true,
+    };
+    port->http1_limits = (struct ut_http1_limits){
+        .header_bytes = (uint32_t)limits->max_header_bytes,
+        .header_fields = (uint32_t)limits->max_header_fields,
+        .requests = limits->max_requests_per_connection,
+    };
+    port->connections_max = connections_of(port, limits->max_connections);
+    port->connections_per_address = limits->max_connections_per_address;
+    if (port->connections_per_address == 0)
+        port->connections_per_address = (port->connections_max + 1) / 2;
+    port->requests_max = limits->max_requests_per_connection;
+    port->read_timeout_ns = limits->read_timeout_ns;
+    port->write_timeout_ns = limits->write_timeout_ns;
+    port->rate.rate = limits->min_receive_rate;
+    port->rate.grace_ns = limits->receive_grace_ns;
+}
+
 static void set_grpc_limits(struct ut_otlp_port *port, const struct ut_otlp_grpc_settings *grpc)
 {
     port->endpoint = grpc->endpoint;
     port->access_settings = &grpc->access;
-    port->h2_limits = (struct ut_h2_limits){
-        .streams = (uint32_t)grpc->max_concurrent_streams,
-        .header_bytes = (uint32_t)grpc->max_header_bytes,
-        .header_fields = (uint32_t)grpc->max_header_fields,
-    };
-    port->connections_max = grpc->max_connections;
+    set_limits(port, &grpc->limits);
     port->handshake_timeout_ns = grpc->handshake_timeout_ns;
-    port->request_timeout_ns = grpc->request_timeout_ns;
     port->idle_ns = grpc->keepalive.server_parameters.max_connection_idle_ns;
+    port->age_ns = grpc->keepalive.server_parameters.max_connection_age_ns;
+    port->age_grace_ns = grpc->keepalive.server_parameters.max_connection_age_grace_ns;
+    port->ping_after_ns = grpc->keepalive.server_parameters.time_ns;
+    port->ping_grace_ns = grpc->keepalive.server_parameters.timeout_ns;
+    port->h2_limits.ping_interval_ns = grpc->keepalive.enforcement_policy.min_time_ns;
+    port->h2_limits.ping_idle = grpc->keepalive.enforcement_policy.permit_without_stream;
     port->service.body_bytes_max = (size_t)grpc->max_recv_msg_size_mib << 20;
 }
 
@@ -146,15 +187,10 @@ static void set_http_limits(struct ut_otlp_port *port, const struct ut_otlp_http
 {
     port->endpoint = http->endpoint;
     port->access_settings = &http->access;
-    port->h2_limits = (struct ut_h2_limits){
-        .streams = (uint32_t)http->max_concurrent_streams,
-        .header_bytes = (uint32_t)http->max_header_bytes,
-        .header_fields = (uint32_t)http->max_header_fields,
-    };
-    port->connections_max = http->max_connections;
+    set_limits(port, &http->limits);
     port->handshake_timeout_ns = http->read_header_timeout_ns;
-    port->request_timeout_ns = http->request_timeout_ns;
     port->idle_ns = http->idle_timeout_ns;
+    port->age_grace_ns = http->limits.read_timeout_ns;
     port->service.body_bytes_max = http->max_request_body_size;
     port->service.close_each = !http->keep_alives_enabled;
 }
@@ -203,21 +239,18 @@ static void init_cors(struct ut_otlp_receiver *receiver, const struct ut_otlp_co
 static void init_ports(struct ut_otlp_receiver *receiver, const struct ut_otlp_protocols *protocols)
 {
     init_cors(receiver, &protocols->http.cors);
+    receiver->ports[UT_TRANSPORT_GRPC].configured = protocols->has_grpc;
+    receiver->ports[UT_TRANSPORT_HTTP].configured = protocols->has_http;
     for (enum ut_transport transport = 0; transport < UT_TRANSPORTS; transport++) {
         struct ut_otlp_port *port = &receiver->ports[transport];
         port->receiver = receiver;
         port->transport = transport;
         port->service = service_of(receiver, &protocols->http);
+        ut_otlp_sources_init(&port->sources, &receiver->worker->pool);
         if (transport == UT_TRANSPORT_HTTP)
             set_http_limits(port, &protocols->http);
         else
             set_grpc_limits(port, &protocols->grpc);
-        port->http1_limits = (struct ut_http1_limits){
-            .header_bytes = port->h2_limits.header_bytes,
-            .header_fields = port->h2_limits.header_fields,
-        };
-        port->configured =
-            transport == UT_TRANSPORT_HTTP ? protocols->has_http : protocols->has_grpc;
         ut_otlp_counters_init(&receiver->counters[transport], receiver->worker->metrics,
                               receiver->id, transport);
         if (port->configured)
@@ -272,6 +305,10 @@ static int open_port(struct ut_otlp_port *port, char error[UT_ERROR_TEXT])
     ut_log(receiver->worker->log, UT_LOG_INFO, "listening",
            "receiver=%s protocol=%s endpoint=%s port=%u", receiver->id,
            ut_otlp_transport_name(port->transport), port->endpoint, port->listener.port);
+    ut_log(receiver->worker->log, UT_LOG_INFO, "limits",
+           "receiver=%s protocol=%s connections=%llu connections_per_address=%llu", receiver->id,
+           ut_otlp_transport_name(port->transport), (unsigned long long)port->connections_max,
+           (unsigned long long)port->connections_per_address);
     return 0;
 }
 
@@ -313,7 +350,7 @@ static void stop(struct ut_receiver *base, void (*stopped)(void *arg), void *arg
     receiver->stopped_arg = arg;
     close_ports(receiver);
     for (struct ut_otlp_connection *c = receiver->connections; c != NULL; c = c->next)
-        ut_otlp_connection_drain(c);
+        ut_otlp_connection_drain(c, UT_OTLP_STOP_GRACE_NS);
     ut_otlp_receiver_settle(receiver);
 }
 

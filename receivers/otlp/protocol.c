@@ -4,34 +4,12 @@
 
 #include "receiver.h"
 
-static uint64_t earliest(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 static uint64_t oldest_arriving(const struct ut_calls *calls)
 {
     uint64_t oldest_ns = UINT64_MAX;
     for (const struct ut_call *call = calls->arriving; call != NULL; call = call->next)
-        oldest_ns = earliest(oldest_ns, call->began_ns);
+        oldest_ns = call->began_ns < oldest_ns ? call->began_ns : oldest_ns;
     return oldest_ns;
-}
-
-/* What is due once the header is through: a body, an answer to be taken, or nothing for too long.
- */
-static struct ut_otlp_deadline deadline_of(const struct ut_otlp_connection *connection,
-                                           uint64_t since_ns, size_t output_bytes)
-{
-    const struct ut_otlp_port *port = connection->port;
-    if (output_bytes > 0)
-        since_ns = earliest(since_ns, connection->moved_ns);
-    if (since_ns != UINT64_MAX)
-        return (struct ut_otlp_deadline){since_ns + port->request_timeout_ns,
-                                         UT_OTLP_LIMIT_REQUEST_TIME};
-    if (connection->calls.waiting == 0 && port->idle_ns > 0)
-        return (struct ut_otlp_deadline){connection->answered_ns + port->idle_ns,
-                                         UT_OTLP_LIMIT_IDLE};
-    return (struct ut_otlp_deadline){UINT64_MAX, UT_OTLP_LIMIT_IDLE};
 }
 
 /* ---- HTTP/2 --------------------------------------------------------------------------------- */
@@ -41,31 +19,26 @@ static int init_h2(struct ut_otlp_connection *connection)
     return ut_h2_calls_init(&connection->h2, &connection->calls, &connection->port->h2_limits);
 }
 
-static void count_hits(struct ut_otlp_connection *connection)
+static void count_hit(struct ut_otlp_connection *connection)
 {
-    static const enum ut_otlp_limit limits[UT_H2_HITS] = {
-        [UT_H2_HIT_RESETS] = UT_OTLP_LIMIT_RESETS,
-        [UT_H2_HIT_FRAMES] = UT_OTLP_LIMIT_FRAMES,
-        [UT_H2_HIT_PROTOCOL] = UT_OTLP_LIMIT_PROTOCOL,
-    };
     const struct ut_h2_server *h2 = &connection->h2.h2;
-    if (h2->ended_by == UT_H2_HIT_HEADERS)
-        ut_otlp_connection_count(connection, UT_OTLP_LIMIT_HEADERS);
-    for (int hit = UT_H2_HIT_RESETS; hit < UT_H2_HITS; hit++) {
-        if (h2->hits[hit] > 0)
-            ut_otlp_connection_count(connection, limits[hit]);
-    }
+    enum ut_h2_hit hit = h2->ended_by;
+    if (hit == UT_H2_HIT_NONE && h2->broken)
+        hit = UT_H2_HIT_PROTOCOL;
+    if (hit != UT_H2_HIT_NONE)
+        ut_otlp_connection_count(connection,
+                                 (enum ut_otlp_limit)(UT_OTLP_LIMIT_H2 + (unsigned)hit));
 }
 
 static void done_h2(struct ut_otlp_connection *connection)
 {
-    count_hits(connection);
+    count_hit(connection);
     ut_h2_calls_done(&connection->h2);
 }
 
 static int receive_h2(struct ut_otlp_connection *connection, ut_slice bytes)
 {
-    return ut_h2_server_receive(&connection->h2.h2, bytes, connection->moved_ns);
+    return ut_h2_server_receive(&connection->h2.h2, bytes, connection->heard_ns);
 }
 
 static int pending_h2(struct ut_otlp_connection *connection, struct iovec *runs, size_t room)
@@ -87,15 +60,22 @@ static void drain_h2(struct ut_otlp_connection *connection)
     ut_h2_server_drain(&connection->h2.h2);
 }
 
-static struct ut_otlp_deadline deadline_h2(const struct ut_otlp_connection *connection)
+static void progress_h2(struct ut_otlp_connection *connection, uint64_t now_ns,
+                        struct ut_otlp_progress *out)
 {
-    const struct ut_h2_server *h2 = &connection->h2.h2;
+    struct ut_h2_server *h2 = &connection->h2.h2;
     if (!h2->greeted || !h2->acknowledged)
-        return (struct ut_otlp_deadline){connection->opened_ns +
-                                             connection->port->handshake_timeout_ns,
-                                         UT_OTLP_LIMIT_HANDSHAKE};
-    return deadline_of(connection, oldest_arriving(&connection->calls),
-                       ut_h2_output_bytes(&h2->output));
+        out->handshake_ns = connection->opened_ns;
+    if (h2->header_since_ns != 0)
+        out->header_ns = h2->header_since_ns;
+    out->body_ns = oldest_arriving(&connection->calls);
+    out->answer_ns = ut_h2_server_answer_since(h2, now_ns);
+    out->output = &h2->output;
+}
+
+static void ping_h2(struct ut_otlp_connection *connection)
+{
+    ut_h2_server_ping(&connection->h2.h2);
 }
 
 static const struct ut_otlp_protocol h2_protocol = {
@@ -105,7 +85,8 @@ static const struct ut_otlp_protocol h2_protocol = {
     .pending = pending_h2,
     .consumed = consumed_h2,
     .drain = drain_h2,
-    .deadline = deadline_h2,
+    .ping = ping_h2,
+    .progress = progress_h2,
 };
 
 /* ---- HTTP/1.1 ------------------------------------------------------------------------------- */
@@ -123,7 +104,7 @@ static void done_http1(struct ut_otlp_connection *connection)
 
 static int receive_http1(struct ut_otlp_connection *connection, ut_slice bytes)
 {
-    int error = ut_http1_receive(&connection->http1, bytes, connection->moved_ns);
+    int error = ut_http1_receive(&connection->http1, bytes, connection->heard_ns);
     if (ut_http1_is_full(&connection->http1))
         ut_stream_pause(&connection->stream, true);
     return error;
@@ -154,15 +135,15 @@ static void drain_http1(struct ut_otlp_connection *connection)
     ut_http1_drain(&connection->http1);
 }
 
-static struct ut_otlp_deadline deadline_http1(const struct ut_otlp_connection *connection)
+static void progress_http1(struct ut_otlp_connection *connection, uint64_t now_ns,
+                           struct ut_otlp_progress *out)
 {
+    (void)now_ns;
     const struct ut_http1 *http1 = &connection->http1;
     bool body;
     uint64_t since_ns = ut_http1_arriving_since(http1, &body);
-    if (since_ns != UINT64_MAX && !body)
-        return (struct ut_otlp_deadline){since_ns + connection->port->handshake_timeout_ns,
-                                         UT_OTLP_LIMIT_HEADER_TIME};
-    return deadline_of(connection, since_ns, ut_h2_output_bytes(&http1->output));
+    *(body ? &out->body_ns : &out->header_ns) = since_ns;
+    out->output = &http1->output;
 }
 
 static const struct ut_otlp_protocol http1_protocol = {
@@ -172,7 +153,7 @@ static const struct ut_otlp_protocol http1_protocol = {
     .pending = pending_http1,
     .consumed = consumed_http1,
     .drain = drain_http1,
-    .deadline = deadline_http1,
+    .progress = progress_http1,
 };
 
 /* ---- which of them -------------------------------------------------------------------------- */

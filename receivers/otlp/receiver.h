@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The parts of the otlp receiver, from the listeners (otlp.c) over connections (connection.c) and
- * the protocols that they speak (protocol.c) to export calls (export_call.c).
+ * The parts of the otlp receiver, from the listeners (otlp.c) over connections (connection.c;
+ * deadlines.c bounds them in time, sources.c each address's) and the protocols that they speak
+ * (protocol.c) to export calls (export_call.c).
  *
  * Each port takes what comes: gRPC, and OTLP/HTTP over HTTP/1.1 or HTTP/2. A port's name and limits
  * are those of its section in the config; a request is counted under what it is.
@@ -12,14 +13,17 @@
 #define UT_OTLP_RECEIVER_RECEIVER_H
 
 #include "access.h"
+#include "base/clock.h"
 #include "component.h"
 #include "counters.h"
 #include "net/h2_calls.h"
 #include "net/http1.h"
 #include "net/listener.h"
+#include "net/rate_floor.h"
 #include "net/stream.h"
 #include "settings.h"
 #include "signals.h"
+#include "sources.h"
 
 struct ut_otlp_connection;
 struct ut_otlp_receiver;
@@ -38,11 +42,17 @@ struct ut_otlp_port {
     struct ut_service service;
     struct ut_h2_limits h2_limits;
     struct ut_http1_limits http1_limits;
-    uint64_t connections_max;
+    uint64_t connections_max, connections_per_address;
+    uint64_t requests_max;         /* of a connection; 0: any number */
     uint64_t handshake_timeout_ns; /* for the first bytes, a header, an HTTP/2 handshake */
-    uint64_t request_timeout_ns;   /* for a body, and for answers to be taken */
-    uint64_t idle_ns;              /* 0: none */
+    uint64_t read_timeout_ns;      /* for a body */
+    uint64_t write_timeout_ns;     /* for an answer to be taken */
+    struct ut_rate_floor_limits rate;
+    uint64_t idle_ns, age_ns;              /* 0: none */
+    uint64_t age_grace_ns;                 /* for requests in flight */
+    uint64_t ping_after_ns, ping_grace_ns; /* of HTTP/2; ping_after_ns 0: none */
     uint32_t connection_count;
+    struct ut_otlp_sources sources;
 };
 
 struct ut_otlp_receiver {
@@ -79,14 +89,26 @@ struct ut_otlp_connection {
     struct ut_otlp_port *port;
     struct ut_otlp_receiver *receiver;
     struct ut_otlp_connection *previous, *next;
+    struct ut_otlp_source *source;
     struct ut_timer timer;
     struct ut_sender sender;
     struct ut_endpoint peer;       /* of TCP */
     struct ut_unix_peer unix_peer; /* where the sender is one */
-    /* Monotonic: when it was opened; when bytes last came or left; when a call was last answered,
-     * which is what counts for idleness: a client's PINGs do not keep a connection. */
-    uint64_t opened_ns, moved_ns, answered_ns;
-    uint64_t drain_ns; /* when the end was announced; 0: not */
+    /* Monotonic: when it was opened; when bytes last came; when a call was last answered, which is
+     * what counts for idleness: a client's PINGs do not keep a connection. */
+    uint64_t opened_ns, heard_ns, answered_ns;
+    uint64_t pinged_ns; /* when it was asked for a sign of life; 0: never */
+    uint64_t requests;
+    struct ut_rate_floor floor;
+    uint64_t output_since_ns, output_mark; /* what is to go out since then, up to that byte */
+    uint64_t drain_ns, drain_end_ns; /* when the end was announced; 0: not. When it is enforced */
+};
+
+/* What a connection waits for; since when, monotonic. UINT64_MAX: it does not. */
+struct ut_otlp_progress {
+    uint64_t handshake_ns, header_ns, body_ns;
+    uint64_t answer_ns; /* the peer does not let it out */
+    const struct ut_h2_output *output;
 };
 
 struct ut_otlp_deadline {
@@ -103,7 +125,11 @@ struct ut_otlp_protocol {
     void (*consumed)(struct ut_otlp_connection *connection, size_t bytes);
     /* Announces the end; at the second call it is final. */
     void (*drain)(struct ut_otlp_connection *connection);
-    struct ut_otlp_deadline (*deadline)(const struct ut_otlp_connection *connection);
+    /* Asks for a sign of life; NULL: it cannot. */
+    void (*ping)(struct ut_otlp_connection *connection);
+    /* Fills what is not UINT64_MAX. */
+    void (*progress)(struct ut_otlp_connection *connection, uint64_t now_ns,
+                     struct ut_otlp_progress *out);
 };
 
 /* NULL with *ret_wrong unset: more bytes are needed to tell; with it set: neither of them. */
@@ -119,12 +145,22 @@ struct ut_address ut_otlp_peer_key(const struct ut_otlp_connection *connection);
 /* How a body of the connection on `fd` reaches us; `peer` is NULL where it is TCP. */
 struct ut_sender ut_otlp_peer_sender(int fd, const struct ut_unix_peer *peer);
 
+/* What a stop gives to requests in flight. */
+#define UT_OTLP_STOP_GRACE_NS (5 * UT_NS_PER_S)
+
 /* connection.c: takes the accepted socket over. */
 void ut_otlp_connection_open(struct ut_otlp_port *port, int fd, const struct ut_endpoint *peer);
-/* Lets requests in flight finish, within bounds, then ends the connection. */
-void ut_otlp_connection_drain(struct ut_otlp_connection *connection);
+/* Lets requests in flight finish, for `grace_ns` at most, then ends the connection. */
+void ut_otlp_connection_drain(struct ut_otlp_connection *connection, uint64_t grace_ns);
+/* A request was answered. */
+void ut_otlp_connection_answered(struct ut_otlp_connection *connection);
 /* Counts and logs that the connection reached a limit. */
 void ut_otlp_connection_count(struct ut_otlp_connection *connection, enum ut_otlp_limit limit);
+
+/* deadlines.c: what is due next, by what goes on now. */
+struct ut_otlp_deadline ut_otlp_deadline_of(struct ut_otlp_connection *connection, uint64_t now_ns);
+/* The longest that a connection may be left alone: a request may begin right after a look at it. */
+uint64_t ut_otlp_longest_look(const struct ut_otlp_port *port);
 
 /* export_call.c: the two ends of a call that ut_service names. */
 void ut_otlp_export(struct ut_call *call);

@@ -5,57 +5,76 @@
 
 #include "net/endpoint.h"
 
-#define SERVER_AT(member)                                                                          \
-    offsetof(__typeof__(((struct ut_otlp_grpc_settings *)0)->keepalive.server_parameters), member)
+#define KEEPALIVE_AT(part, member)                                                                 \
+    offsetof(__typeof__(((struct ut_otlp_grpc_settings *)0)->keepalive.part), member)
+#define SERVER_ROW(key_, member, fallback_, least_, most_)                                         \
+    {                                                                                              \
+        .key = (key_), .type = UT_FIELD_DURATION,                                                  \
+        .offset = KEEPALIVE_AT(server_parameters, member), .fallback = (fallback_),                \
+        .least = (least_), .most = (most_)                                                         \
+    }
 
 static const struct ut_field server_parameter_fields[] = {
-    {.key = "max_connection_idle",
-     .type = UT_FIELD_DURATION,
-     .offset = SERVER_AT(max_connection_idle_ns),
-     .fallback = "10m",
-     .most = 86400},
+    SERVER_ROW("max_connection_idle", max_connection_idle_ns, "10m", 0, 86400),
+    SERVER_ROW("max_connection_age", max_connection_age_ns, "0", 0, 86400),
+    SERVER_ROW("max_connection_age_grace", max_connection_age_grace_ns, "1m", 0.1, 86400),
+    SERVER_ROW("time", time_ns, "2h", 0, 86400),
+    SERVER_ROW("timeout", timeout_ns, "20s", 0.1, 86400),
     UT_FIELD_END,
 };
+
+static const struct ut_field enforcement_policy_fields[] = {
+    {.key = "min_time",
+     .type = UT_FIELD_DURATION,
+     .offset = KEEPALIVE_AT(enforcement_policy, min_time_ns),
+     .fallback = "1s",
+     .least = 0.001,
+     .most = 86400},
+    {.key = "permit_without_stream",
+     .type = UT_FIELD_BOOL,
+     .offset = KEEPALIVE_AT(enforcement_policy, permit_without_stream),
+     .fallback = "true"},
+    UT_FIELD_END,
+};
+
+#define KEEPALIVE_PART(part)                                                                       \
+    offsetof(__typeof__(((struct ut_otlp_grpc_settings *)0)->keepalive), part)
 
 static const struct ut_field keepalive_fields[] = {
     {.key = "server_parameters",
      .type = UT_FIELD_MAP,
+     .offset = KEEPALIVE_PART(server_parameters),
      .fields = server_parameter_fields,
+     .present = UT_FIELD_NO_PRESENT},
+    {.key = "enforcement_policy",
+     .type = UT_FIELD_MAP,
+     .offset = KEEPALIVE_PART(enforcement_policy),
+     .fields = enforcement_policy_fields,
      .present = UT_FIELD_NO_PRESENT},
     UT_FIELD_END,
 };
 
 /* The rows that both protocols have. */
-#define LIMIT_FIELDS(owner)                                                                        \
-    {.key = "max_concurrent_streams",                                                              \
-     .type = UT_FIELD_UINT,                                                                        \
-     .offset = offsetof(owner, max_concurrent_streams),                                            \
-     .fallback = "128",                                                                            \
-     .least = 1,                                                                                   \
-     .most = 10000},                                                                               \
-        {.key = "max_connections",                                                                 \
-         .type = UT_FIELD_UINT,                                                                    \
-         .offset = offsetof(owner, max_connections),                                               \
-         .fallback = "1024",                                                                       \
-         .least = 1,                                                                               \
-         .most = 100000},                                                                          \
-        {.key = "max_header_bytes",                                                                \
-         .type = UT_FIELD_BYTES,                                                                   \
-         .offset = offsetof(owner, max_header_bytes),                                              \
-         .fallback = "16KiB",                                                                      \
-         .least = 1024,                                                                            \
-         .most = 1048576},                                                                         \
-        {.key = "max_header_fields",                                                               \
-         .type = UT_FIELD_UINT,                                                                    \
-         .offset = offsetof(owner, max_header_fields),                                             \
-         .fallback = "128",                                                                        \
-         .least = 16,                                                                              \
-         .most = 10000},                                                                           \
+#define LIMIT_ROW(owner, type_, key_, member, fallback_, least_, most_)                            \
     {                                                                                              \
-        .key = "request_timeout", .type = UT_FIELD_DURATION,                                       \
-        .offset = offsetof(owner, request_timeout_ns), .fallback = "1m", .least = 0.1,             \
-        .most = 3600                                                                               \
+        .key = (key_), .type = (type_), .offset = offsetof(owner, limits.member),                  \
+        .fallback = (fallback_), .least = (least_), .most = (most_)                                \
     }
+#define LIMIT_NUMBER(owner, member, fallback_, least_, most_)                                      \
+    LIMIT_ROW(owner, UT_FIELD_UINT, #member, member, fallback_, least_, most_)
+#define LIMIT_TIME(owner, member, fallback_)                                                       \
+    LIMIT_ROW(owner, UT_FIELD_DURATION, #member, member##_ns, fallback_, 0.1, 3600)
+#define LIMIT_ROWS(owner)                                                                          \
+    LIMIT_NUMBER(owner, max_concurrent_streams, "128", 1, 10000),                                  \
+        LIMIT_NUMBER(owner, max_connections, "0", 0, 100000),                                      \
+        LIMIT_NUMBER(owner, max_connections_per_address, "0", 0, 100000),                          \
+        LIMIT_NUMBER(owner, max_requests_per_connection, "1000000", 0, 1000000000),                \
+        LIMIT_ROW(owner, UT_FIELD_BYTES, "max_header_bytes", max_header_bytes, "16KiB", 1024,      \
+                  1048576),                                                                        \
+        LIMIT_NUMBER(owner, max_header_fields, "128", 16, 10000),                                  \
+        LIMIT_TIME(owner, read_timeout, "1m"), LIMIT_TIME(owner, write_timeout, "30s"),            \
+        LIMIT_ROW(owner, UT_FIELD_BYTES, "min_receive_rate", min_receive_rate, "240", 0, 1048576), \
+        LIMIT_TIME(owner, receive_grace, "10s")
 
 #define GRPC_AT(member) offsetof(struct ut_otlp_grpc_settings, member)
 
@@ -71,7 +90,7 @@ static const struct ut_field grpc_fields[] = {
      .fallback = "64",
      .least = 1,
      .most = 1024},
-    LIMIT_FIELDS(struct ut_otlp_grpc_settings),
+    LIMIT_ROWS(struct ut_otlp_grpc_settings),
     {.key = "handshake_timeout",
      .type = UT_FIELD_DURATION,
      .offset = GRPC_AT(handshake_timeout_ns),
@@ -126,7 +145,7 @@ static const struct ut_field http_fields[] = {
      .fallback = "64MiB",
      .least = 1024,
      .most = 1073741824},
-    LIMIT_FIELDS(struct ut_otlp_http_settings),
+    LIMIT_ROWS(struct ut_otlp_http_settings),
     {.key = "read_header_timeout",
      .type = UT_FIELD_DURATION,
      .offset = HTTP_AT(read_header_timeout_ns),

@@ -6,19 +6,36 @@
 #include "access.h"
 #include "config/field.h"
 
+/* What both protocols bound, under the same keys; 0 stands for what the comment says. */
+struct ut_otlp_limit_settings {
+    uint64_t max_concurrent_streams;
+    uint64_t max_connections;                     /* 0: by RLIMIT_NOFILE */
+    uint64_t max_connections_per_address;         /* 0: half of them */
+    uint64_t max_requests_per_connection;         /* 0: any number */
+    uint64_t max_header_bytes, max_header_fields; /* of a request */
+    uint64_t read_timeout_ns;                     /* for a body to arrive */
+    uint64_t write_timeout_ns;                    /* for an answer to be taken */
+    uint64_t min_receive_rate;                    /* bytes a second; 0: none */
+    uint64_t receive_grace_ns;                    /* before the rate counts */
+};
+
 struct ut_otlp_grpc_settings {
     char *endpoint;
     struct ut_otlp_access_settings access;
     uint64_t max_recv_msg_size_mib;
-    uint64_t max_concurrent_streams;
-    uint64_t max_connections;
-    uint64_t max_header_bytes, max_header_fields; /* of a request */
+    struct ut_otlp_limit_settings limits;
     uint64_t handshake_timeout_ns; /* until the client's SETTINGS and its ACK of ours are there */
-    uint64_t request_timeout_ns;   /* for a request to arrive, and for answers to be taken */
     struct {
         struct {
             uint64_t max_connection_idle_ns; /* 0: none */
+            uint64_t max_connection_age_ns;  /* 0: none */
+            uint64_t max_connection_age_grace_ns;
+            uint64_t time_ns, timeout_ns; /* of silence before we ask; for an answer. 0: none */
         } server_parameters;
+        struct {
+            uint64_t min_time_ns; /* between the client's PINGs, in the long run */
+            bool permit_without_stream;
+        } enforcement_policy;
     } keepalive;
 };
 
@@ -37,12 +54,9 @@ struct ut_otlp_http_settings {
     char *metrics_url_path, *logs_url_path; /* known, so that their refusal can say why */
     struct ut_otlp_cors_settings cors;
     uint64_t max_request_body_size; /* bytes */
-    uint64_t max_concurrent_streams;
-    uint64_t max_connections;
-    uint64_t max_header_bytes, max_header_fields; /* of a request */
+    struct ut_otlp_limit_settings limits;
     uint64_t read_header_timeout_ns;
-    uint64_t request_timeout_ns; /* for a body to arrive, and for answers to be taken */
-    uint64_t idle_timeout_ns;    /* 0: none */
+    uint64_t idle_timeout_ns; /* 0: none */
     bool keep_alives_enabled;
 };
 

@@ -90,12 +90,16 @@ static inline void harness_defaults(struct harness *harness, const char *endpoin
     struct ut_otlp_grpc_settings *grpc = &harness->settings.protocols.grpc;
     grpc->endpoint = (char *)(uintptr_t)endpoint;
     grpc->max_recv_msg_size_mib = 64;
-    grpc->max_concurrent_streams = 128;
-    grpc->max_connections = 64;
-    grpc->max_header_bytes = 16 << 10;
-    grpc->max_header_fields = 128;
+    grpc->limits.max_concurrent_streams = 128;
+    grpc->limits.max_connections = 64;
+    grpc->limits.max_header_bytes = 16 << 10;
+    grpc->limits.max_header_fields = 128;
     grpc->handshake_timeout_ns = 10 * UT_NS_PER_S;
-    grpc->request_timeout_ns = 60 * UT_NS_PER_S;
+    grpc->keepalive.server_parameters.max_connection_age_grace_ns = 60 * UT_NS_PER_S;
+    grpc->keepalive.enforcement_policy.permit_without_stream = true;
+    grpc->limits.read_timeout_ns = 60 * UT_NS_PER_S;
+    grpc->limits.write_timeout_ns = 30 * UT_NS_PER_S;
+    grpc->limits.receive_grace_ns = 10 * UT_NS_PER_S;
 }
 
 static inline void harness_start(struct harness *harness, size_t budget)

@@ -179,7 +179,7 @@ Test(grpc_limits, message_over_the_limit_is_refused_for_good)
 
 Test(grpc_limits, stalled_request_ends_its_connection)
 {
-    harness.settings.protocols.grpc.request_timeout_ns = 200 * UT_NS_PER_MS;
+    harness.settings.protocols.grpc.limits.read_timeout_ns = 200 * UT_NS_PER_MS;
     harness_start(&harness, 64 * MIB);
     struct harness_client *client = harness_connect(&harness, false);
     begin_slow(client, 1000, 10);
@@ -190,7 +190,7 @@ Test(grpc_limits, stalled_request_ends_its_connection)
 
 Test(grpc_limits, trickling_request_ends_its_connection)
 {
-    harness.settings.protocols.grpc.request_timeout_ns = 300 * UT_NS_PER_MS;
+    harness.settings.protocols.grpc.limits.read_timeout_ns = 300 * UT_NS_PER_MS;
     harness_start(&harness, 64 * MIB);
     struct harness_client *client = harness_connect(&harness, false);
     struct grpc_reply *reply = begin_slow(client, 100000, 10);
@@ -242,7 +242,8 @@ Test(grpc_limits, idle_connection_is_told_goaway)
 
 Test(grpc_limits, connections_above_the_limit_are_closed)
 {
-    harness.settings.protocols.grpc.max_connections = 2;
+    harness.settings.protocols.grpc.limits.max_connections = 2;
+    harness.settings.protocols.grpc.limits.max_connections_per_address = 2;
     harness_start(&harness, 64 * MIB);
     struct harness_client *clients[3];
     for (int i = 0; i < 3; i++) {
@@ -303,14 +304,14 @@ Test(grpc_limits, ping_flood_ends_the_connection)
 {
     harness_start(&harness, 64 * MIB);
     struct harness_client *client = harness_connect(&harness, false);
-    for (int i = 0; i < 20000 && !client->ended; i++) {
+    for (int i = 0; i < 1000 && !client->ended; i++) {
         nghttp2_submit_ping(client->peer.session, 0, NULL);
-        if (i % 100 == 99)
+        if (i % 10 == 9)
             harness_turns(&harness, client, 1);
     }
     wait_ended(client);
     cr_expect_eq(client->peer.goaway_code, NGHTTP2_ENHANCE_YOUR_CALM);
-    cr_expect_gt(client->peer.pings_answered, 5000);
+    cr_expect_geq(client->peer.pings_answered, 100);
     harness_disconnect(client);
 }
 
@@ -318,7 +319,7 @@ Test(grpc_limits, rapid_resets_end_the_connection)
 {
     harness_start(&harness, 64 * MIB);
     struct harness_client *client = harness_connect(&harness, false);
-    for (int i = 0; i < 2500 && !client->ended; i++) {
+    for (int i = 0; i < 400 && !client->ended; i++) {
         struct grpc_reply *reply = begin_slow(client, 1000, 10);
         client_turn(client);
         nghttp2_submit_rst_stream(client->peer.session, 0, reply->stream, NGHTTP2_CANCEL);
@@ -348,7 +349,7 @@ Test(grpc_limits, resets_that_we_are_made_to_send_end_the_connection)
                                    [11] = 0xff,
                                    [12] = 0xff};
         ssize_t sent = send(client->fd, frame, sizeof(frame), MSG_NOSIGNAL);
-        cr_assert(sent == (ssize_t)sizeof(frame) || i > 150);
+        cr_assert(sent == (ssize_t)sizeof(frame) || i > 90);
         harness_turns(&harness, client, 2);
     }
     wait_ended(client);

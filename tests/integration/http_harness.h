@@ -34,12 +34,14 @@ static inline void http_harness_defaults(struct harness *harness)
     http->metrics_url_path = metrics;
     http->logs_url_path = logs;
     http->max_request_body_size = 64 << 20;
-    http->max_concurrent_streams = 128;
-    http->max_connections = 64;
-    http->max_header_bytes = 16 << 10;
-    http->max_header_fields = 128;
+    http->limits.max_concurrent_streams = 128;
+    http->limits.max_connections = 64;
+    http->limits.max_header_bytes = 16 << 10;
+    http->limits.max_header_fields = 128;
     http->read_header_timeout_ns = 10 * UT_NS_PER_S;
-    http->request_timeout_ns = 60 * UT_NS_PER_S;
+    http->limits.read_timeout_ns = 60 * UT_NS_PER_S;
+    http->limits.write_timeout_ns = 30 * UT_NS_PER_S;
+    http->limits.receive_grace_ns = 10 * UT_NS_PER_S;
     http->keep_alives_enabled = true;
 }
 

@@ -556,13 +556,13 @@ static void expect_silent_end(const char *text, const char *limit)
 Test(http_receiver, senders_that_are_too_slow_are_cut_without_an_answer)
 {
     harness.settings.protocols.http.read_header_timeout_ns = 200 * UT_NS_PER_MS;
-    harness.settings.protocols.http.request_timeout_ns = 300 * UT_NS_PER_MS;
+    harness.settings.protocols.http.limits.read_timeout_ns = 300 * UT_NS_PER_MS;
     http_harness_start(&harness, 64 * MIB);
     expect_silent_end("", "handshake_timeout");
     expect_silent_end("POST /v1/tra", "header_timeout");
     expect_silent_end("POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: "
                       "application/x-protobuf\r\nContent-Length: 10\r\n\r\nabc",
-                      "request_timeout");
+                      "read_timeout");
     cr_expect_eq(harness.worker.budget.used, 0);
 }
 

@@ -9,8 +9,8 @@ static void set_up(void)
 {
     http_harness_defaults(&harness);
     harness.settings.protocols.http.max_request_body_size = 1 << 20;
-    harness.settings.protocols.http.max_header_bytes = 2048;
-    harness.settings.protocols.http.max_header_fields = 20;
+    harness.settings.protocols.http.limits.max_header_bytes = 2048;
+    harness.settings.protocols.http.limits.max_header_fields = 20;
     http_harness_start(&harness, (size_t)64 << 20);
 }
 

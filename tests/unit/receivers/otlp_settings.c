@@ -31,7 +31,7 @@ static struct ut_config *read_receiver(const char *otlp, char **said)
         .processors = test_processors,
         .exporters = test_exporters,
     };
-    char text[1024];
+    char text[2048];
     (void)snprintf(text, sizeof(text),
                    "receivers:\n  otlp:%s\nexporters:\n  debug:\nservice:\n  pipelines:\n"
                    "    traces: {receivers: [otlp], exporters: [debug]}\n",
@@ -81,8 +81,8 @@ Test(otlp_settings, defaults_are_the_collectors_where_it_has_them)
     cr_expect_eq(settings->invalid_utf8, UT_OTLP_UTF8_REPLACE);
     cr_expect_str_eq(grpc->endpoint, "localhost:4317");
     cr_expect_eq(grpc->max_recv_msg_size_mib, 64);
-    cr_expect_eq(grpc->max_concurrent_streams, 128);
-    cr_expect_eq(grpc->max_header_bytes, 16 << 10);
+    cr_expect_eq(grpc->limits.max_concurrent_streams, 128);
+    cr_expect_eq(grpc->limits.max_header_bytes, 16 << 10);
     cr_expect_eq(grpc->handshake_timeout_ns, 10 * UT_NS_PER_S);
     cr_expect_eq(grpc->keepalive.server_parameters.max_connection_idle_ns, 600 * UT_NS_PER_S);
     const char *listens = NULL;
@@ -100,21 +100,37 @@ Test(otlp_settings, every_key_is_read)
     struct ut_config *config =
         read_receiver(" {protocols: {grpc: {endpoint: '[::]:1', max_recv_msg_size_mib: 4, "
                       "max_concurrent_streams: 7, max_connections: 9, max_header_bytes: 8KiB, "
-                      "max_header_fields: 20, handshake_timeout: 3s, request_timeout: 20s, "
-                      "keepalive: {server_parameters: {max_connection_idle: 0}}}}}",
+                      "max_connections_per_address: 3, max_requests_per_connection: 11, "
+                      "max_header_fields: 20, handshake_timeout: 3s, read_timeout: 20s, "
+                      "write_timeout: 7s, min_receive_rate: 1KiB, receive_grace: 2s, "
+                      "keepalive: {server_parameters: {max_connection_idle: 0, "
+                      "max_connection_age: 1h, max_connection_age_grace: 9s, time: 30s, "
+                      "timeout: 4s}, enforcement_policy: {min_time: 5m, "
+                      "permit_without_stream: false}}}}}",
                       &said);
     cr_assert_not_null(config, "%s", said);
     const struct ut_otlp_receiver_settings *settings = config->receivers.items[0].config;
     const struct ut_otlp_grpc_settings *grpc = &settings->protocols.grpc;
     cr_expect_str_eq(grpc->endpoint, "[::]:1");
     cr_expect_eq(grpc->max_recv_msg_size_mib, 4);
-    cr_expect_eq(grpc->max_concurrent_streams, 7);
-    cr_expect_eq(grpc->max_connections, 9);
-    cr_expect_eq(grpc->max_header_bytes, 8192);
-    cr_expect_eq(grpc->max_header_fields, 20);
+    cr_expect_eq(grpc->limits.max_concurrent_streams, 7);
+    cr_expect_eq(grpc->limits.max_connections, 9);
+    cr_expect_eq(grpc->limits.max_header_bytes, 8192);
+    cr_expect_eq(grpc->limits.max_header_fields, 20);
     cr_expect_eq(grpc->handshake_timeout_ns, 3 * UT_NS_PER_S);
-    cr_expect_eq(grpc->request_timeout_ns, 20 * UT_NS_PER_S);
+    cr_expect_eq(grpc->limits.read_timeout_ns, 20 * UT_NS_PER_S);
+    cr_expect_eq(grpc->limits.max_connections_per_address, 3);
+    cr_expect_eq(grpc->limits.max_requests_per_connection, 11);
+    cr_expect_eq(grpc->limits.write_timeout_ns, 7 * UT_NS_PER_S);
+    cr_expect_eq(grpc->limits.min_receive_rate, 1024);
+    cr_expect_eq(grpc->limits.receive_grace_ns, 2 * UT_NS_PER_S);
     cr_expect_eq(grpc->keepalive.server_parameters.max_connection_idle_ns, 0);
+    cr_expect_eq(grpc->keepalive.server_parameters.max_connection_age_ns, 3600 * UT_NS_PER_S);
+    cr_expect_eq(grpc->keepalive.server_parameters.max_connection_age_grace_ns, 9 * UT_NS_PER_S);
+    cr_expect_eq(grpc->keepalive.server_parameters.time_ns, 30 * UT_NS_PER_S);
+    cr_expect_eq(grpc->keepalive.server_parameters.timeout_ns, 4 * UT_NS_PER_S);
+    cr_expect_eq(grpc->keepalive.enforcement_policy.min_time_ns, 300 * UT_NS_PER_S);
+    cr_expect_not(grpc->keepalive.enforcement_policy.permit_without_stream);
     ut_config_free(config);
     free(said);
 }
@@ -143,14 +159,15 @@ Test(otlp_settings, http_has_the_collectors_keys_and_defaults)
 Test(otlp_settings, every_key_of_http_is_read)
 {
     char *said;
-    struct ut_config *config = read_receiver(
-        " {protocols: {grpc: , http: {endpoint: '[::]:1', traces_url_path: /t, "
-        "metrics_url_path: /m, logs_url_path: /l, max_request_body_size: 1MiB, "
-        "max_concurrent_streams: 7, max_connections: 9, max_header_bytes: 8KiB, "
-        "max_header_fields: 20, read_header_timeout: 3s, request_timeout: 20s, idle_timeout: 0, "
-        "keep_alives_enabled: false, cors: {allowed_origins: ['https://*.x', a], "
-        "allowed_headers: [X-A], max_age: 60}}}}",
-        &said);
+    struct ut_config *config =
+        read_receiver(" {protocols: {grpc: , http: {endpoint: '[::]:1', traces_url_path: /t, "
+                      "metrics_url_path: /m, logs_url_path: /l, max_request_body_size: 1MiB, "
+                      "max_concurrent_streams: 7, max_connections: 9, max_header_bytes: 8KiB, "
+                      "max_header_fields: 20, read_header_timeout: 3s, read_timeout: 20s, "
+                      "write_timeout: 7s, idle_timeout: 0, "
+                      "keep_alives_enabled: false, cors: {allowed_origins: ['https://*.x', a], "
+                      "allowed_headers: [X-A], max_age: 60}}}}",
+                      &said);
     cr_assert_not_null(config, "%s", said);
     const struct ut_otlp_receiver_settings *settings = config->receivers.items[0].config;
     const struct ut_otlp_http_settings *http = &settings->protocols.http;
@@ -159,12 +176,13 @@ Test(otlp_settings, every_key_of_http_is_read)
     cr_expect_str_eq(http->metrics_url_path, "/m");
     cr_expect_str_eq(http->logs_url_path, "/l");
     cr_expect_eq(http->max_request_body_size, 1 << 20);
-    cr_expect_eq(http->max_concurrent_streams, 7);
-    cr_expect_eq(http->max_connections, 9);
-    cr_expect_eq(http->max_header_bytes, 8192);
-    cr_expect_eq(http->max_header_fields, 20);
+    cr_expect_eq(http->limits.max_concurrent_streams, 7);
+    cr_expect_eq(http->limits.max_connections, 9);
+    cr_expect_eq(http->limits.max_header_bytes, 8192);
+    cr_expect_eq(http->limits.max_header_fields, 20);
     cr_expect_eq(http->read_header_timeout_ns, 3 * UT_NS_PER_S);
-    cr_expect_eq(http->request_timeout_ns, 20 * UT_NS_PER_S);
+    cr_expect_eq(http->limits.read_timeout_ns, 20 * UT_NS_PER_S);
+    cr_expect_eq(http->limits.write_timeout_ns, 7 * UT_NS_PER_S);
     cr_expect_eq(http->idle_timeout_ns, 0);
     cr_expect_not(http->keep_alives_enabled);
     cr_expect_eq(http->cors.allowed_origins.count, 2);
@@ -184,7 +202,7 @@ Test(otlp_settings, what_cannot_work_is_an_error)
     expect_error(" {protocols: {grpc: {endpoint: 'http://localhost:4317'}}}", "no scheme");
     expect_error(" {protocols: {grpc: {endpoint: '::1:4317'}}}", "brackets");
     expect_error(" {protocols: {grpc: {endpont: ':1'}}}", "endpoint");
-    expect_error(" {protocols: {grpc: {max_connections: 0}}}", "max_connections");
+    expect_error(" {protocols: {grpc: {max_connections: -1}}}", "max_connections");
     expect_error(" {protocols: {http: {endpoint: '4318'}}}", "a port is missing");
     expect_error(" {protocols: {http: {traces_url_path: v1/traces}}}", "a path begins with /");
     expect_error(" {protocols: {http: {cors: {allowed_origins: ['*.*']}}}}", "one * at most");
