@@ -57,21 +57,37 @@ static void write_quoted(FILE *out, const char *text, size_t size)
     fputc('"', out);
 }
 
+/* The value of PROTOCOL: "grpc", which is what we take for granted, "http/protobuf" or "http/json".
+ */
+static const char *get_protocol(struct preset *preset)
+{
+    static const char *const known[] = {"grpc", "http/protobuf", "http/json"};
+    char name[NAME_MAX_BYTES];
+    const char *value = get(preset, "PROTOCOL", name);
+    if (value == NULL)
+        return known[0];
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (strcmp(value, known[i]) == 0)
+            return known[i];
+    }
+    refuse(preset, name, value, "expected grpc, http/protobuf or http/json");
+    return known[0];
+}
+
 /* What this version cannot do is refused, so that nobody believes it is done. */
-static void check_unsupported(struct preset *preset)
+static void check_unsupported(struct preset *preset, bool http)
 {
     static const char *const tls[] = {"CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"};
     char name[NAME_MAX_BYTES];
-    const char *value = get(preset, "PROTOCOL", name);
-    if (value != NULL && strcmp(value, "grpc") != 0)
-        refuse(preset, name, value, "only grpc is spoken in this version (usually on port 4317)");
-    value = get(preset, "COMPRESSION", name);
+    const char *value = get(preset, "COMPRESSION", name);
     if (value != NULL && strcmp(value, "none") != 0)
         refuse(preset, name, value, "this version sends without compression; set it to none");
-    for (size_t i = 0; i < sizeof(tls) / sizeof(tls[0]); i++) {
+    for (size_t i = 0; !http && i < sizeof(tls) / sizeof(tls[0]); i++) {
         value = get(preset, tls[i], name);
         if (value != NULL)
-            refuse(preset, name, value, "TLS is not in this version; use an http:// endpoint");
+            refuse(preset, name, value,
+                   "gRPC has no TLS in this version; use an http:// endpoint, or "
+                   "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf");
     }
 }
 
@@ -177,6 +193,35 @@ static void write_insecure(struct preset *preset)
         fprintf(preset->out, "    tls: {insecure: %s}\n", insecure ? "true" : "false");
 }
 
+static void write_tls_files(struct preset *preset)
+{
+    static const struct {
+        const char *name, *key;
+    } files[] = {{"CERTIFICATE", "ca_file"},
+                 {"CLIENT_CERTIFICATE", "cert_file"},
+                 {"CLIENT_KEY", "key_file"}};
+    char name[NAME_MAX_BYTES];
+    bool any = false;
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        const char *value = get(preset, files[i].name, name);
+        if (value == NULL)
+            continue;
+        fprintf(preset->out, "%s      %s: ", any ? "" : "    tls:\n", files[i].key);
+        write_quoted(preset->out, value, strlen(value));
+        fputc('\n', preset->out);
+        any = true;
+    }
+}
+
+/* The endpoint for traces alone is the whole URL of OTLP/HTTP, the general one has no path yet. */
+static void write_http(struct preset *preset, const char *endpoint, bool for_traces, bool json)
+{
+    fprintf(preset->out, "  otlp_http:\n    %s: ", for_traces ? "traces_endpoint" : "endpoint");
+    write_quoted(preset->out, endpoint, strlen(endpoint));
+    fprintf(preset->out, "\n    encoding: %s\n", json ? "json" : "proto");
+    write_tls_files(preset);
+}
+
 /* Writes the exporter and returns its id. */
 static const char *write_exporter(struct preset *preset)
 {
@@ -186,14 +231,21 @@ static const char *write_exporter(struct preset *preset)
         fputs("  debug:\n", preset->out);
         return "debug";
     }
-    check_unsupported(preset);
-    fputs("  otlp_grpc:\n    endpoint: ", preset->out);
-    write_quoted(preset->out, endpoint, strlen(endpoint));
-    fputc('\n', preset->out);
+    const char *protocol = get_protocol(preset);
+    bool http = strcmp(protocol, "grpc") != 0;
+    check_unsupported(preset, http);
+    if (http) {
+        write_http(preset, endpoint, strstr(name, "TRACES") != NULL,
+                   strcmp(protocol, "http/json") == 0);
+    } else {
+        fputs("  otlp_grpc:\n    endpoint: ", preset->out);
+        write_quoted(preset->out, endpoint, strlen(endpoint));
+        fputc('\n', preset->out);
+        write_insecure(preset);
+    }
     write_timeout(preset);
-    write_insecure(preset);
     write_headers(preset);
-    return "otlp_grpc";
+    return http ? "otlp_http" : "otlp_grpc";
 }
 
 static bool has_receiver(const char *name)

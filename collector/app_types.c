@@ -5,6 +5,11 @@
 
 #include "component.h"
 
+/* The names under which the Collector has had its OTLP exporters for years. */
+static const struct {
+    const char *name, *other;
+} other_names[] = {{"otlp_grpc", "otlp"}, {"otlp_http", "otlphttp"}};
+
 static struct ut_config_type receiver_row(const struct ut_receiver_type *type)
 {
     bool watches_kernel = type->event_source != NULL;
@@ -87,8 +92,9 @@ void ut_app_types_init(struct ut_app_types *types)
     for (size_t i = 0; ut_exporter_types[i] != NULL; i++) {
         const struct ut_exporter_type *type = ut_exporter_types[i];
         add(types->exporters, exporter_row(type, type->name));
-        /* The name under which the Collector has had its OTLP/gRPC exporter for years. */
-        if (strcmp(type->name, "otlp_grpc") == 0)
-            add(types->exporters, exporter_row(type, "otlp"));
+        for (size_t j = 0; j < sizeof(other_names) / sizeof(other_names[0]); j++) {
+            if (strcmp(type->name, other_names[j].name) == 0)
+                add(types->exporters, exporter_row(type, other_names[j].other));
+        }
     }
 }

@@ -21,8 +21,6 @@ static const struct {
 static const struct {
     const char *section, *type, *hint;
 } elsewhere[] = {
-    {"exporters", "otlphttp", "OTLP over HTTP is not in this version; use otlp_grpc"},
-    {"exporters", "otlp_http", "OTLP over HTTP is not in this version; use otlp_grpc"},
     {"exporters", "logging", "it is called debug"},
     {"exporters", "jaeger", "Jaeger takes OTLP; use otlp_grpc with port 4317"},
 };

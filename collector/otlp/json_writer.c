@@ -32,7 +32,7 @@ struct field {
 };
 
 struct writer {
-    struct ut_json_output *out;
+    struct ut_blocks *out;
     size_t merged; /* bytes that were copied to merge messages */
 };
 
@@ -204,7 +204,7 @@ static bool look_at(struct cursor c, enum ut_schema_type type, struct look *ret)
 
 /* ---- values that hold no message ------------------------------------------------------------- */
 
-static void write_double(struct ut_json_output *out, uint64_t bits)
+static void write_double(struct ut_blocks *out, uint64_t bits)
 {
     double value;
     memcpy(&value, &bits, sizeof(value));
@@ -212,21 +212,21 @@ static void write_double(struct ut_json_output *out, uint64_t bits)
 }
 
 /* 64-bit integers are strings in JSON, whose readers may have doubles only. */
-static void write_quoted(struct ut_json_output *out, uint64_t value, bool is_signed)
+static void write_quoted(struct ut_blocks *out, uint64_t value, bool is_signed)
 {
-    ut_json_output_byte(out, '"');
+    ut_blocks_byte(out, '"');
     if (is_signed)
         ut_json_output_signed(out, (int64_t)value);
     else
         ut_json_output_unsigned(out, value);
-    ut_json_output_byte(out, '"');
+    ut_blocks_byte(out, '"');
 }
 
-static void write_number(struct ut_json_output *out, enum ut_schema_kind kind, uint64_t value)
+static void write_number(struct ut_blocks *out, enum ut_schema_kind kind, uint64_t value)
 {
     switch (kind) {
     case UT_SCHEMA_BOOL:
-        ut_json_output_raw(out, value != 0 ? UT_SLICE("true") : UT_SLICE("false"));
+        ut_blocks_put(out, value != 0 ? UT_SLICE("true") : UT_SLICE("false"));
         break;
     case UT_SCHEMA_ENUM:
         ut_json_output_signed(out, (int32_t)value);
@@ -302,7 +302,7 @@ static bool write_list(struct writer *w, const struct member *member, struct cur
     bool scattered = (member->look->scattered >> member->field.number & 1) != 0;
     struct field field = member->field;
     struct cursor rest = *c;
-    ut_json_output_byte(w->out, '[');
+    ut_blocks_byte(w->out, '[');
     for (;;) {
         if (!write_value(w, member->schema, &field, member->depth))
             return false;
@@ -315,9 +315,9 @@ static bool write_list(struct writer *w, const struct member *member, struct cur
             *c = scattered ? *c : before;
             break;
         }
-        ut_json_output_byte(w->out, ',');
+        ut_blocks_byte(w->out, ',');
     }
-    ut_json_output_byte(w->out, ']');
+    ut_blocks_byte(w->out, ']');
     return true;
 }
 
@@ -379,7 +379,7 @@ static bool write_several(struct writer *w, const struct member *member, struct 
 static bool write_member(struct writer *w, const struct member *member, struct cursor *c)
 {
     const struct ut_schema_field *schema = member->schema;
-    ut_json_output_raw(w->out, ut_slice_of(schema->key, schema->key_size));
+    ut_blocks_put(w->out, ut_slice_of(schema->key, schema->key_size));
     if (schema->repeated)
         return write_list(w, member, c);
     if ((member->look->several >> schema->number & 1) != 0)
@@ -394,7 +394,7 @@ static bool write_message(struct writer *w, enum ut_schema_type type, struct cur
     uint32_t written = 0;
     if (depth > UT_DEPTH_MAX || w->out->failed || !look_at(c, type, &look))
         return false;
-    ut_json_output_byte(w->out, '{');
+    ut_blocks_byte(w->out, '{');
     while (c.left > 0) {
         struct member member = {.type = type, .look = &look, .depth = depth};
         if (!take_field(&c, type, &member.field, &member.schema))
@@ -403,16 +403,16 @@ static bool write_message(struct writer *w, enum ut_schema_type type, struct cur
             (member.schema->member && member.schema->number != look.member))
             continue;
         if (written != 0)
-            ut_json_output_byte(w->out, ',');
+            ut_blocks_byte(w->out, ',');
         written |= 1U << member.schema->number;
         if (!write_member(w, &member, &c))
             return false;
     }
-    ut_json_output_byte(w->out, '}');
+    ut_blocks_byte(w->out, '}');
     return true;
 }
 
-int ut_json_from_wire(struct ut_json_output *out, const struct iovec *runs, size_t run_count)
+int ut_json_from_wire(struct ut_blocks *out, const struct iovec *runs, size_t run_count)
 {
     struct writer w = {.out = out};
     struct cursor c = {.next = runs, .all = runs + run_count};

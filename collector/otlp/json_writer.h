@@ -19,7 +19,7 @@
 /* Appends the request in `runs` to `out`. No tag, length or value that holds no message may be
  * divided between two runs (the splice never does). 0; -EBADMSG where the bytes are no such
  * request; -ENOMEM, and nothing more is written to `out` then. */
-int ut_json_from_wire(struct ut_json_output *out, const struct iovec *runs,
+int ut_json_from_wire(struct ut_blocks *out, const struct iovec *runs,
                       size_t run_count) UT_MUST_USE;
 
 #endif

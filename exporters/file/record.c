@@ -10,12 +10,12 @@ static int make_json(struct ut_file_record *record, const struct ut_splice *spli
     int error = ut_json_from_wire(&record->json, splice->runs + 1, splice->run_count - 1);
     if (error != 0)
         return error;
-    ut_json_output_byte(&record->json, '\n');
-    int count = ut_json_output_runs(&record->json, &record->runs);
+    ut_blocks_byte(&record->json, '\n');
+    int count = ut_blocks_runs(&record->json, &record->runs);
     if (count < 0)
         return count;
     record->count = (size_t)count;
-    record->bytes = ut_json_output_bytes(&record->json);
+    record->bytes = ut_blocks_bytes(&record->json);
     return 0;
 }
 
@@ -36,11 +36,11 @@ int ut_file_record_make(struct ut_file_record *record, struct ut_splice *splice,
                         enum ut_file_format format, struct ut_pool *pool)
 {
     *record = (struct ut_file_record){0};
-    ut_json_output_init(&record->json, pool);
+    ut_blocks_init(&record->json, pool);
     return format == UT_FILE_JSON ? make_json(record, splice) : make_proto(record, splice);
 }
 
 void ut_file_record_done(struct ut_file_record *record)
 {
-    ut_json_output_done(&record->json);
+    ut_blocks_done(&record->json);
 }

@@ -11,7 +11,7 @@
 #include "otlp/splice.h"
 
 struct ut_file_record {
-    struct ut_json_output json;
+    struct ut_blocks json;
     uint8_t length[4];
     const struct iovec *runs;
     size_t count, bytes;

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <strings.h>
 
-#include "otlp_grpc_exporter/proto_reader.h"
+#include "net/proto_reader.h"
 
 enum {
     GRPC_PREFIX = 5,

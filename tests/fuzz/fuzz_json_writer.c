@@ -15,10 +15,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct ut_writer_limits LIMITS = {.bytes_max = (size_t)1 << 26};
 
-static void flatten(struct ut_json_output *out, struct otlp_bytes *ret)
+static void flatten(struct ut_blocks *out, struct otlp_bytes *ret)
 {
     const struct iovec *runs;
-    int count = ut_json_output_runs(out, &runs);
+    int count = ut_blocks_runs(out, &runs);
     UT_CHECK(count > 0);
     for (int i = 0; i < count; i++)
         otlp_raw(ret, runs[i].iov_base, runs[i].iov_len);
@@ -28,12 +28,12 @@ static void flatten(struct ut_json_output *out, struct otlp_bytes *ret)
 static struct ut_segment *there_and_back(struct ut_pool *pool, const struct iovec *runs,
                                          size_t count)
 {
-    struct ut_json_output out;
+    struct ut_blocks out;
     struct otlp_bytes text = {0};
     struct ut_segment *segment = NULL;
     struct ut_json_report report;
     json_error_t error;
-    ut_json_output_init(&out, pool);
+    ut_blocks_init(&out, pool);
     UT_CHECK(ut_json_from_wire(&out, runs, count) == 0);
     flatten(&out, &text);
     json_t *json = json_loadb((const char *)text.data, text.size,
@@ -42,7 +42,7 @@ static struct ut_segment *there_and_back(struct ut_pool *pool, const struct iove
     json_decref(json);
     UT_CHECK(ut_json_to_wire(ut_slice_of(text.data, text.size), pool, &LIMITS, &segment, &report) ==
              0);
-    ut_json_output_done(&out);
+    ut_blocks_done(&out);
     otlp_free(&text);
     return segment;
 }
@@ -64,13 +64,13 @@ static void write_batch(struct ut_pool *pool, const struct ut_batch *batch)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct ut_pool pool;
-    struct ut_json_output out;
+    struct ut_blocks out;
     ut_pool_init(&pool, 0);
-    ut_json_output_init(&out, &pool);
+    ut_blocks_init(&out, &pool);
     struct iovec run = {(void *)(uintptr_t)data, size};
     int error = ut_json_from_wire(&out, &run, 1);
     UT_CHECK(error == 0 || error == -EBADMSG);
-    ut_json_output_done(&out);
+    ut_blocks_done(&out);
     struct ut_batch *batch = otlp_batch_of(&pool, data, size, NULL, NULL);
     if (batch != NULL)
         write_batch(&pool, batch);

@@ -154,12 +154,13 @@ static void expect_env_refused(const char *name, const char *value, const char *
 Test(program_cli, the_environment_is_honoured_or_refused_with_a_reason)
 {
     setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1", 1);
-    expect_env_refused("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf",
-                       "OTEL_EXPORTER_OTLP_PROTOCOL: http/protobuf is refused: only grpc");
+    expect_env_refused("OTEL_EXPORTER_OTLP_PROTOCOL", "http",
+                       "OTEL_EXPORTER_OTLP_PROTOCOL: http is refused: expected grpc, "
+                       "http/protobuf or http/json");
     expect_env_refused("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip",
                        "OTEL_EXPORTER_OTLP_COMPRESSION: gzip is refused");
     expect_env_refused("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "/c.pem",
-                       "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE: /c.pem is refused: TLS");
+                       "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE: /c.pem is refused: gRPC has no TLS");
     expect_env_refused("OTEL_EXPORTER_OTLP_TIMEOUT", "10s",
                        "OTEL_EXPORTER_OTLP_TIMEOUT: 10s is refused: expected milliseconds");
     expect_env_refused("OTEL_EXPORTER_OTLP_HEADERS", "novalue",
@@ -168,4 +169,12 @@ Test(program_cli, the_environment_is_honoured_or_refused_with_a_reason)
     expect_env_refused("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317",
                        "would send to http://localhost:4317, where receiver \"otlp\" of this same "
                        "program listens");
+    setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", 1);
+    expect_env_refused("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "ftp://h/",
+                       "exporters.otlp_http.traces_endpoint");
+    expect_env_refused("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318",
+                       "would send to http://localhost:4318");
+    setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "https://127.0.0.1:1", 1);
+    expect_env_refused("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such",
+                       "exporters.otlp_http.tls.ca_file: cannot read /no/such");
 }

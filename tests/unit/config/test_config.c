@@ -278,7 +278,7 @@ Test(config, unknown_components_name_the_nearest_or_the_list)
 {
     expect_errors(
         "receivers: {oltp: , zipkin: , 'a b': }\n"
-        "exporters: {otlphttp: , logging: }\n"
+        "exporters: {jaeger: , logging: }\n"
         "processors: {correlat: }\n"
         "extensions: {health_chck: }\n"
         "connectors: {}\n"
@@ -288,9 +288,9 @@ Test(config, unknown_components_name_the_nearest_or_the_list)
         "absent\n"
         "c.yaml:1:31: receivers.\"a b\": not a component id: write its type, or type/name "
         "without blanks\n"
-        "c.yaml:2:13: exporters.otlphttp: not known here: OTLP over HTTP is not in this "
-        "version; use otlp_grpc\n"
-        "c.yaml:2:25: exporters.logging: not known here: it is called debug\n"
+        "c.yaml:2:13: exporters.jaeger: not known here: Jaeger takes OTLP; use otlp_grpc with port "
+        "4317\n"
+        "c.yaml:2:23: exporters.logging: not known here: it is called debug\n"
         "c.yaml:3:14: processors.correlat: unknown type; did you mean \"correlate\"?\n"
         "c.yaml:4:14: extensions.health_chck: unknown type\n"
         "c.yaml:5:1: connectors: unknown key; valid here: receivers, processors, "

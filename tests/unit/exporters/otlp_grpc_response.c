@@ -4,8 +4,8 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
+#include "net/proto_reader.h"
 #include "otlp_builder.h"
-#include "otlp_grpc_exporter/proto_reader.h"
 
 TestSuite(otlp_grpc_response, .timeout = 20);
 

@@ -12,20 +12,20 @@
 enum { ROUNDS = 2000, CUTS_MAX = 1 << 16 };
 
 static struct ut_pool pool;
-static struct ut_json_output out;
+static struct ut_blocks out;
 static struct otlp_bytes wire, text;
 static const struct ut_writer_limits FREE = {.bytes_max = (size_t)64 << 20};
 
 static void set_up(void)
 {
     ut_pool_init(&pool, (size_t)8 << 20);
-    ut_json_output_init(&out, &pool);
+    ut_blocks_init(&out, &pool);
     wire = text = (struct otlp_bytes){0};
 }
 
 static void tear_down(void)
 {
-    ut_json_output_done(&out);
+    ut_blocks_done(&out);
     otlp_free(&wire);
     otlp_free(&text);
     ut_pool_done(&pool);
@@ -37,12 +37,12 @@ TestSuite(json_writer, .init = set_up, .fini = tear_down);
 static const char *flatten(void)
 {
     const struct iovec *runs;
-    int count = ut_json_output_runs(&out, &runs);
+    int count = ut_blocks_runs(&out, &runs);
     cr_assert_geq(count, 0);
     text.size = 0;
     for (int i = 0; i < count; i++)
         otlp_raw(&text, runs[i].iov_base, runs[i].iov_len);
-    cr_assert_eq(text.size, ut_json_output_bytes(&out));
+    cr_assert_eq(text.size, ut_blocks_bytes(&out));
     otlp_byte(&text, 0);
     text.size--;
     return (const char *)text.data;
@@ -98,7 +98,7 @@ Test(json_writer, reader_gets_the_same_bytes_again)
         otlp_random_message(&wire, &random, UT_SCHEMA_REQUEST);
         cr_assert_eq(write_wire(), 0);
         expect_read_as(&wire);
-        ut_json_output_done(&out);
+        ut_blocks_done(&out);
     }
 }
 
@@ -140,7 +140,7 @@ Test(json_writer, runs_may_end_at_any_border_of_a_field)
         runs[run_count++] = (struct iovec){wire.data + from, wire.size - from};
         cr_assert_eq(ut_json_from_wire(&out, runs, run_count), 0);
         expect_read_as(&wire);
-        ut_json_output_done(&out);
+        ut_blocks_done(&out);
     }
 }
 
@@ -180,7 +180,7 @@ Test(json_writer, bytes_are_base64_with_padding)
     for (size_t size = 0; size < 5; size++) {
         ut_json_output_base64(&out, ut_slice_of("\xff\xfe\xfd\xfb", size));
         cr_expect_str_eq(flatten(), expected[size]);
-        ut_json_output_done(&out);
+        ut_blocks_done(&out);
     }
 }
 
@@ -205,16 +205,16 @@ Test(json_writer, doubles_are_the_shortest_that_read_the_same)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         ut_json_output_double(&out, rows[i].value);
         cr_expect_str_eq(flatten(), rows[i].text);
-        ut_json_output_done(&out);
+        ut_blocks_done(&out);
     }
 }
 
 Test(json_writer, least_and_greatest_integers)
 {
     ut_json_output_signed(&out, INT64_MIN);
-    ut_json_output_byte(&out, ' ');
+    ut_blocks_byte(&out, ' ');
     ut_json_output_signed(&out, INT64_MAX);
-    ut_json_output_byte(&out, ' ');
+    ut_blocks_byte(&out, ' ');
     ut_json_output_unsigned(&out, UINT64_MAX);
     cr_assert_str_eq(flatten(), "-9223372036854775808 9223372036854775807 18446744073709551615");
 }
@@ -369,7 +369,7 @@ Test(json_writer, cut_bytes_are_an_error_or_a_shorter_request)
             int error = ut_json_from_wire(&out, &run, 1);
             cr_assert(error == 0 || error == -EBADMSG);
             free(alone);
-            ut_json_output_done(&out);
+            ut_blocks_done(&out);
         }
     }
 }

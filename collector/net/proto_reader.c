@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "otlp_grpc_exporter/proto_reader.h"
+#include "net/proto_reader.h"
 
 enum { VARINT, FIXED64, LENGTH, GROUP_BEGIN, GROUP_END, FIXED32 };
 

@@ -4,8 +4,8 @@
  * it goes from field to field and stops at the first byte that makes no sense. Depth is the
  * caller's: a nested message is a slice to read in its turn.
  */
-#ifndef UT_OTLP_GRPC_PROTO_READER_H
-#define UT_OTLP_GRPC_PROTO_READER_H
+#ifndef UT_NET_PROTO_READER_H
+#define UT_NET_PROTO_READER_H
 
 #include "base/slice.h"
 

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "net/http_client_settings.h"
+
+#include <ctype.h>
+#include <curl/curl.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "base/slice.h"
+#include "model/address.h"
+
+#define AT(member) offsetof(struct ut_http_client_tls, member)
+#define TEXT(name)                                                                                 \
+    {                                                                                              \
+        .key = #name, .type = UT_FIELD_STRING, .offset = AT(name), .present = UT_FIELD_NO_PRESENT, \
+    }
+#define FLAG(name)                                                                                 \
+    {                                                                                              \
+        .key = #name, .type = UT_FIELD_BOOL, .offset = AT(name), .present = UT_FIELD_NO_PRESENT,   \
+    }
+#define VERSION(name, otherwise)                                                                   \
+    {                                                                                              \
+        .key = #name, .type = UT_FIELD_ENUM, .offset = AT(name), .fallback = (otherwise),          \
+        .words = versions, .present = UT_FIELD_NO_PRESENT,                                         \
+    }
+
+static const char *const versions[] = {"1.2", "1.3", NULL};
+
+const struct ut_field ut_http_client_tls_fields[] = {
+    FLAG(insecure),
+    FLAG(insecure_skip_verify),
+    FLAG(include_system_ca_certs_pool),
+    TEXT(ca_file),
+    TEXT(ca_pem),
+    TEXT(cert_file),
+    TEXT(cert_pem),
+    TEXT(key_file),
+    TEXT(key_pem),
+    TEXT(server_name_override),
+    VERSION(min_version, "1.2"),
+    VERSION(max_version, "1.3"),
+    UT_FIELD_END,
+};
+
+/* ---- URLs ------------------------------------------------------------------------------------ */
+
+/* A part of a URL in text of its own, for curl_free; NULL where there is none. */
+static char *part_of(CURLU *url, CURLUPart part)
+{
+    char *text = NULL;
+    return curl_url_get(url, part, &text, 0) == CURLUE_OK ? text : NULL;
+}
+
+static const char *judge(CURLU *url, const char *text)
+{
+    CURLUcode code = curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME);
+    if (code != CURLUE_OK)
+        return curl_url_strerror(code);
+    char *scheme = part_of(url, CURLUPART_SCHEME), *user = part_of(url, CURLUPART_USER);
+    bool fits = scheme != NULL && (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0);
+    bool names_user = user != NULL;
+    curl_free(scheme);
+    curl_free(user);
+    if (!fits)
+        return "it must begin with http:// or https://";
+    return names_user ? "a user and password belong under headers or auth" : NULL;
+}
+
+const char *ut_http_url_wrong(const char *text)
+{
+    /* libcurl would guess a scheme from the name. */
+    if (strstr(text, "://") == NULL)
+        return "it must begin with http:// or https://";
+    CURLU *url = curl_url();
+    const char *wrong = url != NULL ? judge(url, text) : "out of memory";
+    curl_url_cleanup(url);
+    return wrong;
+}
+
+bool ut_http_url_is_loopback(const char *text)
+{
+    static const uint8_t loopback6[16] = {[15] = 1};
+    CURLU *url = curl_url();
+    bool is = false;
+    if (url != NULL && curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK) {
+        struct ut_address address;
+        char *host = part_of(url, CURLUPART_HOST);
+        if (host != NULL && ut_address_parse(&address, ut_slice_str(host)) == 0)
+            is = ut_address_is_v4(&address)
+                     ? address.bytes[12] == 127
+                     : memcmp(address.bytes, loopback6, sizeof(loopback6)) == 0;
+        else
+            is = host != NULL && strcasecmp(host, "localhost") == 0;
+        curl_free(host);
+    }
+    curl_url_cleanup(url);
+    return is;
+}
+
+/* ---- headers --------------------------------------------------------------------------------- */
+
+static bool is_token(const char *text)
+{
+    for (const char *at = text; *at != '\0'; at++) {
+        if (!isalnum((unsigned char)*at) && strchr("!#$%&'*+-.^_`|~", *at) == NULL)
+            return false;
+    }
+    return text[0] != '\0';
+}
+
+static bool is_field_value(const char *text)
+{
+    for (const char *at = text; *at != '\0'; at++) {
+        if ((unsigned char)*at < ' ' || (unsigned char)*at == 0x7f)
+            return false;
+    }
+    return text[0] != ' ' && (text[0] == '\0' || text[strlen(text) - 1] != ' ');
+}
+
+/* Names that belong to the protocol. */
+static bool is_reserved(const char *name)
+{
+    static const char *const names[] = {"connection",        "content-encoding", "content-length",
+                                        "content-type",      "expect",           "te",
+                                        "transfer-encoding", "upgrade"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcasecmp(name, names[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void check_headers(const struct ut_pairs *headers, struct ut_config_report *report)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < headers->count; i++) {
+        const char *key = headers->items[i].key, *value = headers->items[i].value;
+        bytes += strlen(key) + strlen(value);
+        if (is_reserved(key))
+            report->error(report, "headers", "\"%s\" is set by the protocol itself", key);
+        else if (!is_token(key))
+            report->error(report, "headers", "\"%s\" is no name of a header", key);
+        else if (!is_field_value(value))
+            report->error(report, "headers",
+                          "the value of \"%s\" has characters that a header cannot carry", key);
+    }
+    if (headers->count > UT_HTTP_CLIENT_HEADERS_MAX || bytes > UT_HTTP_CLIENT_HEADER_BYTES)
+        report->error(report, "headers", "at most %d headers and %d bytes in all",
+                      UT_HTTP_CLIENT_HEADERS_MAX, UT_HTTP_CLIENT_HEADER_BYTES);
+}
+
+/* ---- TLS ------------------------------------------------------------------------------------- */
+
+static void check_file(const char *file, const char *path, struct ut_config_report *report)
+{
+    char reason[96];
+    if (file != NULL && access(file, R_OK) != 0)
+        report->error(report, path, "cannot read %s: %s", file,
+                      strerror_r(errno, reason, sizeof(reason)));
+}
+
+static void check_tls(const struct ut_http_client_tls *tls, struct ut_config_report *report)
+{
+    bool cert = tls->cert_file != NULL || tls->cert_pem != NULL;
+    bool key = tls->key_file != NULL || tls->key_pem != NULL;
+    if (tls->ca_file != NULL && tls->ca_pem != NULL)
+        report->error(report, "tls.ca_pem", "ca_file is given as well; one of them is wanted");
+    if (tls->cert_file != NULL && tls->cert_pem != NULL)
+        report->error(report, "tls.cert_pem", "cert_file is given as well; one of them is wanted");
+    if (tls->key_file != NULL && tls->key_pem != NULL)
+        report->error(report, "tls.key_pem", "key_file is given as well; one of them is wanted");
+    if (cert != key)
+        report->error(report, "tls", "a client certificate needs both cert_file and key_file");
+    if (tls->min_version > tls->max_version)
+        report->error(report, "tls.min_version", "is above max_version");
+    check_file(tls->ca_file, "tls.ca_file", report);
+    check_file(tls->cert_file, "tls.cert_file", report);
+    check_file(tls->key_file, "tls.key_file", report);
+}
+
+static void check_proxy(const char *url, struct ut_config_report *report)
+{
+    static const char *const schemes[] = {"http://", "https://", "socks5://", "socks5h://"};
+    if (url == NULL || url[0] == '\0')
+        return;
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        if (strncasecmp(url, schemes[i], strlen(schemes[i])) == 0)
+            return;
+    }
+    report->error(report, "proxy_url",
+                  "is no proxy's URL: it begins with http://, https://, socks5:// or socks5h://");
+}
+
+void ut_http_client_check(const struct ut_http_client_settings *settings,
+                          struct ut_config_report *report)
+{
+    check_headers(&settings->headers, report);
+    check_proxy(settings->proxy_url, report);
+    check_tls(&settings->tls, report);
+}

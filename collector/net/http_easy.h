@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One transfer of http_client.h as libcurl knows it: its options, what libcurl asks about its body
+ * and hands over of its answer, and how it ended. For http_client.c only.
+ */
+#ifndef UT_NET_HTTP_EASY_H
+#define UT_NET_HTTP_EASY_H
+
+#include <curl/curl.h>
+
+#include "net/http_client.h"
+
+/* What all transfers of a client share. */
+struct ut_http_easy {
+    const struct ut_http_client_options *options;
+    char *url; /* as libcurl gets it */
+    struct curl_slist *headers, *connect_to;
+};
+
+/* 0 or -ENOMEM; done in any case. */
+int ut_http_easy_init(struct ut_http_easy *easy,
+                      const struct ut_http_client_options *options) UT_MUST_USE;
+void ut_http_easy_done(struct ut_http_easy *easy);
+
+/* A handle with all options but those of its call; NULL: out of memory, or libcurl refuses one. */
+CURL *ut_http_easy_new(const struct ut_http_easy *easy);
+/* Gives the handle its call, whose result is cleared. 0 or -ENOMEM. */
+int ut_http_easy_begin(CURL *handle, struct ut_http_call *call) UT_MUST_USE;
+/* The transfer has ended with `code`: fills in the call's result. */
+void ut_http_easy_end(const struct ut_http_easy *easy, CURL *handle, struct ut_http_call *call,
+                      CURLcode code);
+
+#endif
