@@ -3,25 +3,21 @@
 
 #include <stdio.h>
 
-enum {
-    /* Blocks up to here are taken as bytes arrive; longer ones are mapped. */
-    POOLED_BYTES = 1 << 20,
-    /* A block is at most so many times what has arrived, or of FIRST_BLOCK bytes. */
-    BLOCK_FACTOR = 4,
-    FIRST_BLOCK = 4000,
-};
+#include "net/call_body.h"
+
+enum { EXPANSION_FIRST = 8 }; /* of a connection's first compressed body */
 
 /* ---- the charge ----------------------------------------------------------------------------- */
 
-static size_t round_up(size_t bytes, size_t step)
+static size_t in_steps(size_t bytes)
 {
-    return (bytes + step - 1) / step * step;
+    return (bytes + UT_BUDGET_STEP - 1) / UT_BUDGET_STEP * UT_BUDGET_STEP;
 }
 
 /* Gives back what the account has above its need. */
 static void trim(struct ut_calls *calls)
 {
-    size_t need = round_up(calls->held, UT_BUDGET_STEP);
+    size_t need = in_steps(calls->held);
     if (calls->account.charged > need)
         ut_budget_release(&calls->account, calls->account.charged - need);
 }
@@ -32,13 +28,22 @@ bool ut_call_hold(struct ut_call *call, size_t bytes)
     if (bytes <= call->held)
         return true;
     size_t held = calls->held + bytes - call->held;
-    size_t need = round_up(held, UT_BUDGET_STEP);
+    size_t need = in_steps(held);
     if (need > calls->account.charged &&
         !ut_budget_charge(&calls->account, need - calls->account.charged))
         return false;
     calls->held = held;
     call->held = bytes;
     return true;
+}
+
+void ut_call_release(struct ut_call *call, size_t bytes)
+{
+    if (bytes >= call->held)
+        return;
+    call->calls->held -= call->held - bytes;
+    call->held = bytes;
+    trim(call->calls);
 }
 
 size_t ut_call_settle(struct ut_call *call)
@@ -89,11 +94,8 @@ static void leave_state(struct ut_call *call)
         leave_arriving(call);
     else if (call->state == UT_CALL_HANDED_ON)
         calls->waiting--;
-    ut_segment_unref(call->segment);
-    call->segment = NULL;
-    calls->held -= call->held;
-    call->held = 0;
-    trim(calls);
+    ut_call_drop_body(call);
+    ut_call_release(call, 0);
     call->state = UT_CALL_ANSWERED;
 }
 
@@ -159,7 +161,7 @@ void ut_call_refuse_size(struct ut_call *call, size_t bytes)
                    &(struct ut_failure){UT_GRPC_RESOURCE_EXHAUSTED, 413, 0, text});
 }
 
-static void refuse_busy(struct ut_call *call)
+void ut_call_refuse_busy(struct ut_call *call)
 {
     ut_call_refuse(call, UT_REFUSED_BUDGET,
                    &(struct ut_failure){UT_GRPC_UNAVAILABLE, 503,
@@ -167,91 +169,12 @@ static void refuse_busy(struct ut_call *call)
                                         "no memory left for this request now"});
 }
 
-/* ---- the body ------------------------------------------------------------------------------- */
-
-/* How long the block of a body is to be when `available` bytes of it are here or just behind. */
-static size_t block_for(const struct ut_call *call, size_t available)
-{
-    bool known = call->expected != UT_CALL_LENGTH_UNKNOWN;
-    size_t most = known ? call->expected : call->calls->service->body_bytes_max;
-    if (known && most >= POOLED_BYTES)
-        return most;
-    size_t bytes = available * BLOCK_FACTOR;
-    bytes = bytes > FIRST_BLOCK ? bytes : FIRST_BLOCK;
-    return bytes < most ? bytes : most;
-}
-
-/* What a segment costs when `size` bytes have been written to it. */
-static size_t cost_of(const struct ut_segment *segment, size_t size)
-{
-    size_t block = ut_pool_usable(segment) + 16;
-    size_t touched = round_up(size + sizeof(*segment), UT_BUDGET_STEP);
-    return block > POOLED_BYTES && touched < block ? touched : block;
-}
-
-/* The segment gets room for `size` bytes, `available` of which are here or just behind. */
-static bool make_room(struct ut_call *call, size_t size, size_t available)
-{
-    struct ut_segment *old = call->segment;
-    if (old != NULL && size <= old->capacity)
-        return ut_call_hold(call, cost_of(old, size));
-    struct ut_segment *bigger = ut_segment_new(call->calls->pool, block_for(call, available));
-    if (bigger == NULL)
-        return false;
-    if (!ut_call_hold(call, cost_of(bigger, size))) {
-        ut_segment_unref(bigger);
-        return false;
-    }
-    if (old != NULL) {
-        memcpy(bigger->data, old->data, old->size);
-        bigger->size = old->size;
-        ut_segment_unref(old);
-    }
-    call->segment = bigger;
-    return true;
-}
-
-void ut_call_reckon(struct ut_call *call, const struct ut_segment *segment)
-{
-    size_t held = cost_of(segment, segment->size);
-    if (held >= call->held)
-        return;
-    call->calls->held -= call->held - held;
-    call->held = held;
-    trim(call->calls);
-}
-
-void ut_call_replace(struct ut_call *call, struct ut_segment *segment)
-{
-    ut_segment_unref(call->segment);
-    call->segment = segment;
-    ut_call_reckon(call, segment);
-}
-
-void ut_call_append(struct ut_call *call, ut_slice bytes, size_t behind)
-{
-    size_t size = call->segment != NULL ? call->segment->size : 0;
-    if (bytes.size > call->calls->service->body_bytes_max - size) {
-        ut_call_refuse_size(call, size + bytes.size);
-        return;
-    }
-    if (bytes.size == 0)
-        return;
-    if (!make_room(call, size + bytes.size, size + bytes.size + behind)) {
-        refuse_busy(call);
-        return;
-    }
-    memcpy(call->segment->data + size, bytes.data, bytes.size);
-    call->segment->size = size + bytes.size;
-}
+/* ---- the end of the body -------------------------------------------------------------------- */
 
 void ut_call_complete(struct ut_call *call)
 {
-    call->expected = call->segment != NULL ? call->segment->size : 0;
-    if (call->segment == NULL && !make_room(call, 0, 0)) {
-        refuse_busy(call);
+    if (!ut_call_finish_body(call))
         return;
-    }
     leave_arriving(call);
     call->state = UT_CALL_HANDED_ON;
     call->calls->waiting++;
@@ -264,12 +187,12 @@ static void evict(struct ut_budget_account *account)
 {
     struct ut_calls *calls = UT_CONTAINER_OF(account, struct ut_calls, account);
     while (calls->arriving != NULL)
-        refuse_busy(calls->arriving);
+        ut_call_refuse_busy(calls->arriving);
 }
 
 void ut_calls_init(struct ut_calls *calls, struct ut_pool *pool, struct ut_budget *budget,
                    const struct ut_service *service)
 {
-    *calls = (struct ut_calls){.service = service, .pool = pool};
+    *calls = (struct ut_calls){.service = service, .pool = pool, .expansion = EXPANSION_FIRST};
     ut_budget_account_init(&calls->account, budget, evict);
 }

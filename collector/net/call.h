@@ -16,8 +16,14 @@
  * 2. a call is in `arriving` exactly while it arrives; 3. on_gone comes only for a call that is
  * handed on and not answered.
  *
- * A body in a content coding is inflated between the protocol and ut_call_append; there is no
- * coding yet, so such requests are refused (http_head.c, grpc_call.c).
+ * A body in a content coding is inflated as it arrives (call_body.c, inflate.h), once 4 KB of it
+ * have come. Its context is charged like its bytes, so that the budget bounds how many there are:
+ * where there is no room for one more the call is answered as unavailable. It is given back when
+ * the body is complete. What a compressed body may cost is bounded:
+ *
+ *     as it came, and inflated   body_bytes_max each
+ *     inflated, above 1 MiB      1,100 times what came (deflate's most is 1,032 times)
+ *     as it came, above 64 KiB   twice what it becomes: the rest is empty blocks, members, frames
  */
 #ifndef UT_NET_CALL_H
 #define UT_NET_CALL_H
@@ -27,6 +33,7 @@
 #include "base/budget.h"
 #include "base/segment.h"
 #include "net/grpc_status.h"
+#include "net/inflate.h"
 
 struct ut_call;
 struct ut_calls;
@@ -65,6 +72,9 @@ struct ut_service {
     bool close_each;                 /* HTTP/1.1 without keep-alive */
     size_t body_bytes_max;           /* of a request */
     uint32_t retry_after_ms;         /* told where there is no room */
+    struct ut_inflates *inflates;    /* NULL: no coding is taken */
+    uint32_t http_codings;           /* those that HTTP takes, by bits */
+    const char *http_codings_text;   /* their names, ready to send */
     /* The body is complete, in call->segment, which is the callee's to take (it sets it NULL). The
      * callee settles the charge or answers before it returns; it may answer later. */
     void (*on_message)(struct ut_call *call);
@@ -94,6 +104,8 @@ struct ut_calls {
     struct ut_call *arriving;
     size_t held;
     uint32_t waiting; /* calls that are handed on and not answered */
+    /* How many times its size a compressed body of this connection becomes, as far as is known. */
+    uint32_t expansion;
 };
 
 #define UT_CALL_LENGTH_UNKNOWN SIZE_MAX
@@ -105,9 +117,12 @@ struct ut_call {
     enum { UT_CALL_NEW, UT_CALL_ARRIVING, UT_CALL_HANDED_ON, UT_CALL_ANSWERED } state;
     enum ut_encoding encoding;
     uint64_t began_ns; /* monotonic: when its header was complete */
-    size_t expected;   /* bytes of the body, or UT_CALL_LENGTH_UNKNOWN */
+    size_t expected;   /* bytes of the body as it comes, or UT_CALL_LENGTH_UNKNOWN */
+    size_t came;       /* of them */
+    enum ut_coding coding;
+    struct ut_inflate *inflate; /* while a body in a coding arrives */
     struct ut_segment *segment;
-    size_t held;      /* bytes charged for it */
+    size_t held;      /* bytes charged for both */
     void *owner_data; /* the service's own */
 };
 
@@ -120,13 +135,14 @@ void ut_calls_init(struct ut_calls *calls, struct ut_pool *pool, struct ut_budge
 void ut_call_init(struct ut_call *call, struct ut_calls *calls, const struct ut_call_ops *ops);
 /* Its body arrives from now on. */
 void ut_call_arrive(struct ut_call *call, uint64_t now_ns);
-/* Adds bytes of the body, not more than expected; `behind` more are here already. Refuses the call
- * where they go over the limit or find no room. */
+/* Adds bytes of the body as they come, in call->coding, not more than expected; `behind` more are
+ * here already. Refuses the call where they go over a limit, find no room or do not inflate. */
 void ut_call_append(struct ut_call *call, ut_slice bytes, size_t behind);
 /* The body is complete: hands the call on. */
 void ut_call_complete(struct ut_call *call);
 /* Answers a call, in any state before its answer, that is not to be served. */
 void ut_call_refuse(struct ut_call *call, enum ut_refusal why, const struct ut_failure *failure);
+void ut_call_refuse_busy(struct ut_call *call);               /* no memory, retryably */
 void ut_call_refuse_size(struct ut_call *call, size_t bytes); /* bytes: as declared, or came */
 /* The client is gone, or the call is over; whatever its state. */
 void ut_call_end(struct ut_call *call);
@@ -135,6 +151,8 @@ void ut_call_end(struct ut_call *call);
 
 /* Charges the call with `bytes` in all, more than before. false: no room; nothing has changed. */
 bool ut_call_hold(struct ut_call *call, size_t bytes) UT_MUST_USE;
+/* What the call is charged with goes down to `bytes`, if it is more. */
+void ut_call_release(struct ut_call *call, size_t bytes);
 /* The body becomes `segment` (taken over), in another form; what it holds is reckoned anew, which
  * is not more than before. */
 void ut_call_replace(struct ut_call *call, struct ut_segment *segment);

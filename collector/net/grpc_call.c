@@ -12,10 +12,15 @@ enum { PREFIX_BYTES = 5 };
         .flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE                      \
     }
 
+#define ACCEPT_ENCODING STATIC_NV("grpc-accept-encoding", "identity,gzip,zstd,deflate")
+
+static const nghttp2_nv accept_encoding = ACCEPT_ENCODING;
 static const nghttp2_nv success_headers[] = {
     STATIC_NV(":status", "200"),
     STATIC_NV("content-type", "application/grpc"),
+    ACCEPT_ENCODING,
 };
+enum { SUCCESS_HEADERS = sizeof(success_headers) / sizeof(success_headers[0]) };
 static const nghttp2_nv success_trailers[] = {STATIC_NV("grpc-status", "0")};
 static const uint8_t empty_message[PREFIX_BYTES];
 
@@ -62,8 +67,7 @@ static int fail(struct ut_call *base, const struct ut_failure *failure)
         fields[count++] = passing_field(
             "grpc-status-details-bin", details,
             ut_grpc_details_field(details, failure->code, failure->text, failure->retry_after_ms));
-    if (failure->code == UT_GRPC_UNIMPLEMENTED)
-        fields[count++] = field("grpc-accept-encoding", "identity", strlen("identity"));
+    fields[count++] = accept_encoding;
     ut_h2_server_answer(&call->h2, fields, count);
     return (int)failure->code;
 }
@@ -84,7 +88,8 @@ static void succeed(struct ut_call *base, ut_slice message)
         memcpy(call->response + PREFIX_BYTES, message.data, message.size);
         body = ut_slice_of(call->response, PREFIX_BYTES + message.size);
     }
-    ut_h2_server_answer_body(&call->h2, success_headers, 2, body, success_trailers, 1);
+    ut_h2_server_answer_body(&call->h2, success_headers, SUCCESS_HEADERS, body, success_trailers,
+                             1);
 }
 
 const struct ut_call_ops ut_grpc_call_ops = {
@@ -121,17 +126,32 @@ void ut_grpc_call_judge(struct ut_h2_call *call)
 
 /* ---- the message ---------------------------------------------------------------------------- */
 
+/* Whether a message with the compressed flag of the prefix can be read; else the call is refused.
+ * https://github.com/grpc/grpc/blob/master/doc/compression.md */
+static bool take_flag(struct ut_h2_call *call)
+{
+    enum ut_coding coding = call->head.grpc_coding;
+    if (call->prefix[0] == 0)
+        return true;
+    if (call->prefix[0] != 1 || coding == UT_CODING_IDENTITY) {
+        refuse(call, UT_GRPC_INTERNAL, "the message's compressed flag is wrong");
+        return false;
+    }
+    if (coding == UT_CODING_UNKNOWN || call->call.calls->service->inflates == NULL) {
+        refuse(call, UT_GRPC_UNIMPLEMENTED, "the message's compression is not supported");
+        return false;
+    }
+    call->call.coding = coding;
+    return true;
+}
+
 static void check_prefix(struct ut_h2_call *call)
 {
     const uint8_t *prefix = call->prefix;
     size_t declared =
         (size_t)prefix[1] << 24 | (size_t)prefix[2] << 16 | (size_t)prefix[3] << 8 | prefix[4];
     call->call.expected = declared;
-    if (prefix[0] == 1 && call->head.grpc_encoded)
-        refuse(call, UT_GRPC_UNIMPLEMENTED, "the message's compression is not supported");
-    else if (prefix[0] != 0)
-        refuse(call, UT_GRPC_INTERNAL, "the message's compressed flag is wrong");
-    else if (declared > call->call.calls->service->body_bytes_max)
+    if (take_flag(call) && declared > call->call.calls->service->body_bytes_max)
         ut_call_refuse_size(&call->call, declared);
 }
 
@@ -144,11 +164,6 @@ static ut_slice take_prefix(struct ut_h2_call *call, ut_slice bytes)
     return ut_slice_of(bytes.data + size, bytes.size - size);
 }
 
-static size_t size_of(const struct ut_call *call)
-{
-    return call->segment != NULL ? call->segment->size : 0;
-}
-
 void ut_grpc_call_data(struct ut_h2_call *call, ut_slice bytes)
 {
     if (call->prefix_size < PREFIX_BYTES) {
@@ -159,7 +174,7 @@ void ut_grpc_call_data(struct ut_h2_call *call, ut_slice bytes)
     }
     if (call->call.state != UT_CALL_ARRIVING)
         return;
-    if (bytes.size > call->call.expected - size_of(&call->call))
+    if (bytes.size > call->call.expected - call->call.came)
         refuse(call, UT_GRPC_INTERNAL, "more bytes than one message");
     else
         ut_call_append(&call->call, bytes, ut_h2_server_input_left(call->h2.server, bytes));
@@ -169,7 +184,7 @@ void ut_grpc_call_end(struct ut_h2_call *call)
 {
     if (call->prefix_size == 0)
         refuse(call, UT_GRPC_INTERNAL, "the request has no message");
-    else if (call->prefix_size < PREFIX_BYTES || size_of(&call->call) < call->call.expected)
+    else if (call->prefix_size < PREFIX_BYTES || call->call.came < call->call.expected)
         refuse(call, UT_GRPC_INTERNAL, "the request ended within its message");
     else
         ut_call_complete(&call->call);

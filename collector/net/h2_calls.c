@@ -129,6 +129,7 @@ static void judge_http(struct ut_h2_call *call)
     } else {
         if (head->has_length)
             call->call.expected = head->length;
+        call->call.coding = head->coding;
         ut_call_arrive(&call->call, call->h2.server->now_ns);
     }
 }

@@ -352,6 +352,7 @@ static void accept_body(struct ut_http1_exchange *exchange, size_t left)
     const struct ut_http_head *head = &exchange->head;
     struct ut_call *call = &exchange->call;
     call->encoding = ut_http_head_encoding(head);
+    call->coding = head->coding;
     call->expected = head->chunked ? UT_CALL_LENGTH_UNKNOWN : head->length;
     if (!head->chunked && head->length > http1->calls->service->body_bytes_max) {
         ut_call_refuse_size(call, head->length);

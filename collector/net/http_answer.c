@@ -66,8 +66,9 @@ void ut_http_answer_failure(struct ut_http_answer *answer, const struct ut_http_
                    ((uint64_t)failure->retry_after_ms + 999) / 1000);
     if (failure->http_status == 405)
         put(answer, UT_SLICE("allow"), METHODS);
-    if (failure->http_status == 415 && head->encoded)
-        put(answer, UT_SLICE("accept-encoding"), UT_SLICE("identity"));
+    if (failure->http_status == 415 && head->coding == UT_CODING_UNKNOWN)
+        put(answer, UT_SLICE("accept-encoding"),
+            head->codings != NULL ? ut_slice_str(head->codings) : UT_SLICE("identity"));
     put_origin(answer, head);
 }
 

@@ -148,22 +148,24 @@ static void take_coding_of_transfer(struct ut_http_head *head, const struct ut_c
     head->chunked = true;
 }
 
-static bool is_encoded(ut_slice value)
-{
-    return value.size > 0 && !equal_ignoring_case(value, UT_SLICE("identity"));
-}
-
+/* One coding at most besides identity. */
 static void take_encoding(struct ut_http_head *head, const struct ut_calls *calls, ut_slice value)
 {
-    (void)calls;
-    head->encoded |= is_encoded(value);
+    const struct ut_service *service = calls->service;
+    enum ut_coding coding = ut_coding_of(value);
+    if (coding == UT_CODING_IDENTITY)
+        return;
+    bool taken = head->coding == UT_CODING_IDENTITY && coding != UT_CODING_UNKNOWN &&
+                 (service->http_codings >> coding & 1) != 0;
+    head->coding = taken ? coding : UT_CODING_UNKNOWN;
+    head->codings = service->http_codings_text;
 }
 
 static void take_grpc_encoding(struct ut_http_head *head, const struct ut_calls *calls,
                                ut_slice value)
 {
     (void)calls;
-    head->grpc_encoded = is_encoded(value);
+    head->grpc_coding = ut_coding_of(value);
 }
 
 static void take_expect(struct ut_http_head *head, const struct ut_calls *calls, ut_slice value)
@@ -325,7 +327,7 @@ static const struct ut_failure *judge_content(const struct ut_http_head *head)
         return &grpc;
     if (head->type != UT_HTTP_TYPE_PROTOBUF && head->type != UT_HTTP_TYPE_JSON)
         return &type;
-    return head->encoded ? &coding : NULL;
+    return head->coding == UT_CODING_UNKNOWN ? &coding : NULL;
 }
 
 const struct ut_failure *ut_http_head_judge(const struct ut_http_head *head,

@@ -54,8 +54,9 @@ struct ut_http_head {
         UT_HTTP_METHOD_HEAD,
         UT_HTTP_METHOD_OPTIONS
     } method;
-    bool encoded;      /* Content-Encoding is there and not identity */
-    bool grpc_encoded; /* the same of grpc-encoding */
+    enum ut_coding coding;      /* of Content-Encoding; UT_CODING_UNKNOWN: not taken here */
+    enum ut_coding grpc_coding; /* of grpc-encoding */
+    const char *codings;        /* with an unknown one: those that are taken, ready to send */
     bool expects_continue;
     bool preflight; /* Access-Control-Request-Method is there */
     bool has_length, chunked;

@@ -93,6 +93,22 @@ static void init_spans(struct ut_otlp_counters *counters, struct ut_metrics *met
                                             "Spans that are bad and not to be sent again");
 }
 
+static void init_codings(struct ut_otlp_counters *counters, struct ut_metrics *metrics,
+                         const char *id, enum ut_transport transport)
+{
+    char labels[LABELS_BYTES], extra[64];
+    for (enum ut_coding coding = UT_CODING_GZIP; coding < UT_CODINGS; coding++) {
+        (void)snprintf(extra, sizeof(extra), "coding=\"%s\"", ut_coding_name(coding));
+        ut_otlp_labels(labels, sizeof(labels), id, transport, extra);
+        counters->compressed[coding] =
+            ut_metrics_counter(metrics, "undertrace_receiver_compressed_bytes_total", labels,
+                               "Bytes of compressed requests, as they came");
+        counters->inflated[coding] =
+            ut_metrics_counter(metrics, "undertrace_receiver_inflated_bytes_total", labels,
+                               "Bytes of compressed requests, inflated");
+    }
+}
+
 void ut_otlp_counters_init(struct ut_otlp_counters *counters, struct ut_metrics *metrics,
                            const char *id, enum ut_transport transport)
 {
@@ -103,6 +119,7 @@ void ut_otlp_counters_init(struct ut_otlp_counters *counters, struct ut_metrics 
     counters->repaired =
         ut_metrics_counter(metrics, "undertrace_receiver_repaired_strings_total", labels,
                            "Strings that were not UTF-8 and were repaired");
+    init_codings(counters, metrics, id, transport);
     for (int i = 0; i < UT_OTLP_STATUSES && statuses[transport][i].name != NULL; i++) {
         (void)snprintf(extra, sizeof(extra), "code=\"%s\"", statuses[transport][i].name);
         counters->requests[i] =

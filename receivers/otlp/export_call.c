@@ -263,9 +263,19 @@ static void push(struct ut_call *call, struct ut_batch *batch, const struct ut_w
     receiver->target->push(receiver->target, &export->push);
 }
 
+static void count_coding(const struct ut_call *call)
+{
+    if (call->coding == UT_CODING_IDENTITY)
+        return;
+    const struct ut_otlp_counters *counters = ut_otlp_counters_of(call);
+    *counters->compressed[call->coding] += call->came;
+    *counters->inflated[call->coding] += call->segment->size;
+}
+
 void ut_otlp_export(struct ut_call *call)
 {
     struct ut_walk_report report = {0};
+    count_coding(call);
     /* No bytes are an empty request in any encoding. */
     if (call->encoding == UT_ENCODING_JSON && call->segment->size > 0 && !transcode(call))
         return;

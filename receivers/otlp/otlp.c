@@ -196,7 +196,7 @@ static void set_http_limits(struct ut_otlp_port *port, const struct ut_otlp_http
 }
 
 /* What HTTP is asked for is the same on both ports. */
-static struct ut_service service_of(const struct ut_otlp_receiver *receiver,
+static struct ut_service service_of(struct ut_otlp_receiver *receiver,
                                     const struct ut_otlp_http_settings *http)
 {
     return (struct ut_service){
@@ -207,7 +207,10 @@ static struct ut_service service_of(const struct ut_otlp_receiver *receiver,
         .http_metrics_path = http->metrics_url_path,
         .http_logs_path = http->logs_url_path,
         .cors = http->cors.allowed_origins.count > 0 ? &receiver->cors : NULL,
+        .http_codings = ut_otlp_http_codings(http),
+        .http_codings_text = receiver->http_codings_text,
         .retry_after_ms = RETRY_AFTER_MS,
+        .inflates = &receiver->inflates,
         .on_message = ut_otlp_export,
         .on_gone = ut_otlp_export_abandon,
         .on_answered = on_answered,
@@ -239,6 +242,8 @@ static void init_cors(struct ut_otlp_receiver *receiver, const struct ut_otlp_co
 static void init_ports(struct ut_otlp_receiver *receiver, const struct ut_otlp_protocols *protocols)
 {
     init_cors(receiver, &protocols->http.cors);
+    ut_inflates_init(&receiver->inflates, &receiver->worker->pool);
+    ut_otlp_codings_text(receiver->http_codings_text, ut_otlp_http_codings(&protocols->http));
     receiver->ports[UT_TRANSPORT_GRPC].configured = protocols->has_grpc;
     receiver->ports[UT_TRANSPORT_HTTP].configured = protocols->has_http;
     for (enum ut_transport transport = 0; transport < UT_TRANSPORTS; transport++) {
@@ -359,6 +364,7 @@ static void free_receiver(struct ut_receiver *base)
     struct ut_otlp_receiver *receiver = receiver_of(base);
     for (int i = 0; i < UT_TRANSPORTS; i++)
         ut_metrics_remove(receiver->worker->metrics, &receiver->ports[i]);
+    ut_inflates_done(&receiver->inflates);
     receiver->abandoned = true;
     free_when_closed(receiver);
 }

@@ -62,6 +62,8 @@ struct ut_otlp_receiver {
     struct ut_push_target *target;
     struct ut_otlp_port ports[UT_TRANSPORTS];
     struct ut_otlp_counters counters[UT_TRANSPORTS];
+    struct ut_inflates inflates;
+    char http_codings_text[UT_OTLP_CODINGS_TEXT];
     struct ut_http_cors cors;
     char cors_headers[UT_OTLP_CORS_HEADERS_MAX + 1];
     struct ut_otlp_signals signals;

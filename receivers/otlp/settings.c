@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "settings.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "net/endpoint.h"
+#include "net/inflate.h"
 
 #define KEEPALIVE_AT(part, member)                                                                 \
     offsetof(__typeof__(((struct ut_otlp_grpc_settings *)0)->keepalive.part), member)
@@ -139,6 +141,9 @@ static const struct ut_field http_fields[] = {
      .offset = HTTP_AT(cors),
      .fields = cors_fields,
      .present = UT_FIELD_NO_PRESENT},
+    {.key = "compression_algorithms",
+     .type = UT_FIELD_STRINGS,
+     .offset = HTTP_AT(compression_algorithms)},
     {.key = "max_request_body_size",
      .type = UT_FIELD_BYTES,
      .offset = HTTP_AT(max_request_body_size),
@@ -245,6 +250,35 @@ static void check_cors(struct ut_config_report *report, const struct ut_otlp_cor
                       "the names are longer than %d bytes in all", UT_OTLP_CORS_HEADERS_MAX);
 }
 
+static void check_codings(struct ut_config_report *report, const struct ut_strings *names)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        if (ut_coding_of(ut_slice_str(names->items[i])) == UT_CODING_UNKNOWN)
+            report->error(report, "protocols.http.compression_algorithms",
+                          "\"%s\" is not supported; gzip, zstd and deflate are", names->items[i]);
+    }
+}
+
+uint32_t ut_otlp_http_codings(const struct ut_otlp_http_settings *http)
+{
+    const struct ut_strings *names = &http->compression_algorithms;
+    uint32_t codings = 0;
+    for (size_t i = 0; i < names->count; i++)
+        codings |= 1u << ut_coding_of(ut_slice_str(names->items[i]));
+    return names->count > 0 ? codings : (1u << UT_CODINGS) - 1;
+}
+
+void ut_otlp_codings_text(char out[UT_OTLP_CODINGS_TEXT], uint32_t codings)
+{
+    int size = 0;
+    for (enum ut_coding coding = UT_CODING_GZIP; coding < UT_CODINGS; coding++) {
+        if ((codings >> coding & 1) != 0)
+            size += snprintf(out + size, (size_t)(UT_OTLP_CODINGS_TEXT - size), "%s, ",
+                             ut_coding_name(coding));
+    }
+    (void)snprintf(out + size, (size_t)(UT_OTLP_CODINGS_TEXT - size), "identity");
+}
+
 void ut_otlp_receiver_check(const void *config, struct ut_config_report *report)
 {
     const struct ut_otlp_receiver_settings *settings = config;
@@ -264,4 +298,5 @@ void ut_otlp_receiver_check(const void *config, struct ut_config_report *report)
     check_path(report, "protocols.http.metrics_url_path", http->metrics_url_path);
     check_path(report, "protocols.http.logs_url_path", http->logs_url_path);
     check_cors(report, &http->cors);
+    check_codings(report, &http->compression_algorithms);
 }

@@ -53,7 +53,8 @@ struct ut_otlp_http_settings {
     char *traces_url_path;
     char *metrics_url_path, *logs_url_path; /* known, so that their refusal can say why */
     struct ut_otlp_cors_settings cors;
-    uint64_t max_request_body_size; /* bytes */
+    struct ut_strings compression_algorithms; /* none: all; "" is none */
+    uint64_t max_request_body_size;           /* bytes */
     struct ut_otlp_limit_settings limits;
     uint64_t read_header_timeout_ns;
     uint64_t idle_timeout_ns; /* 0: none */
@@ -75,6 +76,12 @@ struct ut_otlp_receiver_settings {
     bool has_protocols;
     int invalid_utf8; /* enum ut_otlp_invalid_utf8 */
 };
+
+/* The content codings that are taken, by bits of enum ut_coding. */
+uint32_t ut_otlp_http_codings(const struct ut_otlp_http_settings *http);
+enum { UT_OTLP_CODINGS_TEXT = 48 };
+/* Their names as Accept-Encoding has them; "identity" without any. */
+void ut_otlp_codings_text(char out[UT_OTLP_CODINGS_TEXT], uint32_t codings);
 
 extern const struct ut_field ut_otlp_receiver_fields[];
 void ut_otlp_receiver_check(const void *config, struct ut_config_report *report);

@@ -269,7 +269,7 @@ Test(grpc_receiver, each_wrong_request_has_its_status_and_the_connection_lives_o
         {{.content_type = "application/grpcx", .body = "{}", .size = 2}, 415, -1},
         {{.content_type = "", .body = "{}", .size = 2}, 415, -1},
         {{.method = "PUT", .body = "\0\0\0\0\0", .size = 5}, 405, UT_GRPC_UNKNOWN},
-        {{.encoding = "gzip", .body = "\1\0\0\0\1x", .size = 6}, 200, UT_GRPC_UNIMPLEMENTED},
+        {{.encoding = "br", .body = "\1\0\0\0\1x", .size = 6}, 200, UT_GRPC_UNIMPLEMENTED},
         {{.encoding = "identity", .body = "\1\0\0\0\1x", .size = 6}, 200, UT_GRPC_INTERNAL},
         {{.body = "\1\0\0\0\1x", .size = 6}, 200, UT_GRPC_INTERNAL},
         {{.body = "\2\0\0\0\0", .size = 5}, 200, UT_GRPC_INTERNAL},
@@ -284,6 +284,11 @@ Test(grpc_receiver, each_wrong_request_has_its_status_and_the_connection_lives_o
         {{.content_type = "application/grpc+proto", .body = "\0\0\0\0\0", .size = 5}, 200, 0},
         {{.content_type = "application/grpc;x=y", .body = "\0\0\0\0\0", .size = 5}, 200, 0},
         {{.encoding = "gzip", .body = "\0\0\0\0\0", .size = 5}, 200, 0},
+        {{.encoding = "br", .body = "\0\0\0\0\0", .size = 5}, 200, 0},
+        {{.encoding = "gzip", .body = "\1\0\0\0\0", .size = 5}, 200, 0},
+        {{.encoding = "gzip", .body = "\1\0\0\0\1x", .size = 6}, 200, UT_GRPC_INVALID_ARGUMENT},
+        {{.encoding = "gzip", .body = "\2\0\0\0\1x", .size = 6}, 200, UT_GRPC_INTERNAL},
+        {{.encoding = "GZIP", .body = "\1\0\0\0\2a", .size = 6}, 200, UT_GRPC_INTERNAL},
     };
     struct harness_client *client = harness_connect(&harness, false);
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
@@ -295,7 +300,7 @@ Test(grpc_receiver, each_wrong_request_has_its_status_and_the_connection_lives_o
         cr_expect_str_eq(reply->details, "", "row %zu: no RetryInfo", i);
         expect_lives(client);
     }
-    cr_expect_str_eq(client->peer.replies[7 * 2].accept_encoding, "identity");
+    cr_expect_str_eq(client->peer.replies[7 * 2].accept_encoding, "identity,gzip,zstd,deflate");
     harness_disconnect(client);
 }
 

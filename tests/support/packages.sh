@@ -7,6 +7,7 @@ packages_build=(
     cmake ninja-build gcc libc6-dev pkg-config
     libuv1-dev libnghttp2-dev libprotobuf-c-dev protobuf-c-compiler libfyaml-dev libjansson-dev
     libcap-ng-dev libxxhash-dev libcurl4-openssl-dev node-llhttp
+    libisal-dev libzstd-dev
     clang-14 bpftool libbpf-dev
 )
 # Namespaces, links, packet-filter rules, and a Python environment for the services.
@@ -15,6 +16,7 @@ packages_demo=(python3 python3-venv iproute2 nftables ca-certificates)
 packages_tests=(
     git libcriterion-dev clang-format-14 clang-tidy-14 libclang-rt-14-dev nghttp2-client
     libcap2-bin util-linux procps curl openssl
+    zlib1g-dev
 )
 
 # packages_missing NAME…: those that are not installed, one a line. Asks dpkg only, no network.

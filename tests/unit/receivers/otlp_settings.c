@@ -70,6 +70,31 @@ Test(otlp_settings, text_that_is_not_utf8_is_replaced_or_rejected_and_nothing_el
     expect_error(" {protocols: {http: }, invalid_utf8: drop}", "replace");
 }
 
+Test(otlp_settings, codings_are_all_unless_listed_and_unknown_ones_are_refused)
+{
+    static const struct {
+        const char *otlp, *text;
+    } rows[] = {
+        {" {protocols: {http: }}", "gzip, deflate, zstd, identity"},
+        {" {protocols: {http: {compression_algorithms: []}}}", "gzip, deflate, zstd, identity"},
+        {" {protocols: {http: {compression_algorithms: [zstd, \"\"]}}}", "zstd, identity"},
+        {" {protocols: {http: {compression_algorithms: [gzip, zlib]}}}", "gzip, deflate, identity"},
+        {" {protocols: {http: {compression_algorithms: [\"\"]}}}", "identity"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char *said, text[UT_OTLP_CODINGS_TEXT];
+        struct ut_config *config = read_receiver(rows[i].otlp, &said);
+        cr_assert_not_null(config, "%s", said);
+        const struct ut_otlp_receiver_settings *settings = config->receivers.items[0].config;
+        ut_otlp_codings_text(text, ut_otlp_http_codings(&settings->protocols.http));
+        cr_expect_str_eq(text, rows[i].text);
+        ut_config_free(config);
+        free(said);
+    }
+    expect_error(" {protocols: {http: {compression_algorithms: [gzip, snappy]}}}",
+                 "\"snappy\" is not supported; gzip, zstd and deflate are");
+}
+
 Test(otlp_settings, defaults_are_the_collectors_where_it_has_them)
 {
     char *said;
