@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "body.h"
 
+#include "compress.h"
+
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -160,6 +162,22 @@ uint8_t *body_new(const struct body_options *options, size_t *ret_size)
     free(request.data);
     *ret_size = framed.size;
     return framed.data;
+}
+
+uint8_t *body_compress(uint8_t *framed, const char *coding, size_t *size)
+{
+    struct buffer out = {0};
+    size_t packed_size;
+    enum compress_form form = strcmp(coding, "zstd") == 0 ? COMPRESS_ZSTD : COMPRESS_GZIP;
+    uint8_t *packed = compress_bytes(form, framed + 5, *size - 5, &packed_size);
+    const uint8_t prefix[5] = {1, (uint8_t)(packed_size >> 24), (uint8_t)(packed_size >> 16),
+                               (uint8_t)(packed_size >> 8), (uint8_t)packed_size};
+    put(&out, prefix, sizeof(prefix));
+    put(&out, packed, packed_size);
+    free(packed);
+    free(framed);
+    *size = out.size;
+    return out.data;
 }
 
 /* ---- counting ---- */

@@ -15,6 +15,10 @@ struct body_options {
     uint64_t start_ns, end_ns; /* of every span; 0: a moment in the past */
 };
 
+/* The framed request with its message compressed, in place of `framed`, which is freed. `coding`:
+ * gzip (zlib's level 6, most senders' default) or zstd (level 3). */
+uint8_t *body_compress(uint8_t *framed, const char *coding, size_t *size);
+
 /* One gRPC-framed ExportTraceServiceRequest of one Resource; the caller frees it. */
 uint8_t *body_new(const struct body_options *options, size_t *ret_size);
 

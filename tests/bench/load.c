@@ -36,6 +36,7 @@ struct options {
     uint64_t requests, warmup, window;
     unsigned connections, streams;
     bool poll;
+    const char *coding; /* that requests are compressed with */
     const char *expect; /* a key that every span must carry at the sink */
     struct body_options body;
 };
@@ -181,11 +182,14 @@ static void make_loss(uint16_t port)
 static void parse(int argc, char **argv)
 {
     static const struct option names[] = {
-        {"subject", 1, 0, 's'},      {"sink", 1, 0, 'k'},      {"requests", 1, 0, 'n'},
-        {"warmup", 1, 0, 'w'},       {"window", 1, 0, 'W'},    {"connections", 1, 0, 'c'},
-        {"streams", 1, 0, 'm'},      {"spans", 1, 0, 'p'},     {"kind", 1, 0, 'K'},
-        {"loss", 1, 0, 'l'},         {"peer-port", 1, 0, 'P'}, {"expect", 1, 0, 'e'},
-        {"stalled-sink", 1, 0, 'S'}, {"poll", 0, 0, 'o'},      {0, 0, 0, 0},
+        {"subject", 1, 0, 's'},      {"sink", 1, 0, 'k'},
+        {"requests", 1, 0, 'n'},     {"warmup", 1, 0, 'w'},
+        {"window", 1, 0, 'W'},       {"connections", 1, 0, 'c'},
+        {"streams", 1, 0, 'm'},      {"spans", 1, 0, 'p'},
+        {"kind", 1, 0, 'K'},         {"loss", 1, 0, 'l'},
+        {"peer-port", 1, 0, 'P'},    {"expect", 1, 0, 'e'},
+        {"stalled-sink", 1, 0, 'S'}, {"poll", 0, 0, 'o'},
+        {"coding", 1, 0, 'C'},       {0, 0, 0, 0},
     };
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         unsigned long value = optarg != NULL ? strtoul(optarg, NULL, 10) : 0;
@@ -228,6 +232,9 @@ static void parse(int argc, char **argv)
             break;
         case 'o':
             options.poll = true;
+            break;
+        case 'C':
+            options.coding = optarg;
             break;
         case 'e':
             options.expect = optarg;
@@ -285,11 +292,15 @@ int main(int argc, char **argv)
     if (options.loss != 0)
         make_loss(options.loss);
     request = body_new(&options.body, &request_size);
+    if (options.coding != NULL)
+        request = body_compress(request, options.coding, &request_size);
 
     struct peer *peers[CONNECTIONS_MAX];
     unsigned open[CONNECTIONS_MAX] = {0};
     for (unsigned i = 0; i < options.connections; i++)
         peers[i] = bench_connect(&loop, options.subject, &load_ops);
+    for (unsigned i = 0; i < options.connections; i++)
+        peers[i]->coding = options.coding;
     bool whole = run(peers, open, options.warmup);
     uint64_t spans0 = sink_spans, expected0 = sink_expected;
     uint64_t cpu0 = now_ns(cpu), wall0 = now_ns(CLOCK_MONOTONIC);

@@ -214,20 +214,28 @@ void bench_answer(struct exchange *x)
 
 void bench_request(struct peer *peer, const uint8_t *out, size_t size, void *user)
 {
-    static const nghttp2_nv headers[] = {
+    nghttp2_nv headers[] = {
         NV(":method", "POST"),
         NV(":scheme", "http"),
         NV(":path", "/opentelemetry.proto.collector.trace.v1.TraceService/Export"),
         NV(":authority", "localhost"),
         NV("content-type", "application/grpc"),
         NV("te", "trailers"),
+        NV("grpc-encoding", "gzip"),
     };
+    size_t count = sizeof(headers) / sizeof(headers[0]);
+    if (peer->coding == NULL) {
+        count--;
+    } else {
+        headers[count - 1].value = (uint8_t *)(uintptr_t)peer->coding;
+        headers[count - 1].valuelen = strlen(peer->coding);
+    }
     struct exchange *x = take_exchange(peer);
     x->out = out;
     x->out_size = size;
     x->user = user;
     nghttp2_data_provider provider = {.source.ptr = x, .read_callback = read_out};
-    x->stream = nghttp2_submit_request(peer->session, NULL, headers, 6, &provider, x);
+    x->stream = nghttp2_submit_request(peer->session, NULL, headers, count, &provider, x);
 }
 
 /* ---- receiving ---- */

@@ -39,6 +39,7 @@ struct peer {
     int fd;
     bool client, accepting;
     const struct peer_ops *ops;
+    const char *coding; /* NULL: none */
     nghttp2_session *session;
     struct iovec runs[PEER_RUNS];
     int run_count;
@@ -67,7 +68,8 @@ struct peer *bench_connect(struct bench_loop *loop, uint16_t port, const struct 
 uint8_t *bench_take_buffer(void);
 void bench_give_buffer(uint8_t *buffer);
 
-/* Sends a gRPC Export request whose framed bytes are out[0..size), borrowed until on_response. */
+/* Sends a gRPC Export request whose framed bytes are out[0..size), borrowed until on_response;
+ * `peer->coding` is what its message is compressed with. */
 void bench_request(struct peer *peer, const uint8_t *out, size_t size, void *user);
 /* Answers with an empty message and grpc-status 0. */
 void bench_answer(struct exchange *exchange);
