@@ -35,10 +35,27 @@ static struct ut_build build_of(struct ut_app *app, const struct ut_config_compo
         .id = component->id,
         .config = component->config,
         .worker = &app->worker,
+        .extensions = app->extensions,
+        .extension_count = app->config->extensions.count,
     };
 }
 
 /* ---- making ---------------------------------------------------------------------------------- */
+
+static bool list_extensions(struct ut_app *app)
+{
+    const struct ut_config_components *all = &app->config->extensions;
+    app->extensions = calloc(all->count + 1, sizeof(*app->extensions));
+    if (app->extensions == NULL)
+        return fail(app, "extensions", "out of memory");
+    for (size_t i = 0; i < all->count; i++)
+        app->extensions[i] = (struct ut_extension){
+            .id = all->items[i].id,
+            .type = all->items[i].type->name,
+            .config = all->items[i].config,
+        };
+    return true;
+}
 
 static bool make_exporter(struct ut_app *app, const struct ut_config_component *component)
 {
@@ -198,7 +215,7 @@ bool ut_app_build(struct ut_app *app)
     app->pipelines = calloc(app->config->pipeline_count, sizeof(struct ut_pipeline *));
     if (app->pipelines == NULL)
         return fail(app, "pipelines", "out of memory");
-    if (!make_exporters(app))
+    if (!list_extensions(app) || !make_exporters(app))
         return false;
     for (size_t i = 0; i < app->config->pipeline_count; i++) {
         if (!make_pipeline(app, i))
@@ -292,6 +309,8 @@ void ut_app_free_parts(struct ut_app *app)
     free(app->receivers);
     free(app->pipelines);
     free(app->exporters);
+    free(app->extensions);
+    app->extensions = NULL;
     app->receivers = NULL;
     app->pipelines = NULL;
     app->exporters = NULL;

@@ -53,6 +53,7 @@ struct ut_app {
     struct ut_health health;
     uint64_t started_ns; /* monotonic */
 
+    struct ut_extension *extensions; /* as in the config */
     struct ut_app_exporter *exporters;
     size_t exporter_count;
     struct ut_pipeline **pipelines; /* as in the config, NULL until made */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "component.h"
+#include "net/auth_settings.h"
 
 /* The names under which the Collector has had its OTLP exporters for years. */
 static const struct {
@@ -22,6 +23,7 @@ static struct ut_config_type receiver_row(const struct ut_receiver_type *type)
         .once_per_process = type->once_per_process,
         .needs_processor = watches_kernel ? "correlate" : NULL,
         .listens = type->endpoints,
+        .names = type->extensions,
         .fixed_mib = watches_kernel ? UT_APP_FIXED_KERNEL_MIB : 0,
         .implementation = type,
     };
@@ -66,6 +68,7 @@ void ut_app_types_init(struct ut_app_types *types)
                 .receivers = types->receivers,
                 .processors = types->processors,
                 .exporters = types->exporters,
+                .extensions = types->extensions,
                 .fixed_mib = UT_APP_FIXED_MIB,
                 .budget_mib = UT_APP_BUDGET_LEAST_MIB,
             },
@@ -97,4 +100,6 @@ void ut_app_types_init(struct ut_app_types *types)
                 add(types->exporters, exporter_row(type, other_names[j].other));
         }
     }
+    for (size_t i = 0; i < UT_AUTH_EXTENSIONS; i++)
+        add(types->extensions, ut_auth_extensions[i]);
 }

@@ -15,6 +15,7 @@ struct ut_app_types {
     struct ut_config_type receivers[UT_APP_TYPES_MAX];
     struct ut_config_type processors[UT_APP_TYPES_MAX];
     struct ut_config_type exporters[UT_APP_TYPES_MAX];
+    struct ut_config_type extensions[UT_APP_TYPES_MAX];
 };
 
 void ut_app_types_init(struct ut_app_types *types);

@@ -54,11 +54,20 @@ struct ut_item {
 
 /* ---- components ----------------------------------------------------------------------------- */
 
+/* An extension of the configuration, for components whose settings name it. */
+struct ut_extension {
+    const char *id;     /* "basicauth/office" */
+    const char *type;   /* "basicauth" */
+    const void *config; /* the filled struct of its table */
+};
+
 struct ut_build {
     const char
         *id; /* as in the config: "otlp", "otlp_grpc/second"; lives as long as the component */
     const void *config; /* the filled struct of the type's table; likewise */
     struct ut_worker *worker;
+    const struct ut_extension *extensions; /* live as long */
+    size_t extension_count;
 };
 
 #define UT_ERROR_TEXT 256
@@ -75,12 +84,17 @@ struct ut_receiver_type {
     void (*check)(const void *config, struct ut_config_report *report); /* may be NULL */
     /* The addresses it will listen on, into `out`; returns how many. NULL: none. */
     size_t (*endpoints)(const void *config, const char **out, size_t room);
+    /* Likewise the ids of the extensions that its settings name. */
+    size_t (*extensions)(const void *config, const char **out, size_t room);
 
     /* `target` is where batches go; `sink` where kernel events go (NULL without `evidence`). */
     int (*create)(struct ut_receiver **ret, const struct ut_build *build,
                   struct ut_push_target *target, struct ut_event_sink *sink);
     /* On failure a negative errno, and in `error` what to do about it. */
     int (*start)(struct ut_receiver *receiver, char error[UT_ERROR_TEXT]);
+    /* Looks at once whether the files that the settings name (certificates, tokens) have changed:
+     * somebody says they have (SIGHUP). NULL: it has none. */
+    void (*reread_files)(struct ut_receiver *receiver);
     /* Stops accepting and finishes what is arriving; calls stopped(arg) when nothing is left. */
     void (*stop)(struct ut_receiver *receiver, void (*stopped)(void *arg), void *arg);
     void (*free)(struct ut_receiver *receiver);

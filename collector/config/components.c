@@ -159,9 +159,10 @@ void ut_config_read_components(struct ut_config_reader *reader)
 {
     static const struct ut_config_type no_types[] = {{.name = NULL}};
     struct ut_config *config = reader->config;
-    struct ut_config_components none = {.count = 0};
     read_section(reader, "receivers", reader->types->receivers, &config->receivers);
     read_section(reader, "processors", reader->types->processors, &config->processors);
     read_section(reader, "exporters", reader->types->exporters, &config->exporters);
-    read_section(reader, "extensions", no_types, &none);
+    read_section(reader, "extensions",
+                 reader->types->extensions != NULL ? reader->types->extensions : no_types,
+                 &config->extensions);
 }

@@ -25,14 +25,17 @@ struct ut_config_type {
     size_t (*listens)(const void *config, const char **out,
                       size_t room);           /* receivers; may be NULL */
     const char *(*sends)(const void *config); /* exporters; may be NULL */
-    uint64_t fixed_mib;                       /* memory of fixed size that it takes while in use */
-    const void *implementation;               /* the caller's */
+    size_t (*names)(const void *config, const char **out,
+                    size_t room); /* ids of the extensions that it needs; may be NULL */
+    uint64_t fixed_mib;           /* memory of fixed size that it takes while in use */
+    const void *implementation;   /* the caller's */
 };
 
 struct ut_config_types {
     const struct ut_config_type *receivers, *processors, *exporters;
-    uint64_t fixed_mib;  /* memory that the program takes whatever it does */
-    uint64_t budget_mib; /* the least that must be left for spans in flight */
+    const struct ut_config_type *extensions; /* NULL: there are none */
+    uint64_t fixed_mib;                      /* memory that the program takes whatever it does */
+    uint64_t budget_mib;                     /* the least that must be left for spans in flight */
 };
 
 struct ut_config_component {
@@ -41,7 +44,8 @@ struct ut_config_component {
     void *config;   /* of type->config_size bytes, aligned for any type */
     struct ut_config_at at;
     const char *path; /* "exporters.otlp_grpc/second" */
-    size_t uses;      /* pipelines that name it */
+    size_t uses;      /* pipelines that name it; of an extension, components */
+    bool listed;      /* of an extension: service.extensions names it */
 };
 
 struct ut_config_components {
@@ -83,7 +87,7 @@ struct ut_config_telemetry {
 
 struct ut_config {
     struct ut_config_memory memory; /* owns all below */
-    struct ut_config_components receivers, processors, exporters;
+    struct ut_config_components receivers, processors, exporters, extensions;
     struct ut_config_pipeline *pipelines;
     size_t pipeline_count;
     struct ut_config_program program;

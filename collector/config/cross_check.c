@@ -5,7 +5,8 @@
 #include "config/endpoint_match.h"
 #include "config/sections.h"
 
-#define LISTENERS_MAX 64 /* addresses of one receiver */
+#define LISTENERS_MAX 64  /* addresses of one receiver */
+#define EXTENSIONS_MAX 16 /* that one receiver needs */
 
 static const struct ut_config_node *find_pipeline(const struct ut_config_reader *reader,
                                                   const char *id)
@@ -111,6 +112,50 @@ static void check_destinations(struct ut_config_reader *reader)
     }
 }
 
+static struct ut_config_component *find_extension(struct ut_config_reader *reader, const char *id)
+{
+    struct ut_config_components *extensions = &reader->config->extensions;
+    for (size_t i = 0; i < extensions->count; i++) {
+        if (strcmp(extensions->items[i].id, id) == 0)
+            return &extensions->items[i];
+    }
+    return NULL;
+}
+
+static void use_extension(struct ut_config_reader *reader,
+                          const struct ut_config_component *component, const char *id)
+{
+    char shown[UT_CONFIG_ID_MAX];
+    struct ut_config_component *extension = find_extension(reader, id);
+    ut_log_quote(shown, sizeof(shown), id);
+    if (extension == NULL)
+        ut_config_error(reader->messages, component->at, component->path,
+                        "names the extension %s, which \"extensions:\" does not define, or which "
+                        "cannot do this",
+                        shown);
+    else if (!extension->listed)
+        ut_config_error(reader->messages, extension->at, extension->path,
+                        "\"%s\" needs it, and service.extensions does not name it: add it to that "
+                        "list",
+                        component->id);
+    else
+        extension->uses++;
+}
+
+static void check_extensions(struct ut_config_reader *reader)
+{
+    const struct ut_config_components *receivers = &reader->config->receivers;
+    for (size_t i = 0; i < receivers->count; i++) {
+        const struct ut_config_component *receiver = &receivers->items[i];
+        const char *ids[EXTENSIONS_MAX];
+        if (receiver->uses == 0 || receiver->type->names == NULL)
+            continue;
+        size_t count = receiver->type->names(receiver->config, ids, EXTENSIONS_MAX);
+        for (size_t j = 0; j < count; j++)
+            use_extension(reader, receiver, ids[j]);
+    }
+}
+
 /* What is of fixed size has to fit below the limit and leave room for spans. */
 static void check_memory(struct ut_config_reader *reader)
 {
@@ -132,12 +177,12 @@ static void check_memory(struct ut_config_reader *reader)
 }
 
 static void note_unused(struct ut_config_reader *reader,
-                        const struct ut_config_components *components)
+                        const struct ut_config_components *components, const char *user)
 {
     for (size_t i = 0; i < components->count; i++) {
         if (components->items[i].uses == 0)
             ut_config_notice(reader->messages, components->items[i].at, components->items[i].path,
-                             "no pipeline names it; it is not started");
+                             "no %s names it; it is not started", user);
     }
 }
 
@@ -147,8 +192,10 @@ void ut_config_cross_check(struct ut_config_reader *reader)
     check_once_per_process(reader);
     check_feeds_one(reader);
     check_destinations(reader);
+    check_extensions(reader);
     check_memory(reader);
-    note_unused(reader, &reader->config->receivers);
-    note_unused(reader, &reader->config->processors);
-    note_unused(reader, &reader->config->exporters);
+    note_unused(reader, &reader->config->receivers, "pipeline");
+    note_unused(reader, &reader->config->processors, "pipeline");
+    note_unused(reader, &reader->config->exporters, "pipeline");
+    note_unused(reader, &reader->config->extensions, "receiver");
 }

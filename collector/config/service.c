@@ -202,7 +202,7 @@ static void read_pipelines(struct ut_config_reader *reader, const struct ut_conf
     ut_config_path_pop(&reader->fill.path, before);
 }
 
-/* `service.extensions` names what `extensions:` defines; nothing of it is run. */
+/* `service.extensions` names what `extensions:` defines and components may use. */
 static void read_extensions(struct ut_config_reader *reader, const struct ut_config_node *service)
 {
     const struct ut_config_node *node = ut_config_node_get(service, "extensions");
@@ -212,7 +212,13 @@ static void read_extensions(struct ut_config_reader *reader, const struct ut_con
         ut_config_report_at(reader, node->at, "expected a list of extension ids");
     for (const struct ut_config_node *child = node != NULL ? node->first : NULL; child != NULL;
          child = child->next) {
-        if (child->kind == UT_NODE_SCALAR && ut_config_node_get(defined, child->text) == NULL)
+        if (child->kind != UT_NODE_SCALAR)
+            continue;
+        struct ut_config_component *extension =
+            find_component(&reader->config->extensions, child->text);
+        if (extension != NULL)
+            extension->listed = true;
+        else if (ut_config_node_get(defined, child->text) == NULL)
             ut_config_report_at(reader, child->at, "not defined under \"extensions:\"");
     }
     ut_config_path_pop(&reader->fill.path, before);

@@ -38,6 +38,7 @@
 struct ut_call;
 struct ut_calls;
 struct ut_http_cors;
+struct ut_auth;
 
 enum ut_transport { UT_TRANSPORT_GRPC, UT_TRANSPORT_HTTP, UT_TRANSPORTS };
 
@@ -52,6 +53,7 @@ enum ut_refusal {
     UT_REFUSED_PROTOCOL, /* not a request that is served, or badly framed */
     UT_REFUSED_METRICS,  /* another signal than traces */
     UT_REFUSED_LOGS,
+    UT_REFUSED_AUTH, /* who sends has not proved that it may */
     UT_REFUSALS,
 };
 
@@ -69,6 +71,7 @@ struct ut_service {
     /* Paths of other signals: they are not served, but known. */
     const char *grpc_metrics_path, *http_metrics_path, *grpc_logs_path, *http_logs_path;
     const struct ut_http_cors *cors; /* NULL: no other origin may read answers */
+    const struct ut_auth *auth;      /* NULL: whoever connects may send */
     bool close_each;                 /* HTTP/1.1 without keep-alive */
     size_t body_bytes_max;           /* of a request */
     uint32_t retry_after_ms;         /* told where there is no room */

@@ -112,7 +112,10 @@ void ut_grpc_call_judge(struct ut_h2_call *call)
                                    logs = {UT_GRPC_UNIMPLEMENTED, 404, 0, UT_HTTP_LOGS_TEXT};
     const struct ut_http_head *head = &call->head;
     enum ut_refusal signal = ut_http_head_signal(head);
-    if (head->method != UT_HTTP_METHOD_POST)
+    const struct ut_failure *stranger = ut_http_head_admit(&call->head, call->call.calls);
+    if (stranger != NULL)
+        ut_call_refuse(&call->call, UT_REFUSED_AUTH, stranger);
+    else if (head->method != UT_HTTP_METHOD_POST)
         ut_call_refuse(&call->call, UT_REFUSED_PROTOCOL, &method);
     else if (signal == UT_REFUSED_METRICS)
         ut_call_refuse(&call->call, signal, &metrics);

@@ -118,9 +118,12 @@ static void judge_http(struct ut_h2_call *call)
     const struct ut_service *service = call->call.calls->service;
     const struct ut_http_head *head = &call->head;
     enum ut_refusal why;
+    const struct ut_failure *stranger = ut_http_head_admit(&call->head, call->call.calls);
     const struct ut_failure *failure = ut_http_head_judge(head, &why);
     call->call.encoding = ut_http_head_encoding(head);
-    if (failure != NULL) {
+    if (stranger != NULL) {
+        ut_call_refuse(&call->call, UT_REFUSED_AUTH, stranger);
+    } else if (failure != NULL) {
         ut_call_refuse(&call->call, why, failure);
     } else if (head->method == UT_HTTP_METHOD_OPTIONS) {
         answer_options(call);

@@ -7,8 +7,9 @@
 #include "net/http_answer.h"
 
 enum {
-    NAME_BYTES = 48,    /* of a field; longer names are known nowhere */
-    VALUE_BYTES = 1024, /* of a target or of a field's value; longer ones are known nowhere */
+    NAME_BYTES = 48, /* of a field; longer names are known nowhere */
+    /* Of a target or of a field's value; longer ones are known nowhere. A token fits. */
+    VALUE_BYTES = UT_AUTH_SECRET_MAX + UT_AUTH_WORD_MAX,
 };
 
 /* What comes next among the bytes that are not body. */
@@ -397,8 +398,11 @@ static void take_head(struct ut_http1 *http1, size_t left)
         break_off(http1, UT_REFUSED_PROTOCOL, fault);
         return;
     }
+    const struct ut_failure *stranger = ut_http_head_admit(head, http1->calls);
     const struct ut_failure *failure = ut_http_head_judge(head, &why);
-    if (failure != NULL)
+    if (stranger != NULL)
+        ut_call_refuse(&exchange->call, UT_REFUSED_AUTH, stranger);
+    else if (failure != NULL)
         ut_call_refuse(&exchange->call, why, failure);
     else if (head->method == UT_HTTP_METHOD_OPTIONS)
         answer_options(exchange);

@@ -64,6 +64,8 @@ void ut_http_answer_failure(struct ut_http_answer *answer, const struct ut_http_
     if (failure->retry_after_ms > 0)
         put_number(answer, SLOT_RETRY, UT_SLICE("retry-after"),
                    ((uint64_t)failure->retry_after_ms + 999) / 1000);
+    if (failure->http_status == 401 && head->challenge != NULL)
+        put(answer, UT_SLICE("www-authenticate"), ut_slice_str(head->challenge));
     if (failure->http_status == 405)
         put(answer, UT_SLICE("allow"), METHODS);
     if (failure->http_status == 415 && head->coding == UT_CODING_UNKNOWN)
@@ -104,6 +106,10 @@ static const char *reason_of(int status)
         return "No Content";
     case 400:
         return "Bad Request";
+    case 401:
+        return "Unauthorized";
+    case 403:
+        return "Forbidden";
     case 404:
         return "Not Found";
     case 405:

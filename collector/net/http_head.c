@@ -245,9 +245,37 @@ static void take_requested_headers(struct ut_http_head *head, const struct ut_ca
     head->origin->requested_size = (uint16_t)value.size;
 }
 
+/* ---- who sends ------------------------------------------------------------------------------ */
+
+static void take_credentials(struct ut_http_head *head, const struct ut_auth *auth, ut_slice value)
+{
+    head->auth = head->auth == UT_AUTH_MISSING ? ut_auth_judge(auth, value) : UT_AUTH_SEVERAL;
+}
+
+const struct ut_failure *ut_http_head_admit(struct ut_http_head *head, const struct ut_calls *calls)
+{
+    static const struct ut_failure failures[UT_AUTH_VERDICTS] = {
+        [UT_AUTH_MISSING] = {UT_GRPC_UNAUTHENTICATED, 401, 0, "credentials are missing"},
+        [UT_AUTH_SEVERAL] = {UT_GRPC_UNAUTHENTICATED, 401, 0,
+                             "a request brings its credentials once"},
+        [UT_AUTH_SCHEME] = {UT_GRPC_UNAUTHENTICATED, 401, 0,
+                            "the credentials are of another scheme than is asked for"},
+        [UT_AUTH_MALFORMED] = {UT_GRPC_UNAUTHENTICATED, 401, 0, "the credentials are malformed"},
+        [UT_AUTH_UNKNOWN] = {UT_GRPC_UNAUTHENTICATED, 401, 0, "the credentials are not known"},
+    };
+    const struct ut_auth *auth = calls->service->auth;
+    if (auth == NULL || head->method == UT_HTTP_METHOD_OPTIONS)
+        return NULL;
+    if (auth->verdicts[head->auth] != NULL)
+        ++*auth->verdicts[head->auth];
+    head->challenge = auth->challenge;
+    return head->auth == UT_AUTH_GRANTED ? NULL : &failures[head->auth];
+}
+
 void ut_http_head_field(struct ut_http_head *head, const struct ut_calls *calls, ut_slice name,
                         ut_slice value)
 {
+    const struct ut_auth *auth = calls->service->auth;
     static const struct {
         ut_slice name;
         void (*take)(struct ut_http_head *, const struct ut_calls *, ut_slice);
@@ -266,6 +294,8 @@ void ut_http_head_field(struct ut_http_head *head, const struct ut_calls *calls,
 #undef ROW
     };
     head->fields++;
+    if (auth != NULL && ut_slice_equal(name, ut_slice_str(auth->header)))
+        take_credentials(head, auth, value);
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         if (ut_slice_equal(name, known[i].name)) {
             known[i].take(head, calls, value);

@@ -6,6 +6,7 @@
 #ifndef UT_NET_HTTP_HEAD_H
 #define UT_NET_HTTP_HEAD_H
 
+#include "net/auth.h"
 #include "net/call.h"
 
 /* Who may read answers from a page of another origin, in the Collector's words. */
@@ -64,6 +65,8 @@ struct ut_http_head {
     uint32_t hosts, fields;        /* numbers of Host fields; of all */
     size_t length;                 /* with has_length */
     struct ut_http_origin *origin; /* of the pool; an allowed one, or NULL */
+    enum ut_auth_verdict auth;     /* over the credentials that it brings */
+    const char *challenge;         /* for WWW-Authenticate of a refusal; NULL: none */
 };
 
 void ut_http_head_done(struct ut_http_head *head, struct ut_pool *pool);
@@ -76,6 +79,10 @@ void ut_http_head_target(struct ut_http_head *head, const struct ut_service *ser
 void ut_http_head_field(struct ut_http_head *head, const struct ut_calls *calls, ut_slice name,
                         ut_slice value);
 
+/* Why whoever sends this may not, or NULL; counted. To be asked once, before anything else is told
+ * about the request. OPTIONS, which browsers send without credentials, may always. */
+const struct ut_failure *ut_http_head_admit(struct ut_http_head *head,
+                                            const struct ut_calls *calls);
 /* What is wrong with a request of OTLP/HTTP, or NULL; `*ret_why` says which counter it belongs to.
  * OPTIONS passes: it is answered without a body. */
 const struct ut_failure *ut_http_head_judge(const struct ut_http_head *head,

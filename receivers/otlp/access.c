@@ -18,14 +18,6 @@ const char *const ut_otlp_networks[] = {
     NULL,
 };
 
-#define AUTH_AT(member) offsetof(struct ut_otlp_auth_settings, member)
-
-const struct ut_field ut_otlp_auth_fields[] = {
-    {.key = "allowed_uids", .type = UT_FIELD_STRINGS, .offset = AUTH_AT(allowed_uids)},
-    {.key = "allowed_gids", .type = UT_FIELD_STRINGS, .offset = AUTH_AT(allowed_gids)},
-    UT_FIELD_END,
-};
-
 /* ---- settings ------------------------------------------------------------------------------- */
 
 bool ut_otlp_access_is_unix(const struct ut_otlp_access_settings *settings, const char *endpoint)
@@ -111,10 +103,13 @@ void ut_otlp_access_check(struct ut_config_report *report, const char *protocol,
     struct place place = {.report = report, .protocol = protocol};
     if (endpoint == NULL)
         return;
-    if (ut_otlp_access_is_unix(settings, endpoint))
+    bool is_unix = ut_otlp_access_is_unix(settings, endpoint);
+    if (is_unix)
         check_unix(&place, settings, endpoint);
     else
         check_tcp(&place, settings);
+    if (settings->has_auth)
+        ut_otlp_auth_check(report, at(&place, "auth"), &settings->auth, is_unix);
 }
 
 /* ---- names ---------------------------------------------------------------------------------- */

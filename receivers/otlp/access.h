@@ -6,6 +6,7 @@
 #ifndef UT_OTLP_RECEIVER_ACCESS_H
 #define UT_OTLP_RECEIVER_ACCESS_H
 
+#include "auth.h"
 #include "config/field.h"
 #include "model/batch.h"
 #include "net/unix_peer.h"
@@ -17,13 +18,10 @@ enum ut_otlp_network { UT_OTLP_NETWORK_TCP, UT_OTLP_NETWORK_UNIX };
 struct ut_otlp_access_settings {
     int transport; /* enum ut_otlp_network: what an endpoint without a scheme is */
     char *socket_mode, *socket_owner, *socket_group;
-    struct ut_otlp_auth_settings {
-        struct ut_strings allowed_uids, allowed_gids; /* of a unix socket's peers */
-    } auth;
+    struct ut_otlp_auth_settings auth;
     bool has_auth;
 };
 
-extern const struct ut_field ut_otlp_auth_fields[];
 extern const char *const ut_otlp_networks[];
 
 /* The rows of a protocol's table whose struct `owner` has a member `access`. */

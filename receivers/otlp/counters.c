@@ -35,6 +35,7 @@ static const struct status {
             {UT_GRPC_UNIMPLEMENTED, "UNIMPLEMENTED"},
             {UT_GRPC_INTERNAL, "INTERNAL"},
             {UT_GRPC_UNAVAILABLE, "UNAVAILABLE"},
+            {UT_GRPC_UNAUTHENTICATED, "UNAUTHENTICATED"},
             {UT_GRPC_UNKNOWN, "UNKNOWN"},
         },
     [UT_TRANSPORT_HTTP] =
@@ -42,6 +43,7 @@ static const struct status {
             {200, "200"},
             {204, "204"},
             {400, "400"},
+            {401, "401"},
             {404, "404"},
             {405, "405"},
             {413, "413"},

@@ -34,7 +34,7 @@ enum ut_otlp_limit {
     UT_OTLP_LIMITS = UT_OTLP_LIMIT_H2 + UT_H2_HITS,
 };
 
-enum { UT_OTLP_STATUSES = 10 };
+enum { UT_OTLP_STATUSES = 12 };
 
 /* Of one transport: a request is counted under what it is, a connection under its port's name. */
 struct ut_otlp_counters {

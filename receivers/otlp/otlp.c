@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
+#include "net/endpoint.h"
 #include "receiver.h"
 
 #define COLLECTOR "/opentelemetry.proto.collector."
@@ -55,8 +56,8 @@ static void on_refused(struct ut_calls *calls, enum ut_transport transport, enum
         ++*receiver->counters[transport].limits[limits[why]];
     if (is_told_already(connection, why))
         return;
-    ut_log(receiver->worker->log, UT_LOG_WARN,
-           why > UT_REFUSED_PROTOCOL ? "signal_refused" : "request_refused",
+    bool signal = why == UT_REFUSED_METRICS || why == UT_REFUSED_LOGS;
+    ut_log(receiver->worker->log, UT_LOG_WARN, signal ? "signal_refused" : "request_refused",
            "receiver=%s transport=%s reason=\"%s\" %s", receiver->id,
            ut_otlp_transport_name(transport), text, ut_otlp_peer_text(peer, connection));
 }
@@ -265,6 +266,30 @@ static void init_ports(struct ut_otlp_receiver *receiver, const struct ut_otlp_p
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
+static int init_auth(struct ut_otlp_receiver *receiver)
+{
+    int result = 0;
+    for (int i = 0; i < UT_TRANSPORTS && result == 0; i++) {
+        struct ut_otlp_port *port = &receiver->ports[i];
+        if (port->configured)
+            result = ut_otlp_auth_init(&port->auth, &port->access_settings->auth, &receiver->build);
+        port->service.auth = port->auth.wanted ? &port->auth.auth : NULL;
+    }
+    return result;
+}
+
+static void free_receiver(struct ut_receiver *base)
+{
+    struct ut_otlp_receiver *receiver = receiver_of(base);
+    for (int i = 0; i < UT_TRANSPORTS; i++) {
+        ut_metrics_remove(receiver->worker->metrics, &receiver->ports[i]);
+        ut_otlp_auth_stop(&receiver->ports[i].auth);
+    }
+    ut_inflates_done(&receiver->inflates);
+    receiver->abandoned = true;
+    free_when_closed(receiver);
+}
+
 static int create(struct ut_receiver **ret, const struct ut_build *build,
                   struct ut_push_target *target, struct ut_event_sink *sink)
 {
@@ -274,36 +299,56 @@ static int create(struct ut_receiver **ret, const struct ut_build *build,
     if (receiver == NULL)
         return -ENOMEM;
     receiver->base.type = &ut_receiver_otlp;
+    receiver->build = *build;
     receiver->id = build->id;
     receiver->worker = build->worker;
     receiver->target = target;
     receiver->invalid_utf8 = (enum ut_otlp_invalid_utf8)settings->invalid_utf8;
     init_ports(receiver, &settings->protocols);
-    *ret = &receiver->base;
-    return 0;
+    int result = init_auth(receiver);
+    if (result != 0)
+        free_receiver(&receiver->base);
+    else
+        *ret = &receiver->base;
+    return result;
 }
 
-static int open_unix(struct ut_otlp_port *port, char error[UT_ERROR_TEXT])
+static int listen_on(struct ut_otlp_port *port, const char *labels, char error[UT_ERROR_TEXT])
 {
-    char labels[256];
-    struct ut_otlp_receiver *receiver = port->receiver;
+    struct ut_worker *worker = port->receiver->worker;
+    if (!ut_otlp_access_is_unix(port->access_settings, port->endpoint))
+        return ut_listener_open(&port->listener, worker, port->endpoint, &listener_ops, error,
+                                UT_ERROR_TEXT);
     int result = ut_otlp_access_init(&port->access, port->access_settings, port->endpoint, error,
                                      UT_ERROR_TEXT);
     if (result != 0)
         return result;
-    ut_otlp_access_count(&port->access, receiver->worker->metrics,
-                         ut_otlp_labels(labels, sizeof(labels), receiver->id, port->transport, ""));
-    return ut_listener_open_unix(&port->listener, receiver->worker, &port->access.place,
-                                 &listener_ops, error, UT_ERROR_TEXT);
+    ut_otlp_access_count(&port->access, worker->metrics, labels);
+    return ut_listener_open_unix(&port->listener, worker, &port->access.place, &listener_ops, error,
+                                 UT_ERROR_TEXT);
+}
+
+/* Every address of this host, and nobody is asked who he is. */
+static void warn_open(const struct ut_otlp_port *port)
+{
+    struct ut_endpoint_text text;
+    if (port->auth.wanted || ut_endpoint_parse(&text, port->endpoint, 0, NULL) != 0)
+        return;
+    if (text.host[0] == '\0' || strcmp(text.host, "::") == 0 || strcmp(text.host, "0.0.0.0") == 0)
+        ut_log(port->receiver->worker->log, UT_LOG_WARN, "listening_open",
+               "receiver=%s protocol=%s endpoint=%s text=\"whoever reaches this host may send: "
+               "listen on localhost or one address, or ask for credentials (auth)\"",
+               port->receiver->id, ut_otlp_transport_name(port->transport), port->endpoint);
 }
 
 static int open_port(struct ut_otlp_port *port, char error[UT_ERROR_TEXT])
 {
     struct ut_otlp_receiver *receiver = port->receiver;
-    int result = ut_otlp_access_is_unix(port->access_settings, port->endpoint)
-                     ? open_unix(port, error)
-                     : ut_listener_open(&port->listener, receiver->worker, port->endpoint,
-                                        &listener_ops, error, UT_ERROR_TEXT);
+    char labels[256];
+    ut_otlp_labels(labels, sizeof(labels), receiver->id, port->transport, "");
+    int result = ut_otlp_auth_start(&port->auth, &receiver->build, labels, error);
+    if (result == 0)
+        result = listen_on(port, labels, error);
     if (result != 0)
         return result;
     port->listening = true;
@@ -314,6 +359,7 @@ static int open_port(struct ut_otlp_port *port, char error[UT_ERROR_TEXT])
            "receiver=%s protocol=%s connections=%llu connections_per_address=%llu", receiver->id,
            ut_otlp_transport_name(port->transport), (unsigned long long)port->connections_max,
            (unsigned long long)port->connections_per_address);
+    warn_open(port);
     return 0;
 }
 
@@ -359,16 +405,6 @@ static void stop(struct ut_receiver *base, void (*stopped)(void *arg), void *arg
     ut_otlp_receiver_settle(receiver);
 }
 
-static void free_receiver(struct ut_receiver *base)
-{
-    struct ut_otlp_receiver *receiver = receiver_of(base);
-    for (int i = 0; i < UT_TRANSPORTS; i++)
-        ut_metrics_remove(receiver->worker->metrics, &receiver->ports[i]);
-    ut_inflates_done(&receiver->inflates);
-    receiver->abandoned = true;
-    free_when_closed(receiver);
-}
-
 static size_t endpoints(const void *config, const char **out, size_t room)
 {
     const struct ut_otlp_protocols *protocols =
@@ -381,14 +417,38 @@ static size_t endpoints(const void *config, const char **out, size_t room)
     return count;
 }
 
+static size_t extensions(const void *config, const char **out, size_t room)
+{
+    const struct ut_otlp_protocols *protocols =
+        &((const struct ut_otlp_receiver_settings *)config)->protocols;
+    const char *grpc = protocols->grpc.access.auth.authenticator;
+    const char *http = protocols->http.access.auth.authenticator;
+    size_t count = 0;
+    if (protocols->has_grpc && grpc != NULL && count < room)
+        out[count++] = grpc;
+    if (protocols->has_http && http != NULL && count < room)
+        out[count++] = http;
+    return count;
+}
+
+/* Somebody says that files have changed. */
+static void reread_files(struct ut_receiver *base)
+{
+    struct ut_otlp_receiver *receiver = receiver_of(base);
+    for (int i = 0; i < UT_TRANSPORTS; i++)
+        ut_otlp_auth_reread(&receiver->ports[i].auth);
+}
+
 const struct ut_receiver_type ut_receiver_otlp = {
     .name = "otlp",
     .fields = ut_otlp_receiver_fields,
     .config_size = sizeof(struct ut_otlp_receiver_settings),
     .check = ut_otlp_receiver_check,
     .endpoints = endpoints,
+    .extensions = extensions,
     .create = create,
     .start = start,
+    .reread_files = reread_files,
     .stop = stop,
     .free = free_receiver,
 };

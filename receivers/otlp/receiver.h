@@ -39,6 +39,7 @@ struct ut_otlp_port {
     struct ut_listener listener;
     const struct ut_otlp_access_settings *access_settings;
     struct ut_otlp_access access; /* of a unix socket */
+    struct ut_otlp_auth auth;
     struct ut_service service;
     struct ut_h2_limits h2_limits;
     struct ut_http1_limits http1_limits;
@@ -57,6 +58,7 @@ struct ut_otlp_port {
 
 struct ut_otlp_receiver {
     struct ut_receiver base;
+    struct ut_build build;
     const char *id;
     struct ut_worker *worker;
     struct ut_push_target *target;

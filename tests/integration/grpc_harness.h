@@ -36,6 +36,8 @@ struct harness {
     struct ut_worker worker;
     struct ut_metrics *metrics;
     struct ut_otlp_receiver_settings settings;
+    const struct ut_extension *extensions; /* of the configuration */
+    size_t extension_count;
     struct ut_receiver *receiver;
     struct stub_target target;
     uint16_t port;
@@ -108,7 +110,13 @@ static inline void harness_start(struct harness *harness, size_t budget)
     harness->metrics = ut_metrics_new();
     cr_assert_eq(ut_worker_init(&harness->worker, budget, NULL, harness->metrics), 0);
     harness->target.base.push = stub_push;
-    const struct ut_build build = {"otlp", &harness->settings, &harness->worker};
+    const struct ut_build build = {
+        .id = "otlp",
+        .config = &harness->settings,
+        .worker = &harness->worker,
+        .extensions = harness->extensions,
+        .extension_count = harness->extension_count,
+    };
     cr_assert_eq(ut_receiver_otlp.create(&harness->receiver, &build, &harness->target.base, NULL),
                  0);
     cr_assert_eq(ut_receiver_otlp.start(harness->receiver, error), 0, "%s", error);

@@ -615,7 +615,8 @@ Test(http_receiver, start_that_fails_at_the_second_port_leaves_nothing_behind)
     snprintf(endpoint, sizeof(endpoint), "127.0.0.1:%u", harness.port);
     struct ut_otlp_receiver_settings settings = harness.settings;
     settings.protocols.http.endpoint = endpoint;
-    const struct ut_build build = {"otlp/second", &settings, &harness.worker};
+    const struct ut_build build = {
+        .id = "otlp/second", .config = &settings, .worker = &harness.worker};
     struct ut_receiver *second;
     cr_assert_eq(ut_receiver_otlp.create(&second, &build, &harness.target.base, NULL), 0);
     cr_expect_eq(ut_receiver_otlp.start(second, error), -EADDRINUSE);

@@ -227,3 +227,40 @@ Test(program_run, ebpf_in_a_build_without_it_is_an_error_that_says_so)
     expect_in(program.err, "\"ebpf\" is not available: this program was built without eBPF");
 }
 #endif
+
+static void write_token(const char *path, const char *token)
+{
+    FILE *file = fopen(path, "we");
+    cr_assert_not_null(file);
+    cr_assert_geq(fputs(token, file), 0);
+    cr_assert_eq(fclose(file), 0);
+}
+
+Test(program_run, senders_are_asked_for_tokens_that_a_signal_rereads)
+{
+    char config[1024], path[128];
+    program_path(&program, "tokens", path);
+    write_token(path, "first");
+    snprintf(config, sizeof(config),
+             "extensions: {bearertokenauth/own: {filename: '%s'}}\n"
+             "receivers: {otlp: {protocols: {grpc: {endpoint: '127.0.0.1:0', auth: {authenticator: "
+             "bearertokenauth/own}}, http: {endpoint: '0.0.0.0:0'}}}}\n"
+             "exporters: {debug: }\n"
+             "service:\n  extensions: [bearertokenauth/own]\n"
+             "  telemetry: {metrics: {level: none}}\n"
+             "  pipelines: {traces: {receivers: [otlp], exporters: [debug]}}\n"
+             "undertrace: {admin: ''}\n",
+             path);
+    start(config);
+    enum { UNAUTHENTICATED = 16 };
+    cr_expect_eq(program_send_spans(program_port(&program, "protocol=grpc"), 1), UNAUTHENTICATED);
+    expect_in(program.err, "event=listening_open receiver=otlp protocol=http ");
+    cr_expect_null(strstr(program.err, "event=listening_open receiver=otlp protocol=grpc "));
+    write_token(path, "second");
+    kill(program.pid, SIGHUP);
+    program_await(&program, "event=credentials_replaced ");
+    kill(program.pid, SIGTERM);
+    cr_expect_eq(program_wait(&program), 0);
+    program_remove(&program, "tokens");
+    expect_in(last_line(), " received=0 ");
+}

@@ -198,7 +198,8 @@ static int start_error(char error[UT_ERROR_TEXT])
 {
     harness.metrics = ut_metrics_new();
     cr_assert_eq(ut_worker_init(&harness.worker, MIB, NULL, harness.metrics), 0);
-    const struct ut_build build = {"otlp", &harness.settings, &harness.worker};
+    const struct ut_build build = {
+        .id = "otlp", .config = &harness.settings, .worker = &harness.worker};
     cr_assert_eq(ut_receiver_otlp.create(&harness.receiver, &build, &harness.target.base, NULL), 0);
     int code = ut_receiver_otlp.start(harness.receiver, error);
     ut_receiver_otlp.free(harness.receiver);

@@ -6,7 +6,7 @@
 packages_build=(
     cmake ninja-build gcc libc6-dev pkg-config
     libuv1-dev libnghttp2-dev libprotobuf-c-dev protobuf-c-compiler libfyaml-dev libjansson-dev
-    libcap-ng-dev libxxhash-dev libcurl4-openssl-dev node-llhttp
+    libcap-ng-dev libssl-dev libxxhash-dev libcurl4-openssl-dev node-llhttp
     libisal-dev libzstd-dev
     clang-14 bpftool libbpf-dev
 )

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "config_types.h"
+#include "net/auth_settings.h"
 #include "otlp_receiver/receiver.h"
 
 static const char *no_env(const char *name)
@@ -14,8 +15,8 @@ static const char *no_env(const char *name)
     return NULL;
 }
 
-/* `said` gets the messages; the caller frees it. */
-static struct ut_config *read_receiver(const char *otlp, char **said)
+/* `behind` follows what stands under `service:`. `said` gets the messages; the caller frees it. */
+static struct ut_config *read_both(const char *otlp, const char *behind, char **said)
 {
     static struct ut_config_type receivers[2];
     receivers[0] = (struct ut_config_type){
@@ -24,18 +25,22 @@ static struct ut_config *read_receiver(const char *otlp, char **said)
         .config_size = ut_receiver_otlp.config_size,
         .check = ut_receiver_otlp.check,
         .listens = ut_receiver_otlp.endpoints,
+        .names = ut_receiver_otlp.extensions,
     };
+    static struct ut_config_type extensions[UT_AUTH_EXTENSIONS + 1];
+    memcpy(extensions, ut_auth_extensions, sizeof(ut_auth_extensions));
     static struct ut_config_types types;
     types = (struct ut_config_types){
         .receivers = receivers,
         .processors = test_processors,
         .exporters = test_exporters,
+        .extensions = extensions,
     };
     char text[2048];
     (void)snprintf(text, sizeof(text),
                    "receivers:\n  otlp:%s\nexporters:\n  debug:\nservice:\n  pipelines:\n"
-                   "    traces: {receivers: [otlp], exporters: [debug]}\n",
-                   otlp);
+                   "    traces: {receivers: [otlp], exporters: [debug]}\n%s",
+                   otlp, behind);
     struct ut_config_messages messages;
     size_t size;
     FILE *out = open_memstream(said, &size);
@@ -49,13 +54,23 @@ static struct ut_config *read_receiver(const char *otlp, char **said)
     return config;
 }
 
-static void expect_error(const char *otlp, const char *part)
+static struct ut_config *read_receiver(const char *otlp, char **said)
+{
+    return read_both(otlp, "", said);
+}
+
+static void expect_both(const char *otlp, const char *behind, const char *part)
 {
     char *said;
-    struct ut_config *config = read_receiver(otlp, &said);
-    cr_expect_null(config, "%s", otlp);
-    cr_expect_not_null(strstr(said, part), "%s said:\n%s", otlp, said);
+    struct ut_config *config = read_both(otlp, behind, &said);
+    cr_expect_null(config, "%s%s", otlp, behind);
+    cr_expect_not_null(strstr(said, part), "%s%s said:\n%s", otlp, behind, said);
     free(said);
+}
+
+static void expect_error(const char *otlp, const char *part)
+{
+    expect_both(otlp, "", part);
 }
 
 Test(otlp_settings, text_that_is_not_utf8_is_replaced_or_rejected_and_nothing_else)
@@ -273,4 +288,83 @@ Test(otlp_settings, unix_sockets_that_cannot_work_are_errors)
                  "protocols.grpc.auth.allowed_uids: belongs to a unix socket");
     expect_error(" {protocols: {grpc: {endpoint: 'unix:/a'}, http: {endpoint: 'unix:/a'}}}",
                  "takes HTTP as well");
+}
+
+Test(otlp_settings, senders_can_be_asked_for_tokens)
+{
+    char *said;
+    struct ut_config *config = read_receiver(
+        " {protocols: {grpc: {auth: {any: [bearer], bearer: {token_file: /t}}}, http: {auth: "
+        "{bearer: {token_file: /u, scheme: '', header: X-Key}}}}}",
+        &said);
+    cr_assert_not_null(config, "%s", said);
+    const struct ut_otlp_receiver_settings *settings = config->receivers.items[0].config;
+    const struct ut_otlp_auth_settings *grpc = &settings->protocols.grpc.access.auth;
+    const struct ut_otlp_auth_settings *http = &settings->protocols.http.access.auth;
+    cr_expect_str_eq(grpc->bearer.token_file, "/t");
+    cr_expect_str_eq(grpc->bearer.scheme, "Bearer");
+    cr_expect_str_eq(grpc->bearer.header, "Authorization");
+    cr_expect_str_eq(http->bearer.scheme, "");
+    cr_expect_str_eq(http->bearer.header, "X-Key");
+    ut_config_free(config);
+    free(said);
+    expect_error(" {protocols: {grpc: {auth: }}}", "auth: asks for nothing");
+    expect_error(" {protocols: {grpc: {auth: {bearer: }}}}", "token_file is missing");
+    expect_error(" {protocols: {grpc: {auth: {any: [bearer]}}}}", "there is no `bearer:");
+    expect_error(" {protocols: {grpc: {auth: {any: [token], bearer: {token_file: /t}}}}}",
+                 "\"token\" is no way to authenticate");
+    expect_error(" {protocols: {grpc: {auth: {bearer: {token_file: /t, scheme: a b}}}}}",
+                 "words without blanks");
+    expect_error(" {protocols: {grpc: {auth: {authenticator: x, bearer: {token_file: /t}}}}}",
+                 "remove one");
+}
+
+#define SECTION "  extensions: [bearertokenauth/x, basicauth]\nextensions:\n"
+
+Test(otlp_settings, extensions_of_the_collector_are_authenticators)
+{
+    char *said;
+    const char *ours = " {protocols: {grpc: {auth: {authenticator: bearertokenauth/x}}, http: "
+                       "{auth: {authenticator: basicauth}}}}";
+    struct ut_config *config =
+        read_both(ours,
+                  SECTION "  bearertokenauth/x: {tokens: [a, b], scheme: Token, header: X-Key}\n"
+                          "  basicauth: {htpasswd: {file: /h, inline: \"a:b\\nc:d\"}}\n",
+                  &said);
+    cr_assert_not_null(config, "%s", said);
+    cr_expect_eq(config->extensions.count, 2);
+    cr_expect_eq(config->extensions.items[0].uses, 1);
+    const struct ut_bearer_extension *bearer = config->extensions.items[0].config;
+    const struct ut_basic_extension *basic = config->extensions.items[1].config;
+    cr_expect_eq(bearer->tokens.count, 2);
+    cr_expect_str_eq(bearer->scheme, "Token");
+    cr_expect_str_eq(basic->htpasswd.file, "/h");
+    struct ut_auth_setup setup;
+    cr_expect(ut_auth_setup_of(&setup, "bearertokenauth", bearer));
+    cr_expect_eq(setup.text_count, 2);
+    cr_expect_null(setup.file);
+    cr_expect(ut_auth_setup_of(&setup, "basicauth", basic));
+    cr_expect_eq(setup.kind, UT_AUTH_BASIC);
+    cr_expect_str_eq(setup.file, "/h");
+    cr_expect_not(ut_auth_setup_of(&setup, "oidc", basic));
+    ut_config_free(config);
+    free(said);
+
+    expect_both(ours, "  extensions: [bearertokenauth/x, basicauth]\n", "not defined");
+    expect_both(ours,
+                "extensions: {bearertokenauth/x: {token: a}, basicauth: {htpasswd: {inline: "
+                "'a:b'}}}\n",
+                "service.extensions does not name it");
+    expect_both(ours, SECTION "  bearertokenauth/x:\n  basicauth:\n",
+                "expected one of token, tokens and filename");
+    expect_both(ours, SECTION "  bearertokenauth/x: {token: a b}\n  basicauth:\n",
+                "no header field");
+    expect_both(ours,
+                SECTION "  bearertokenauth/x: {token: a}\n  basicauth: {htpasswd: {inline: "
+                        "'a:$2y$10$x'}}\n",
+                "htpasswd -s");
+    expect_both(ours, SECTION "  bearertokenauth/x: {token: a}\n  basicauth: {htpasswd: }\n",
+                "expected file, inline or both");
+    expect_both(" {protocols: {grpc: {auth: {authenticator: health_check}}}}",
+                "  extensions: [health_check]\nextensions: {health_check: }\n", "cannot do this");
 }

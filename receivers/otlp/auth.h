@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `auth:` of a protocol: what whoever sends must have. Any one of the ways that it names is enough;
+ * on a unix socket the users come first, whatever else is asked for (access.h). It proves a right
+ * to send, not a workload: that is the kernel's to say.
+ */
+#ifndef UT_OTLP_RECEIVER_AUTH_H
+#define UT_OTLP_RECEIVER_AUTH_H
+
+#include "component.h"
+#include "net/auth_settings.h"
+
+struct ut_otlp_bearer_settings {
+    char *token_file;
+    char *scheme, *header;
+};
+
+struct ut_otlp_auth_settings {
+    struct ut_strings allowed_uids, allowed_gids; /* of a unix socket's peers */
+    struct ut_strings any;                        /* "bearer"; empty: what is configured */
+    struct ut_otlp_bearer_settings bearer;
+    bool has_bearer;
+    char *authenticator; /* id of an extension; takes the place of `bearer` */
+};
+
+extern const struct ut_field ut_otlp_auth_fields[];
+
+/* Reports what cannot be; `path` is that of `auth`, `is_unix` of its listener. */
+void ut_otlp_auth_check(struct ut_config_report *report, const char *path,
+                        const struct ut_otlp_auth_settings *settings, bool is_unix);
+
+/* Of a port. */
+struct ut_otlp_auth {
+    struct ut_auth_setup setup;
+    struct ut_auth auth;
+    struct ut_auth_source source;
+    bool wanted; /* senders must show credentials */
+    bool started;
+};
+
+/* Finds out what is wanted. 0, or -ENOENT: there is no such extension. */
+int ut_otlp_auth_init(struct ut_otlp_auth *auth, const struct ut_otlp_auth_settings *settings,
+                      const struct ut_build *build) UT_MUST_USE;
+/* Reads the credentials where some are wanted; `labels` are of the metrics. 0, or a negative errno
+ * with the reason in `error`. */
+int ut_otlp_auth_start(struct ut_otlp_auth *auth, const struct ut_build *build, const char *labels,
+                       char error[UT_ERROR_TEXT]) UT_MUST_USE;
+/* Looks at the file of credentials now. */
+void ut_otlp_auth_reread(struct ut_otlp_auth *auth);
+void ut_otlp_auth_stop(struct ut_otlp_auth *auth); /* also where it was not started */
+
+#endif
