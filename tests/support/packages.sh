@@ -7,7 +7,7 @@ packages_build=(
     cmake ninja-build gcc libc6-dev pkg-config
     libuv1-dev libnghttp2-dev libprotobuf-c-dev protobuf-c-compiler libfyaml-dev libjansson-dev
     libcap-ng-dev libssl-dev libxxhash-dev libcurl4-openssl-dev node-llhttp
-    libisal-dev libzstd-dev
+    libisal-dev libzstd-dev liblmdb-dev
     clang-14 bpftool libbpf-dev
 )
 # Namespaces, links, packet-filter rules, and a Python environment for the services.
