@@ -80,8 +80,9 @@ static void check_unsupported(struct preset *preset, bool http)
     static const char *const tls[] = {"CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"};
     char name[NAME_MAX_BYTES];
     const char *value = get(preset, "COMPRESSION", name);
-    if (value != NULL && strcmp(value, "none") != 0)
-        refuse(preset, name, value, "this version sends without compression; set it to none");
+    if (http && value != NULL && strcmp(value, "none") != 0)
+        refuse(preset, name, value,
+               "this version sends over HTTP without compression; set it to none");
     for (size_t i = 0; !http && i < sizeof(tls) / sizeof(tls[0]); i++) {
         value = get(preset, tls[i], name);
         if (value != NULL)
@@ -222,6 +223,18 @@ static void write_http(struct preset *preset, const char *endpoint, bool for_tra
     write_tls_files(preset);
 }
 
+static void write_compression(struct preset *preset)
+{
+    char name[NAME_MAX_BYTES];
+    const char *value = get(preset, "COMPRESSION", name);
+    if (value == NULL)
+        return;
+    if (strcmp(value, "none") != 0 && strcmp(value, "gzip") != 0 && strcmp(value, "zstd") != 0)
+        refuse(preset, name, value, "expected none, gzip or zstd");
+    else
+        fprintf(preset->out, "    compression: %s\n", value);
+}
+
 /* Writes the exporter and returns its id. */
 static const char *write_exporter(struct preset *preset)
 {
@@ -242,6 +255,7 @@ static const char *write_exporter(struct preset *preset)
         write_quoted(preset->out, endpoint, strlen(endpoint));
         fputc('\n', preset->out);
         write_insecure(preset);
+        write_compression(preset);
     }
     write_timeout(preset);
     write_headers(preset);

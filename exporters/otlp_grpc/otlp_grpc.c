@@ -2,6 +2,8 @@
 /*
  * The otlp_grpc exporter: an item becomes one Export call over cleartext HTTP/2. The message is the
  * splice's list of runs behind a gRPC prefix; no byte of a span is copied on its way to the socket.
+ * With `compression` it is one compressed run instead, made when the item comes: as many bytes as
+ * are on their way are kept in this form beside their batch.
  *
  * One `struct send` is an item on its way. Its states: waiting (no connection takes calls) ⇄ called
  * → finished. Its deadline runs from ut_exporter_type.send on, whatever it waits for.
@@ -16,6 +18,7 @@
 
 #include "base/clock.h"
 #include "component.h"
+#include "net/compress.h"
 #include "otlp/splice.h"
 #include "otlp_grpc_exporter/link.h"
 #include "otlp_grpc_exporter/response.h"
@@ -35,6 +38,8 @@ struct send {
     struct otlp_grpc *exporter;
     struct ut_item *item;
     struct ut_splice splice;
+    struct ut_segment *packed; /* the compressed message, in place of the splice; or NULL */
+    struct iovec packed_runs[2];
     uint8_t prefix[GRPC_PREFIX];
     uint8_t resends;
     bool timed_out;
@@ -49,12 +54,56 @@ struct otlp_grpc {
     const struct ut_otlp_grpc_config *config;
     struct ut_link link;
     struct ut_otlp_grpc_headers headers;
+    struct ut_compressor *compressor; /* NULL: messages go as they are */
     struct send *waiting_first, *waiting_last;
     uint32_t sends; /* not finished */
     bool stopping;
     void (*stopped)(void *arg);
     void *stopped_arg;
 };
+
+/* ---- the message ---------------------------------------------------------------------------- */
+
+static void release_message(struct send *send)
+{
+    if (send->packed != NULL)
+        ut_segment_unref(send->packed);
+    else
+        ut_splice_done(&send->splice);
+}
+
+static void write_prefix(struct send *send, size_t bytes)
+{
+    send->prefix[0] = send->packed != NULL; /* compressed */
+    for (int i = 0; i < 4; i++)
+        send->prefix[1 + i] = (uint8_t)(bytes >> (24 - 8 * i));
+}
+
+/* The message as it goes: the runs behind the prefix. false: no memory to compress it. */
+static bool frame_message(struct send *send, struct ut_h2_call *call)
+{
+    struct ut_splice *splice = &send->splice;
+    if (send->exporter->compressor == NULL) {
+        write_prefix(send, splice->bytes);
+        splice->runs[0] = (struct iovec){send->prefix, GRPC_PREFIX};
+        call->runs = splice->runs;
+        call->run_count = splice->run_count;
+        call->body_bytes = splice->bytes + GRPC_PREFIX;
+        return true;
+    }
+    send->packed = ut_compress(send->exporter->compressor, splice->runs + 1, splice->run_count - 1,
+                               splice->bytes);
+    if (send->packed == NULL)
+        return false;
+    ut_splice_done(splice);
+    write_prefix(send, send->packed->size);
+    send->packed_runs[0] = (struct iovec){send->prefix, GRPC_PREFIX};
+    send->packed_runs[1] = (struct iovec){send->packed->data, send->packed->size};
+    call->runs = send->packed_runs;
+    call->run_count = 2;
+    call->body_bytes = send->packed->size + GRPC_PREFIX;
+    return true;
+}
 
 /* ---- finishing an item ---------------------------------------------------------------------- */
 
@@ -63,7 +112,7 @@ static void finish(struct send *send, const struct ut_outcome *outcome)
     struct otlp_grpc *exporter = send->exporter;
     struct ut_item *item = send->item;
     ut_timer_cancel(&exporter->worker->timers, &send->deadline);
-    ut_splice_done(&send->splice);
+    release_message(send);
     ut_response_done(&send->response);
     ut_pool_free(&exporter->worker->pool, send);
     exporter->sends--;
@@ -221,13 +270,6 @@ static const struct ut_h2_call_ops call_ops = {on_header, on_data, on_done};
 
 /* ---- sending -------------------------------------------------------------------------------- */
 
-static void write_prefix(uint8_t prefix[GRPC_PREFIX], size_t bytes)
-{
-    prefix[0] = 0; /* not compressed */
-    for (int i = 0; i < 4; i++)
-        prefix[1 + i] = (uint8_t)(bytes >> (24 - 8 * i));
-}
-
 static void refuse(struct ut_item *item, enum ut_result result, const char *text)
 {
     item->done(item, &(struct ut_outcome){.result = result, .text = text});
@@ -247,17 +289,17 @@ static void start_send(struct otlp_grpc *exporter, struct ut_item *item,
     send->exporter = exporter;
     send->item = item;
     send->splice = *splice;
+    send->packed = NULL;
     send->resends = 0;
     send->timed_out = false;
     send->deadline = (struct ut_timer){.fire = on_deadline};
     ut_response_init(&send->response, &worker->pool);
-    write_prefix(send->prefix, splice->bytes);
-    send->splice.runs[0] = (struct iovec){send->prefix, GRPC_PREFIX};
-    send->call = (struct ut_link_call){.call = {.ops = &call_ops,
-                                                .runs = send->splice.runs,
-                                                .run_count = send->splice.run_count,
-                                                .body_bytes = splice->bytes + GRPC_PREFIX}};
+    send->call = (struct ut_link_call){.call = {.ops = &call_ops}};
     exporter->sends++;
+    if (!frame_message(send, &send->call.call)) {
+        finish_retry(send, "out of memory");
+        return;
+    }
     ut_timer_set(&worker->timers, &send->deadline,
                  ut_worker_now(worker) + exporter->config->timeout_ns);
     dispatch(send);
@@ -307,6 +349,14 @@ static int create(struct ut_exporter **ret, const struct ut_build *build)
         return -ENOMEM;
     *exporter = (struct otlp_grpc){
         .base = {&ut_exporter_otlp_grpc}, .worker = build->worker, .config = build->config};
+    enum ut_coding coding = ut_otlp_grpc_coding(build->config, &options.endpoint);
+    if (coding != UT_CODING_IDENTITY) {
+        exporter->compressor = ut_compressor_new(&build->worker->pool, coding);
+        if (exporter->compressor == NULL) {
+            ut_pool_free(&build->worker->pool, exporter);
+            return -ENOMEM;
+        }
+    }
     ut_otlp_grpc_headers_init(&exporter->headers, exporter->config, &options.endpoint);
     options.headers = exporter->headers.fields;
     options.header_count = exporter->headers.count;
@@ -345,6 +395,7 @@ static void free_exporter(struct ut_exporter *base)
     struct otlp_grpc *exporter = UT_CONTAINER_OF(base, struct otlp_grpc, base);
     UT_CHECK(exporter->sends == 0);
     ut_link_done(&exporter->link);
+    ut_compressor_free(exporter->compressor);
     ut_pool_free(&exporter->worker->pool, exporter);
 }
 

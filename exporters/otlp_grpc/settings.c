@@ -62,7 +62,6 @@ const struct ut_field ut_otlp_grpc_fields[] = {
         .key = "compression",
         .type = UT_FIELD_STRING,
         .offset = offsetof(struct ut_otlp_grpc_config, compression),
-        .fallback = "none",
         .present = UT_FIELD_NO_PRESENT,
     },
     {
@@ -175,15 +174,46 @@ static void check_headers(const struct ut_pairs *headers, struct ut_config_repor
                       UT_OTLP_GRPC_HEADERS_MAX, UT_OTLP_GRPC_HEADER_BYTES - 1);
 }
 
+static enum ut_coding coding_of(const char *compression)
+{
+    static const struct {
+        const char *name;
+        enum ut_coding coding;
+    } known[] = {
+        {"none", UT_CODING_IDENTITY},
+        {"", UT_CODING_IDENTITY},
+        {"gzip", UT_CODING_GZIP},
+        {"zstd", UT_CODING_ZSTD},
+    };
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (strcmp(compression, known[i].name) == 0)
+            return known[i].coding;
+    }
+    return UT_CODING_UNKNOWN;
+}
+
+/* On this host bytes cost less than compressing them. */
+static bool is_loopback(const char *host)
+{
+    return strcasecmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 ||
+           strcmp(host, "::1") == 0;
+}
+
+enum ut_coding ut_otlp_grpc_coding(const struct ut_otlp_grpc_config *config,
+                                   const struct ut_endpoint_text *endpoint)
+{
+    if (config->compression != NULL)
+        return coding_of(config->compression);
+    return is_loopback(endpoint->host) ? UT_CODING_IDENTITY : UT_CODING_GZIP;
+}
+
 void ut_otlp_grpc_check(const void *config_, struct ut_config_report *report)
 {
     const struct ut_otlp_grpc_config *config = config_;
     check_endpoint(config, report);
     check_headers(&config->headers, report);
-    if (config->compression != NULL && config->compression[0] != '\0' &&
-        strcmp(config->compression, "none") != 0)
-        report->error(report, "compression",
-                      "\"%s\" is not in this version; write \"none\" or leave it out",
+    if (config->compression != NULL && coding_of(config->compression) == UT_CODING_UNKNOWN)
+        report->error(report, "compression", "\"%s\" is not supported; gzip, zstd and none are",
                       config->compression);
 }
 
@@ -234,5 +264,8 @@ void ut_otlp_grpc_headers_init(struct ut_otlp_grpc_headers *headers,
     add(headers, "content-type", "application/grpc");
     add(headers, "user-agent", "undertrace/" UT_VERSION);
     add(headers, "grpc-timeout", headers->timeout);
+    enum ut_coding coding = ut_otlp_grpc_coding(config, endpoint);
+    if (coding != UT_CODING_IDENTITY)
+        add(headers, "grpc-encoding", ut_coding_name(coding));
     add_configured(headers, &config->headers);
 }

@@ -6,6 +6,7 @@
 #include "component.h"
 #include "net/endpoint.h"
 #include "net/h2_client.h"
+#include "net/inflate.h"
 
 #define UT_OTLP_GRPC_HEADERS_MAX 32 /* pairs in `headers` */
 #define UT_OTLP_GRPC_HEADER_BYTES 8192
@@ -19,13 +20,17 @@ struct ut_otlp_grpc_config {
     struct ut_pairs headers;
     uint64_t timeout_ns;        /* of one send, connecting included */
     uint64_t max_message_bytes; /* of one request */
-    char *compression;
+    char *compression;          /* NULL: none to this host, else gzip */
 };
 
 extern const struct ut_field ut_otlp_grpc_fields[];
 
 /* Reports what the table cannot express. */
 void ut_otlp_grpc_check(const void *config, struct ut_config_report *report);
+
+/* What requests are compressed with; `config` has passed the check. */
+enum ut_coding ut_otlp_grpc_coding(const struct ut_otlp_grpc_config *config,
+                                   const struct ut_endpoint_text *endpoint);
 
 /* The header fields of every request. Their texts point into this struct and into the config. */
 struct ut_otlp_grpc_headers {

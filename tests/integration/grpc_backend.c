@@ -161,6 +161,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
         out = backend->last_agent;
     else if (name_size == 10 && memcmp(name, ":authority", 10) == 0)
         out = backend->last_authority;
+    else if (name_size == 13 && memcmp(name, "grpc-encoding", 13) == 0)
+        out = backend->last_encoding;
     else if (name_size == 8 && memcmp(name, "x-tenant", 8) == 0)
         out = backend->last_extra;
     if (out != NULL && value_size < 32) {

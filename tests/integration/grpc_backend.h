@@ -51,7 +51,7 @@ struct backend {
     uint8_t *last_body; /* of the newest stream */
     size_t last_size;
     int32_t last_stream;
-    char last_timeout[32], last_agent[64], last_authority[64], last_extra[64];
+    char last_timeout[32], last_agent[64], last_authority[64], last_extra[64], last_encoding[32];
 };
 
 /* Listens on its port; the first time on a free one. */

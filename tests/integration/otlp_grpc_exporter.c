@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "component.h"
 #include "grpc_backend.h"
+#include "net/inflate.h"
 #include "otlp_batch.h"
 #include "otlp_grpc_exporter/settings.h"
 
@@ -177,6 +178,75 @@ Test(otlp_grpc, sends_the_bytes_as_they_came)
     cr_assert_str_eq(backend->last_authority, bench->endpoint + strlen("http://"));
     cr_assert_str_eq(backend->last_extra, "blue");
     close_bench(bench);
+}
+
+/* What the backend got last, inflated, is the request. */
+static void check_inflated(struct bench *bench, enum ut_coding coding)
+{
+    struct ut_inflates inflates;
+    struct backend *backend = &bench->backend;
+    cr_assert_eq(backend->last_body[0], 1);
+    cr_assert_eq(backend->last_body[2] << 16 | backend->last_body[3] << 8 | backend->last_body[4],
+                 backend->last_size - 5);
+    ut_inflates_init(&inflates, &bench->worker.pool);
+    struct ut_inflate *inflate = ut_inflate_take(&inflates, coding);
+    cr_assert_not_null(inflate);
+    struct ut_inflate_body body = {.data = malloc(bench->request.size + (256 << 10)),
+                                   .room = bench->request.size + (256 << 10)};
+    cr_assert_not_null(body.data);
+    ut_slice input = ut_slice_of(backend->last_body + 5, backend->last_size - 5);
+    cr_assert_eq(ut_inflate_step(inflate, &input, &body), UT_INFLATE_MORE);
+    cr_assert(ut_inflate_is_whole(inflate));
+    cr_assert_eq(body.size, bench->request.size);
+    cr_assert_eq(memcmp(body.data, bench->request.data, body.size), 0);
+    free(body.data);
+    ut_inflate_give(&inflates, inflate);
+    ut_inflates_done(&inflates);
+}
+
+static void compressed_arrives(enum ut_coding coding, size_t spans, size_t note_bytes)
+{
+    char name[16];
+    struct bench *bench = open_bench(BACKEND_OK);
+    (void)snprintf(name, sizeof(name), "%s", ut_coding_name(coding));
+    bench->config.compression = name;
+    start_exporter(bench);
+    make_request(bench, spans, note_bytes);
+    for (size_t i = 0; i < 3; i++) {
+        struct test_item *item = send_item(bench, i);
+        turn(bench, i + 1, 5000);
+        check_result(item, UT_SENT, "");
+        cr_assert_str_eq(bench->backend.last_encoding, name);
+        check_inflated(bench, coding);
+    }
+    close_bench(bench);
+}
+
+Test(otlp_grpc, compressed_message_is_the_same_inflated)
+{
+    for (enum ut_coding coding = UT_CODING_GZIP; coding < UT_CODINGS; coding++) {
+        if (coding == UT_CODING_DEFLATE)
+            continue;
+        compressed_arrives(coding, 1, 0);
+        compressed_arrives(coding, 10, 300);
+        compressed_arrives(coding, 5000, 300);
+    }
+}
+
+Test(otlp_grpc, compressed_sends_are_finished_whatever_becomes_of_them)
+{
+    static const enum backend_manner manners[] = {BACKEND_UNAVAILABLE, BACKEND_CLOSES,
+                                                  BACKEND_RESETS, BACKEND_SILENT};
+    char gzip[] = "gzip";
+    for (size_t i = 0; i < sizeof(manners) / sizeof(manners[0]); i++) {
+        struct bench *bench = open_bench(manners[i]);
+        bench->config.compression = gzip;
+        start_exporter(bench);
+        struct test_item *item = send_item(bench, 0);
+        turn(bench, 1, 3000);
+        check_result(item, UT_RETRY, "");
+        close_bench(bench);
+    }
 }
 
 Test(otlp_grpc, many_items_share_one_connection)

@@ -157,8 +157,9 @@ Test(program_cli, the_environment_is_honoured_or_refused_with_a_reason)
     expect_env_refused("OTEL_EXPORTER_OTLP_PROTOCOL", "http",
                        "OTEL_EXPORTER_OTLP_PROTOCOL: http is refused: expected grpc, "
                        "http/protobuf or http/json");
-    expect_env_refused("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip",
-                       "OTEL_EXPORTER_OTLP_COMPRESSION: gzip is refused");
+    expect_env_refused("OTEL_EXPORTER_OTLP_COMPRESSION", "snappy",
+                       "OTEL_EXPORTER_OTLP_COMPRESSION: snappy is refused: expected none, gzip or "
+                       "zstd");
     expect_env_refused("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "/c.pem",
                        "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE: /c.pem is refused: gRPC has no TLS");
     expect_env_refused("OTEL_EXPORTER_OTLP_TIMEOUT", "10s",

@@ -90,13 +90,35 @@ Test(otlp_grpc_settings, headers_that_cannot_be_sent_are_errors)
     cr_assert_eq(header_errors("a", "\xc3\xa9"), 1);
 }
 
-Test(otlp_grpc_settings, compression_is_not_here_yet)
+static enum ut_coding coding_of(const char *endpoint, const char *compression)
 {
-    char endpoint[] = "http://127.0.0.1:4317", none[] = "none", gzip[] = "gzip";
-    cr_assert_eq(
-        check(&(struct ut_otlp_grpc_config){.endpoint = endpoint, .compression = none}).errors, 0);
+    char endpoint_text[64], compression_text[16] = "";
+    (void)snprintf(endpoint_text, sizeof(endpoint_text), "%s", endpoint);
+    struct ut_otlp_grpc_config config = {.endpoint = endpoint_text};
+    if (compression != NULL) {
+        (void)snprintf(compression_text, sizeof(compression_text), "%s", compression);
+        config.compression = compression_text;
+    }
+    struct ut_endpoint_text parsed;
+    cr_assert_eq(ut_otlp_grpc_endpoint(&config, &parsed, NULL), 0);
+    cr_assert_eq(check(&config).errors, 0);
+    return ut_otlp_grpc_coding(&config, &parsed);
+}
+
+Test(otlp_grpc_settings, compression_is_gzip_but_not_on_this_host_unless_it_is_said)
+{
+    cr_expect_eq(coding_of("http://jaeger:4317", NULL), UT_CODING_GZIP);
+    cr_expect_eq(coding_of("http://10.0.0.7:4317", NULL), UT_CODING_GZIP);
+    cr_expect_eq(coding_of("http://localhost:4317", NULL), UT_CODING_IDENTITY);
+    cr_expect_eq(coding_of("http://127.0.0.2:4317", NULL), UT_CODING_IDENTITY);
+    cr_expect_eq(coding_of("http://[::1]:4317", NULL), UT_CODING_IDENTITY);
+    cr_expect_eq(coding_of("http://jaeger:4317", "none"), UT_CODING_IDENTITY);
+    cr_expect_eq(coding_of("http://jaeger:4317", ""), UT_CODING_IDENTITY);
+    cr_expect_eq(coding_of("http://jaeger:4317", "zstd"), UT_CODING_ZSTD);
+    cr_expect_eq(coding_of("http://127.0.0.1:4317", "gzip"), UT_CODING_GZIP);
+    char endpoint[] = "http://127.0.0.1:4317", snappy[] = "snappy";
     struct recorder refused =
-        check(&(struct ut_otlp_grpc_config){.endpoint = endpoint, .compression = gzip});
+        check(&(struct ut_otlp_grpc_config){.endpoint = endpoint, .compression = snappy});
     cr_assert_eq(refused.errors, 1);
     cr_assert_str_eq(refused.path, "compression");
 }
