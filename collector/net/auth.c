@@ -3,59 +3,40 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <strings.h>
 
-enum { SHA256_BYTES = 32, SHA1_BYTES = 20, LABELS_BYTES = 256 };
+/* Its EVP functions take memory for each digest, its older ones none: there is one for each request
+ * here. */
+#define OPENSSL_SUPPRESS_DEPRECATED
+#include <openssl/crypto.h>
+#include <openssl/sha.h>
 
-struct ut_auth_digest {
-    EVP_MD *sha256, *sha1;
-    EVP_MD_CTX *context; /* used again and again: no memory is taken for a request */
-};
+enum { LABELS_BYTES = 256 };
 
 bool ut_auth_equal(const uint8_t *a, const uint8_t *b, size_t size)
 {
     return CRYPTO_memcmp(a, b, size) == 0;
 }
 
-/* ---- digests -------------------------------------------------------------------------------- */
-
-static void free_digest(struct ut_auth_digest *digest)
+static void compute_sha256(uint8_t out[SHA256_DIGEST_LENGTH], ut_slice text)
 {
-    if (digest == NULL)
-        return;
-    EVP_MD_CTX_free(digest->context);
-    EVP_MD_free(digest->sha1);
-    EVP_MD_free(digest->sha256);
-    free(digest);
+    SHA256_CTX context;
+    SHA256_Init(&context);
+    SHA256_Update(&context, text.data, text.size);
+    SHA256_Final(out, &context);
+    OPENSSL_cleanse(&context, sizeof(context));
 }
 
-static struct ut_auth_digest *new_digest(void)
+/* Zeros behind it. */
+static void compute_sha1(uint8_t out[SHA256_DIGEST_LENGTH], ut_slice text)
 {
-    struct ut_auth_digest *digest = calloc(1, sizeof(*digest));
-    if (digest == NULL)
-        return NULL;
-    digest->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-    digest->sha1 = EVP_MD_fetch(NULL, "SHA1", NULL);
-    digest->context = EVP_MD_CTX_new();
-    if (digest->sha256 != NULL && digest->sha1 != NULL && digest->context != NULL)
-        return digest;
-    free_digest(digest);
-    return NULL;
-}
-
-/* Into `out` of 32 bytes, zeros behind SHA-1. false where OpenSSL has failed: nothing may equal it
- * then. */
-static bool compute(const struct ut_auth_digest *digest, const EVP_MD *kind, ut_slice text,
-                    uint8_t out[SHA256_BYTES])
-{
-    memset(out, 0, SHA256_BYTES);
-    return EVP_DigestInit_ex2(digest->context, kind, NULL) == 1 &&
-           EVP_DigestUpdate(digest->context, text.data, text.size) == 1 &&
-           EVP_DigestFinal_ex(digest->context, out, NULL) == 1;
+    SHA_CTX context;
+    memset(out, 0, SHA256_DIGEST_LENGTH);
+    SHA1_Init(&context);
+    SHA1_Update(&context, text.data, text.size);
+    SHA1_Final(out, &context);
+    OPENSSL_cleanse(&context, sizeof(context));
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */
@@ -86,15 +67,12 @@ int ut_auth_init(struct ut_auth *auth, enum ut_auth_kind kind, const char *schem
         auth->header[i] = (char)tolower((unsigned char)header[i]);
     (void)snprintf(auth->challenge, sizeof(auth->challenge), "%s realm=\"undertrace\"",
                    scheme[0] != '\0' ? scheme : "Bearer");
-    auth->digest = new_digest();
-    return auth->digest != NULL ? 0 : -ENOMEM;
+    return 0;
 }
 
 void ut_auth_done(struct ut_auth *auth)
 {
     OPENSSL_cleanse(auth->entries, sizeof(auth->entries));
-    free_digest(auth->digest);
-    auth->digest = NULL;
     auth->count = 0;
 }
 
@@ -181,18 +159,18 @@ static size_t decode_base64(uint8_t *out, size_t room, ut_slice text)
     return size;
 }
 
-static const char *read_token(struct ut_auth_entry *ret, const struct ut_auth *auth, ut_slice line)
+static const char *read_token(struct ut_auth_entry *ret, ut_slice line)
 {
     for (size_t i = 0; i < line.size; i++) {
         if (line.data[i] <= ' ' || line.data[i] >= 0x7f)
             return "a token holds a character that no header field can carry";
     }
-    return compute(auth->digest, auth->digest->sha256, line, ret->secret) ? NULL : "out of memory";
+    compute_sha256(ret->secret, line);
+    return NULL;
 }
 
 /* Hashes that take long on purpose would stand in the way of everybody else's requests. */
-static const char *read_password(struct ut_auth_entry *ret, const struct ut_auth *auth,
-                                 ut_slice password)
+static const char *read_password(struct ut_auth_entry *ret, ut_slice password)
 {
     static const char *const slow[] = {"$2", "$apr1$", "$1$", "$5$", "$6$", "$y$", "{SSHA}"};
     if (password.size == 0)
@@ -205,22 +183,21 @@ static const char *read_password(struct ut_auth_entry *ret, const struct ut_auth
     if (ut_slice_starts(password, UT_SLICE("{SHA}"))) {
         ut_slice hash = ut_slice_of(password.data + 5, password.size - 5);
         ret->is_sha1 = true;
-        return decode_base64(ret->secret, SHA1_BYTES, hash) == SHA1_BYTES
+        return decode_base64(ret->secret, SHA_DIGEST_LENGTH, hash) == SHA_DIGEST_LENGTH
                    ? NULL
                    : "the hash behind {SHA} is not one";
     }
-    return compute(auth->digest, auth->digest->sha256, password, ret->secret) ? NULL
-                                                                              : "out of memory";
+    compute_sha256(ret->secret, password);
+    return NULL;
 }
 
-static const char *read_user(struct ut_auth_entry *ret, const struct ut_auth *auth, ut_slice line)
+static const char *read_user(struct ut_auth_entry *ret, ut_slice line)
 {
     ut_slice user = cut(&line, ':');
     if (user.size == 0 || user.data + user.size == line.data)
         return "expected user:password";
-    if (!compute(auth->digest, auth->digest->sha256, user, ret->user))
-        return "out of memory";
-    return read_password(ret, auth, line);
+    compute_sha256(ret->user, user);
+    return read_password(ret, line);
 }
 
 const char *ut_auth_list_add(struct ut_auth_list *list, const struct ut_auth *auth, ut_slice text)
@@ -237,7 +214,7 @@ const char *ut_auth_list_add(struct ut_auth_list *list, const struct ut_auth *au
             return "more than 128 credentials";
         struct ut_auth_entry *entry = &list->entries[list->count++];
         *entry = (struct ut_auth_entry){0};
-        error = (is_user ? read_user : read_token)(entry, auth, line);
+        error = (is_user ? read_user : read_token)(entry, line);
     }
     return error;
 }
@@ -311,7 +288,7 @@ uint64_t ut_auth_expire(struct ut_auth *auth, uint64_t now_ns)
 
 /* What was brought, in both digests that a password may be kept in. */
 struct brought {
-    uint8_t user[SHA256_BYTES], sha256[SHA256_BYTES], sha1[SHA256_BYTES];
+    uint8_t user[SHA256_DIGEST_LENGTH], sha256[SHA256_DIGEST_LENGTH], sha1[SHA256_DIGEST_LENGTH];
 };
 
 static enum ut_auth_verdict look_up(const struct ut_auth *auth, const struct brought *brought)
@@ -320,8 +297,8 @@ static enum ut_auth_verdict look_up(const struct ut_auth *auth, const struct bro
     for (size_t i = 0; i < auth->count; i++) {
         const struct ut_auth_entry *entry = &auth->entries[i];
         const uint8_t *secret = entry->is_sha1 ? brought->sha1 : brought->sha256;
-        unsigned user = ut_auth_equal(entry->user, brought->user, SHA256_BYTES);
-        unsigned same = ut_auth_equal(entry->secret, secret, SHA256_BYTES);
+        unsigned user = ut_auth_equal(entry->user, brought->user, sizeof(entry->user));
+        unsigned same = ut_auth_equal(entry->secret, secret, sizeof(entry->secret));
         found |= user & same;
     }
     return found != 0 ? UT_AUTH_GRANTED : UT_AUTH_UNKNOWN;
@@ -330,26 +307,26 @@ static enum ut_auth_verdict look_up(const struct ut_auth *auth, const struct bro
 static enum ut_auth_verdict judge_bearer(const struct ut_auth *auth, ut_slice token)
 {
     struct brought brought = {0};
-    if (token.size == 0 || token.size > UT_AUTH_SECRET_MAX ||
-        !compute(auth->digest, auth->digest->sha256, token, brought.sha256))
+    if (token.size == 0 || token.size > UT_AUTH_SECRET_MAX)
         return UT_AUTH_MALFORMED;
+    compute_sha256(brought.sha256, token);
     return look_up(auth, &brought);
 }
 
 static enum ut_auth_verdict judge_basic(const struct ut_auth *auth, ut_slice text)
 {
     uint8_t plain[UT_AUTH_SECRET_MAX];
-    struct brought brought = {0};
-    const struct ut_auth_digest *digest = auth->digest;
+    struct brought brought;
     size_t size = decode_base64(plain, sizeof(plain), text);
-    if (size == SIZE_MAX || memchr(plain, ':', size) == NULL)
-        return UT_AUTH_MALFORMED;
-    ut_slice password = ut_slice_of(plain, size), user = cut(&password, ':');
-    bool computed = compute(digest, digest->sha256, user, brought.user) &&
-                    compute(digest, digest->sha256, password, brought.sha256) &&
-                    compute(digest, digest->sha1, password, brought.sha1);
+    bool malformed = size == SIZE_MAX || memchr(plain, ':', size) == NULL;
+    if (!malformed) {
+        ut_slice password = ut_slice_of(plain, size), user = cut(&password, ':');
+        compute_sha256(brought.user, user);
+        compute_sha256(brought.sha256, password);
+        compute_sha1(brought.sha1, password);
+    }
     OPENSSL_cleanse(plain, sizeof(plain));
-    return computed ? look_up(auth, &brought) : UT_AUTH_MALFORMED;
+    return malformed ? UT_AUTH_MALFORMED : look_up(auth, &brought);
 }
 
 enum ut_auth_verdict ut_auth_judge(const struct ut_auth *auth, ut_slice value)

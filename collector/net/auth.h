@@ -50,21 +50,18 @@ struct ut_auth_list {
     size_t count;
 };
 
-struct ut_auth_digest; /* OpenSSL's */
-
 struct ut_auth {
     enum ut_auth_kind kind;
     char scheme[UT_AUTH_WORD_MAX];        /* "": the field holds the token alone */
     char header[UT_AUTH_WORD_MAX];        /* lower case */
     char challenge[2 * UT_AUTH_WORD_MAX]; /* WWW-Authenticate of a refusal (RFC 9110 11.6.1) */
-    struct ut_auth_digest *digest;
     struct ut_auth_entry entries[UT_AUTH_MAX];
     size_t count;
     uint64_t *verdicts[UT_AUTH_VERDICTS]; /* cells of counters, NULL: nobody counts */
 };
 
 /* NULL: "Bearer" or "Basic", and "authorization". 0, -EINVAL where one of them is too long or no
- * token of HTTP (of a scheme: empty is fine), or -ENOMEM. */
+ * token of HTTP (of a scheme: empty is fine). */
 int ut_auth_init(struct ut_auth *auth, enum ut_auth_kind kind, const char *scheme,
                  const char *header) UT_MUST_USE;
 void ut_auth_done(struct ut_auth *auth);

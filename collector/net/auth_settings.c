@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net/auth_settings.h"
 
-#include <errno.h>
-
 #define BEARER_AT(member) offsetof(struct ut_bearer_extension, member)
 
 static const struct ut_field bearer_fields[] = {
@@ -43,7 +41,7 @@ void ut_auth_check_words(struct ut_config_report *report, const char *path, cons
                          const char *header)
 {
     struct ut_auth auth;
-    if (ut_auth_init(&auth, UT_AUTH_BEARER, scheme, header) == -EINVAL)
+    if (ut_auth_init(&auth, UT_AUTH_BEARER, scheme, header) != 0)
         report->error(report, path,
                       "scheme and header are words without blanks, shorter than %d bytes",
                       UT_AUTH_WORD_MAX);
