@@ -280,32 +280,16 @@ Test(auth_receiver, rotated_tokens_count_when_somebody_says_so)
     http_disconnect(client);
 }
 
-static int start_error(char error[UT_ERROR_TEXT])
-{
-    harness.metrics = ut_metrics_new();
-    cr_assert_eq(ut_worker_init(&harness.worker, MIB, NULL, harness.metrics), 0);
-    const struct ut_build build = {
-        .id = "otlp", .config = &harness.settings, .worker = &harness.worker};
-    int code = ut_receiver_otlp.create(&harness.receiver, &build, &harness.target.base, NULL);
-    if (code == 0) {
-        code = ut_receiver_otlp.start(harness.receiver, error);
-        ut_receiver_otlp.free(harness.receiver);
-    }
-    ut_worker_done(&harness.worker);
-    ut_metrics_free(harness.metrics);
-    return code;
-}
-
 Test(auth_receiver, without_usable_tokens_it_does_not_start)
 {
     char error[UT_ERROR_TEXT] = "";
     write_tokens("");
-    cr_expect_eq(start_error(error), -EINVAL);
+    cr_expect_eq(harness_start_error(&harness, error), -EINVAL);
     cr_expect_not_null(strstr(error, "tokens: it holds no credentials"), "%s", error);
     (void)unlink(path);
-    cr_expect_eq(start_error(error), -ENOENT);
+    cr_expect_eq(harness_start_error(&harness, error), -ENOENT);
     access_settings()->auth.authenticator = (char *)(uintptr_t) "basicauth/nowhere";
-    cr_expect_eq(start_error(error), -ENOENT);
+    cr_expect_eq(harness_start_error(&harness, error), -ENOENT);
     access_settings()->auth.authenticator = NULL;
     write_tokens("sesame\n");
     harness_start(&harness, 64 * MIB);

@@ -104,9 +104,9 @@ static inline void harness_defaults(struct harness *harness, const char *endpoin
     grpc->limits.receive_grace_ns = 10 * UT_NS_PER_S;
 }
 
-static inline void harness_start(struct harness *harness, size_t budget)
+static inline int harness_try_start(struct harness *harness, size_t budget,
+                                    char error[UT_ERROR_TEXT])
 {
-    char error[UT_ERROR_TEXT] = "";
     harness->metrics = ut_metrics_new();
     cr_assert_eq(ut_worker_init(&harness->worker, budget, NULL, harness->metrics), 0);
     harness->target.base.push = stub_push;
@@ -117,9 +117,29 @@ static inline void harness_start(struct harness *harness, size_t budget)
         .extensions = harness->extensions,
         .extension_count = harness->extension_count,
     };
-    cr_assert_eq(ut_receiver_otlp.create(&harness->receiver, &build, &harness->target.base, NULL),
-                 0);
-    cr_assert_eq(ut_receiver_otlp.start(harness->receiver, error), 0, "%s", error);
+    int code = ut_receiver_otlp.create(&harness->receiver, &build, &harness->target.base, NULL);
+    if (code != 0)
+        return code;
+    code = ut_receiver_otlp.start(harness->receiver, error);
+    if (code != 0)
+        ut_receiver_otlp.free(harness->receiver);
+    return code;
+}
+
+/* Why it does not start; the harness may be started again afterwards. */
+static inline int harness_start_error(struct harness *harness, char error[UT_ERROR_TEXT])
+{
+    int code = harness_try_start(harness, 1 << 20, error);
+    cr_assert_neq(code, 0);
+    ut_worker_done(&harness->worker);
+    ut_metrics_free(harness->metrics);
+    return code;
+}
+
+static inline void harness_start(struct harness *harness, size_t budget)
+{
+    char error[UT_ERROR_TEXT] = "";
+    cr_assert_eq(harness_try_start(harness, budget, error), 0, "%s", error);
     harness->port = UT_CONTAINER_OF(harness->receiver, struct ut_otlp_receiver, base)
                         ->ports[UT_TRANSPORT_GRPC]
                         .listener.port;

@@ -194,30 +194,16 @@ Test(unix_receiver, users_are_allowed_by_number_name_group_or_all)
     }
 }
 
-static int start_error(char error[UT_ERROR_TEXT])
-{
-    harness.metrics = ut_metrics_new();
-    cr_assert_eq(ut_worker_init(&harness.worker, MIB, NULL, harness.metrics), 0);
-    const struct ut_build build = {
-        .id = "otlp", .config = &harness.settings, .worker = &harness.worker};
-    cr_assert_eq(ut_receiver_otlp.create(&harness.receiver, &build, &harness.target.base, NULL), 0);
-    int code = ut_receiver_otlp.start(harness.receiver, error);
-    ut_receiver_otlp.free(harness.receiver);
-    ut_worker_done(&harness.worker);
-    ut_metrics_free(harness.metrics);
-    return code;
-}
-
 Test(unix_receiver, what_cannot_be_opened_is_said_with_its_path)
 {
     char error[UT_ERROR_TEXT] = "";
     struct ut_otlp_access_settings *access = &harness.settings.protocols.grpc.access;
     access->socket_owner = (char *)(uintptr_t) "nobody-is-called-so";
-    cr_expect_eq(start_error(error), -ENOENT);
+    cr_expect_eq(harness_start_error(&harness, error), -ENOENT);
     cr_expect_not_null(strstr(error, "\"nobody-is-called-so\""), "%s", error);
     access->socket_owner = NULL;
     close(open(path, O_CREAT | O_WRONLY, 0600));
-    cr_expect_eq(start_error(error), -ENOTSOCK);
+    cr_expect_eq(harness_start_error(&harness, error), -ENOTSOCK);
     cr_expect_not_null(strstr(error, path), "%s", error);
     cr_expect_eq(unlink(path), 0, "the file was left alone");
     harness_start(&harness, 64 * MIB);
