@@ -117,23 +117,9 @@ static inline int harness_try_start(struct harness *harness, size_t budget,
         .extensions = harness->extensions,
         .extension_count = harness->extension_count,
     };
+    harness->receiver = NULL;
     int code = ut_receiver_otlp.create(&harness->receiver, &build, &harness->target.base, NULL);
-    if (code != 0)
-        return code;
-    code = ut_receiver_otlp.start(harness->receiver, error);
-    if (code != 0)
-        ut_receiver_otlp.free(harness->receiver);
-    return code;
-}
-
-/* Why it does not start; the harness may be started again afterwards. */
-static inline int harness_start_error(struct harness *harness, char error[UT_ERROR_TEXT])
-{
-    int code = harness_try_start(harness, 1 << 20, error);
-    cr_assert_neq(code, 0);
-    ut_worker_done(&harness->worker);
-    ut_metrics_free(harness->metrics);
-    return code;
+    return code == 0 ? ut_receiver_otlp.start(harness->receiver, error) : code;
 }
 
 static inline void harness_start(struct harness *harness, size_t budget)

@@ -54,6 +54,18 @@ static inline void http_harness_start(struct harness *harness, size_t budget)
                         .listener.port;
 }
 
+/* Why it does not start; the harness may be started again afterwards. */
+static inline int harness_start_error(struct harness *harness, char error[UT_ERROR_TEXT])
+{
+    int code = harness_try_start(harness, 1 << 20, error);
+    cr_assert_neq(code, 0);
+    if (harness->receiver != NULL)
+        ut_receiver_otlp.free(harness->receiver);
+    ut_worker_done(&harness->worker);
+    ut_metrics_free(harness->metrics);
+    return code;
+}
+
 static inline struct http_client *http_connect(const struct harness *harness)
 {
     struct http_client *client = calloc(1, sizeof(*client));
