@@ -19,14 +19,14 @@
 #define SHOW(data, size) ((void)(data), (void)(size))
 #endif
 
-enum { SMALLEST_SHIFT = 7, MAPPED_CLASS = UT_POOL_CLASSES };
+enum { SMALLEST_SHIFT = 7, MAPPED_CLASS = UT_POOL_CLASSES, EXACT_CLASS };
 
 /* Stands before every block; 16 bytes keep the alignment. `next` is used while the block is free.
  */
 struct ut_pool_block {
     union {
         struct ut_pool_block *next;
-        size_t mapped; /* bytes of the mapping, for MAPPED_CLASS */
+        size_t bytes; /* of a block that is in no class */
     };
     size_t class_index;
 };
@@ -50,7 +50,7 @@ static struct ut_pool_block *header_of(const void *block)
 
 static size_t block_bytes(const struct ut_pool_block *header)
 {
-    return header->class_index == MAPPED_CLASS ? header->mapped : class_bytes(header->class_index);
+    return header->class_index >= MAPPED_CLASS ? header->bytes : class_bytes(header->class_index);
 }
 
 void ut_pool_init(struct ut_pool *pool, size_t retain_max)
@@ -79,7 +79,7 @@ static struct ut_pool_block *map_block(size_t bytes)
         mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (header == MAP_FAILED)
         return NULL;
-    header->mapped = bytes;
+    header->bytes = bytes;
     header->class_index = MAPPED_CLASS;
     return header;
 }
@@ -111,6 +111,20 @@ void *ut_pool_alloc(struct ut_pool *pool, size_t size)
     return header + 1;
 }
 
+void *ut_pool_alloc_exact(struct ut_pool *pool, size_t size)
+{
+    UT_CHECK(size <= class_bytes(UT_POOL_CLASSES - 1));
+    size_t bytes = size + sizeof(struct ut_pool_block);
+    struct ut_pool_block *header = malloc(bytes);
+    pool->system_calls++;
+    if (header == NULL)
+        return NULL;
+    header->bytes = bytes;
+    header->class_index = EXACT_CLASS;
+    pool->in_use += bytes;
+    return header + 1;
+}
+
 size_t ut_pool_usable(const void *block)
 {
     return block_bytes(header_of(block)) - sizeof(struct ut_pool_block);
@@ -126,7 +140,7 @@ void ut_pool_free(struct ut_pool *pool, void *block)
     pool->in_use -= bytes;
     if (header->class_index == MAPPED_CLASS) {
         munmap(header, bytes);
-    } else if (pool->retained + bytes > pool->retain_max) {
+    } else if (header->class_index == EXACT_CLASS || pool->retained + bytes > pool->retain_max) {
         free(header);
     } else {
         header->next = pool->free[header->class_index];

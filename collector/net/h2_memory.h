@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* nghttp2's memory from the worker's pool: in steady state a session asks malloc for nothing. */
+/*
+ * nghttp2's memory from the worker's pool: in steady state a session asks malloc for nothing. What
+ * it holds as long as it lives (a frame's buffer, the tables of HPACK) is not rounded up: there are
+ * many idle connections.
+ */
 #ifndef UT_NET_H2_MEMORY_H
 #define UT_NET_H2_MEMORY_H
 

@@ -59,6 +59,18 @@ Test(pool, counts_what_is_out_and_what_is_kept)
     cr_expect_eq(pool.retained, 128 + (128 << 10));
 }
 
+Test(pool, an_exact_block_is_not_rounded_up_and_not_kept)
+{
+    char *block = ut_pool_alloc_exact(&pool, 16394);
+    cr_assert_not_null(block);
+    memset(block, 0xa5, ut_pool_usable(block));
+    cr_expect_eq(ut_pool_usable(block), 16394);
+    cr_expect_eq(pool.in_use, 16394 + 16);
+    ut_pool_free(&pool, block);
+    cr_expect_eq(pool.in_use, 0);
+    cr_expect_eq(pool.retained, 0);
+}
+
 Test(pool, never_keeps_more_than_its_limit)
 {
     void *blocks[10];
