@@ -15,9 +15,10 @@ static const int handled_signals[] = {SIGTERM, SIGINT, SIGHUP};
 /* What the configuration says itself is read at the start only. */
 static void reread_files(struct ut_app *app)
 {
-    ut_log(app->log, UT_LOG_WARN, "reload_unsupported",
-           "text=\"files of credentials are read again; for the configuration itself restart the "
-           "program\"");
+    ut_log(
+        app->log, UT_LOG_WARN, "reload_unsupported",
+        "text=\"certificates, keys and tokens are read again; for the configuration itself restart "
+        "the program\"");
     for (size_t i = 0; i < app->receiver_count; i++) {
         const struct ut_app_receiver *part = &app->receivers[i];
         if (part->started && part->type->reread_files != NULL)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One accepted connection: a stream, the protocol that its first bytes ask for, and one timer for
- * all its deadlines. The timer is not moved with each request: it looks, when it fires, what is due
- * by then.
+ * One accepted connection: a stream, TLS on it where the port has it, the protocol that its first
+ * bytes ask for (or that TLS agreed on), and one timer for all its deadlines. The timer is not
+ * moved with each request: it looks, when it fires, what is due by then.
  *
  * States: open (undecided → HTTP/2 or HTTP/1.1) → draining (the end is announced, requests in
  * flight finish) → closed.
@@ -34,10 +34,22 @@ void ut_otlp_connection_count(struct ut_otlp_connection *connection, enum ut_otl
 
 /* ---- the stream ----------------------------------------------------------------------------- */
 
+static int begin(struct ut_otlp_connection *connection, const struct ut_otlp_protocol *protocol)
+{
+    int error = protocol->init(connection);
+    if (error == 0)
+        connection->protocol = protocol;
+    return error;
+}
+
 /* Gives the bytes of the opening to the protocol that they are of. */
 static int decide(struct ut_otlp_connection *connection, ut_slice bytes)
 {
     uint8_t opening[UT_OTLP_OPENING];
+    const struct ut_otlp_protocol *agreed =
+        connection->tls != NULL ? ut_otlp_protocol_agreed(ut_tls_protocol(connection->tls)) : NULL;
+    if (agreed != NULL)
+        return begin(connection, agreed);
     size_t had = connection->opening_size, size = UT_OTLP_OPENING - had;
     size = size < bytes.size ? size : bytes.size;
     memcpy(opening, connection->opening, had);
@@ -54,20 +66,39 @@ static int decide(struct ut_otlp_connection *connection, ut_slice bytes)
         connection->opening_size = (uint8_t)(had + size);
         return 0;
     }
-    int error = protocol->init(connection);
+    int error = begin(connection, protocol);
     if (error != 0)
         return error;
-    connection->protocol = protocol;
     return had > 0 ? protocol->receive(connection, ut_slice_of(opening, had)) : 0;
+}
+
+int ut_otlp_connection_receive(struct ut_otlp_connection *connection, ut_slice bytes)
+{
+    int error = connection->protocol == NULL ? decide(connection, bytes) : 0;
+    if (error == 0 && connection->protocol != NULL)
+        error = connection->protocol->receive(connection, bytes);
+    return error;
+}
+
+int ut_otlp_connection_pending(struct ut_otlp_connection *connection, struct iovec *runs,
+                               size_t room)
+{
+    if (connection->protocol == NULL)
+        return 0;
+    return connection->protocol->pending(connection, runs, room);
+}
+
+void ut_otlp_connection_consumed(struct ut_otlp_connection *connection, size_t bytes)
+{
+    connection->protocol->consumed(connection, bytes);
 }
 
 static int on_bytes(struct ut_stream *stream, ut_slice bytes)
 {
     struct ut_otlp_connection *connection = connection_of(stream);
     connection->heard_ns = ut_worker_now(stream->worker);
-    int error = connection->protocol == NULL ? decide(connection, bytes) : 0;
-    if (error == 0 && connection->protocol != NULL)
-        error = connection->protocol->receive(connection, bytes);
+    int error = connection->tls != NULL ? ut_otlp_secure_receive(connection, bytes)
+                                        : ut_otlp_connection_receive(connection, bytes);
     ut_stream_flush_later(stream);
     return error;
 }
@@ -75,24 +106,26 @@ static int on_bytes(struct ut_stream *stream, ut_slice bytes)
 static int on_pending(struct ut_stream *stream, struct iovec *runs, size_t room)
 {
     struct ut_otlp_connection *connection = connection_of(stream);
-    if (connection->protocol == NULL)
-        return 0;
-    return connection->protocol->pending(connection, runs, room);
+    return connection->tls != NULL ? ut_otlp_secure_pending(connection, runs, room)
+                                   : ut_otlp_connection_pending(connection, runs, room);
 }
 
 static void on_consumed(struct ut_stream *stream, size_t bytes)
 {
     struct ut_otlp_connection *connection = connection_of(stream);
-    connection->protocol->consumed(connection, bytes);
+    if (connection->tls != NULL)
+        ut_tls_consumed(connection->tls, bytes);
+    else
+        ut_otlp_connection_consumed(connection, bytes);
 }
 
 static void on_end(struct ut_stream *stream, int error)
 {
-    (void)error;
     struct ut_otlp_connection *connection = connection_of(stream);
     ut_timer_cancel(&stream->worker->timers, &connection->timer);
     if (connection->protocol != NULL)
         connection->protocol->done(connection);
+    ut_otlp_secure_close(connection, error);
 }
 
 static void on_closed(struct ut_stream *stream)
@@ -241,8 +274,10 @@ static struct ut_otlp_connection *new_connection(struct ut_otlp_port *port, int 
     if (unix_peer != NULL)
         connection->unix_peer = *unix_peer;
     ut_calls_init(&connection->calls, &worker->pool, &worker->budget, &port->service);
-    if (ut_stream_open(&connection->stream, worker, fd, &stream_ops) == 0)
+    bool secured = port->tls_settings == NULL || ut_otlp_secure_open(connection) == 0;
+    if (secured && ut_stream_open(&connection->stream, worker, fd, &stream_ops) == 0)
         return connection;
+    ut_otlp_secure_close(connection, 0);
     ut_pool_free(&worker->pool, connection);
     return NULL;
 }

@@ -21,16 +21,25 @@ static void bound(struct ut_otlp_deadline *deadline, uint64_t since_ns, uint64_t
     *deadline = (struct ut_otlp_deadline){since_ns + most_ns, limit};
 }
 
+static size_t waiting_bytes(const struct ut_otlp_connection *connection,
+                            const struct ut_h2_output *output)
+{
+    size_t encrypted = connection->tls != NULL ? ut_tls_port_bytes(&connection->tls->port) : 0;
+    return ut_h2_output_bytes(output) + encrypted;
+}
+
 /* Since when bytes wait for the socket. A peer that reads a byte now and then is not let off: what
  * was to go out at the first look must have gone. */
 static uint64_t output_since(struct ut_otlp_connection *connection,
                              const struct ut_h2_output *output, uint64_t now_ns)
 {
-    if (ut_h2_output_bytes(output) == 0)
+    size_t waiting = waiting_bytes(connection, output);
+    uint64_t gone = connection->stream.bytes_out;
+    if (waiting == 0)
         return connection->output_since_ns = UINT64_MAX;
-    if (connection->output_since_ns == UINT64_MAX || output->gone >= connection->output_mark) {
+    if (connection->output_since_ns == UINT64_MAX || gone >= connection->output_mark) {
         connection->output_since_ns = now_ns;
-        connection->output_mark = output->pushed;
+        connection->output_mark = gone + waiting;
     }
     return connection->output_since_ns;
 }

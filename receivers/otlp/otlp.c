@@ -173,6 +173,7 @@ static void set_grpc_limits(struct ut_otlp_port *port, const struct ut_otlp_grpc
     port->endpoint = grpc->endpoint;
     port->access_settings = &grpc->access;
     set_limits(port, &grpc->limits);
+    port->tls_settings = grpc->has_tls ? &grpc->tls : NULL;
     port->handshake_timeout_ns = grpc->handshake_timeout_ns;
     port->idle_ns = grpc->keepalive.server_parameters.max_connection_idle_ns;
     port->age_ns = grpc->keepalive.server_parameters.max_connection_age_ns;
@@ -189,6 +190,7 @@ static void set_http_limits(struct ut_otlp_port *port, const struct ut_otlp_http
     port->endpoint = http->endpoint;
     port->access_settings = &http->access;
     set_limits(port, &http->limits);
+    port->tls_settings = http->has_tls ? &http->tls : NULL;
     port->handshake_timeout_ns = http->read_header_timeout_ns;
     port->idle_ns = http->idle_timeout_ns;
     port->age_grace_ns = http->limits.read_timeout_ns;
@@ -284,6 +286,7 @@ static void free_receiver(struct ut_receiver *base)
     for (int i = 0; i < UT_TRANSPORTS; i++) {
         ut_metrics_remove(receiver->worker->metrics, &receiver->ports[i]);
         ut_otlp_auth_stop(&receiver->ports[i].auth);
+        ut_tls_server_done(&receiver->ports[i].tls);
     }
     ut_inflates_done(&receiver->inflates);
     receiver->abandoned = true;
@@ -332,13 +335,33 @@ static int listen_on(struct ut_otlp_port *port, const char *labels, char error[U
 static void warn_open(const struct ut_otlp_port *port)
 {
     struct ut_endpoint_text text;
-    if (port->auth.wanted || ut_endpoint_parse(&text, port->endpoint, 0, NULL) != 0)
+    bool certified = port->tls_settings != NULL && port->tls_settings->client_ca_file != NULL;
+    if (port->auth.wanted || certified || ut_endpoint_parse(&text, port->endpoint, 0, NULL) != 0)
         return;
     if (text.host[0] == '\0' || strcmp(text.host, "::") == 0 || strcmp(text.host, "0.0.0.0") == 0)
         ut_log(port->receiver->worker->log, UT_LOG_WARN, "listening_open",
                "receiver=%s protocol=%s endpoint=%s text=\"whoever reaches this host may send: "
-               "listen on localhost or one address, or ask for credentials (auth)\"",
+               "listen on localhost or one address, or ask for credentials (auth, "
+               "tls.client_ca_file)\"",
                port->receiver->id, ut_otlp_transport_name(port->transport), port->endpoint);
+}
+
+static int open_tls(struct ut_otlp_port *port, const char *labels, char error[UT_ERROR_TEXT])
+{
+    struct ut_tls_error why;
+    struct ut_otlp_receiver *receiver = port->receiver;
+    if (port->tls_settings == NULL)
+        return 0;
+    const struct ut_tls_server_config config = {
+        .worker = receiver->worker,
+        .settings = port->tls_settings,
+        .id = receiver->id,
+        .labels = labels,
+    };
+    int result = ut_tls_server_init(&port->tls, &config, &why);
+    if (result != 0)
+        (void)snprintf(error, UT_ERROR_TEXT, "tls.%.16s: %s", why.key, why.text);
+    return result;
 }
 
 static int open_port(struct ut_otlp_port *port, char error[UT_ERROR_TEXT])
@@ -348,13 +371,16 @@ static int open_port(struct ut_otlp_port *port, char error[UT_ERROR_TEXT])
     ut_otlp_labels(labels, sizeof(labels), receiver->id, port->transport, "");
     int result = ut_otlp_auth_start(&port->auth, &receiver->build, labels, error);
     if (result == 0)
+        result = open_tls(port, labels, error);
+    if (result == 0)
         result = listen_on(port, labels, error);
     if (result != 0)
         return result;
     port->listening = true;
     ut_log(receiver->worker->log, UT_LOG_INFO, "listening",
-           "receiver=%s protocol=%s endpoint=%s port=%u", receiver->id,
-           ut_otlp_transport_name(port->transport), port->endpoint, port->listener.port);
+           "receiver=%s protocol=%s endpoint=%s port=%u tls=%s", receiver->id,
+           ut_otlp_transport_name(port->transport), port->endpoint, port->listener.port,
+           port->tls_settings != NULL ? "yes" : "no");
     ut_log(receiver->worker->log, UT_LOG_INFO, "limits",
            "receiver=%s protocol=%s connections=%llu connections_per_address=%llu", receiver->id,
            ut_otlp_transport_name(port->transport), (unsigned long long)port->connections_max,
@@ -435,8 +461,11 @@ static size_t extensions(const void *config, const char **out, size_t room)
 static void reread_files(struct ut_receiver *base)
 {
     struct ut_otlp_receiver *receiver = receiver_of(base);
-    for (int i = 0; i < UT_TRANSPORTS; i++)
+    for (int i = 0; i < UT_TRANSPORTS; i++) {
         ut_otlp_auth_reread(&receiver->ports[i].auth);
+        if (receiver->ports[i].tls.context != NULL)
+            ut_tls_server_look(&receiver->ports[i].tls);
+    }
 }
 
 const struct ut_receiver_type ut_receiver_otlp = {

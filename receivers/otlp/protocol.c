@@ -171,3 +171,13 @@ const struct ut_otlp_protocol *ut_otlp_protocol_of(ut_slice opening, bool *ret_w
         return &http1_protocol;
     return size == UT_OTLP_OPENING ? &h2_protocol : NULL;
 }
+
+const struct ut_otlp_protocol *ut_otlp_protocol_agreed(enum ut_tls_protocol agreed)
+{
+    static const struct ut_otlp_protocol *const protocols[] = {
+        [UT_TLS_ALPN_NONE] = NULL,
+        [UT_TLS_ALPN_H2] = &h2_protocol,
+        [UT_TLS_ALPN_HTTP1] = &http1_protocol,
+    };
+    return protocols[agreed];
+}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The parts of the otlp receiver, from the listeners (otlp.c) over connections (connection.c;
- * deadlines.c bounds them in time, sources.c each address's) and the protocols that they speak
- * (protocol.c) to export calls (export_call.c).
+ * deadlines.c bounds them in time, sources.c each address's), TLS where it is configured (secure.c)
+ * and the protocols that they speak (protocol.c) to export calls (export_call.c).
  *
  * Each port takes what comes: gRPC, and OTLP/HTTP over HTTP/1.1 or HTTP/2. A port's name and limits
  * are those of its section in the config; a request is counted under what it is.
@@ -21,6 +21,7 @@
 #include "net/listener.h"
 #include "net/rate_floor.h"
 #include "net/stream.h"
+#include "net/tls_server.h"
 #include "settings.h"
 #include "signals.h"
 #include "sources.h"
@@ -36,6 +37,8 @@ struct ut_otlp_port {
     enum ut_transport transport; /* as in the config */
     const char *endpoint;
     bool configured, listening;
+    const struct ut_tls_settings *tls_settings; /* NULL: without TLS */
+    struct ut_tls_server tls;
     struct ut_listener listener;
     const struct ut_otlp_access_settings *access_settings;
     struct ut_otlp_access access; /* of a unix socket */
@@ -82,6 +85,7 @@ enum { UT_OTLP_OPENING = 4 }; /* bytes that tell HTTP/2 from HTTP/1 */
 
 struct ut_otlp_connection {
     struct ut_stream stream;
+    struct ut_tls *tls; /* NULL: without; its names say who an authenticated client is */
     struct ut_calls calls;
     const struct ut_otlp_protocol *protocol; /* NULL: the first bytes are not here yet */
     union {
@@ -138,6 +142,8 @@ struct ut_otlp_protocol {
 
 /* NULL with *ret_wrong unset: more bytes are needed to tell; with it set: neither of them. */
 const struct ut_otlp_protocol *ut_otlp_protocol_of(ut_slice opening, bool *ret_wrong);
+/* What was agreed on in a TLS handshake; NULL: the first bytes tell. */
+const struct ut_otlp_protocol *ut_otlp_protocol_agreed(enum ut_tls_protocol agreed);
 
 /* peer.c: the peer as a log line has it, "peer=10.0.0.7 port=4711" or "peer=unix pid=7 uid=0";
  * returns `out`. */
@@ -160,6 +166,18 @@ void ut_otlp_connection_drain(struct ut_otlp_connection *connection, uint64_t gr
 void ut_otlp_connection_answered(struct ut_otlp_connection *connection);
 /* Counts and logs that the connection reached a limit. */
 void ut_otlp_connection_count(struct ut_otlp_connection *connection, enum ut_otlp_limit limit);
+/* The plain bytes of a connection, for secure.c; as in ut_stream_ops. */
+int ut_otlp_connection_receive(struct ut_otlp_connection *connection, ut_slice bytes);
+int ut_otlp_connection_pending(struct ut_otlp_connection *connection, struct iovec *runs,
+                               size_t room);
+void ut_otlp_connection_consumed(struct ut_otlp_connection *connection, size_t bytes);
+
+/* secure.c: TLS between a connection and its stream. */
+int ut_otlp_secure_open(struct ut_otlp_connection *connection) UT_MUST_USE;  /* 0 or -ENOMEM */
+void ut_otlp_secure_close(struct ut_otlp_connection *connection, int error); /* of its end */
+int ut_otlp_secure_receive(struct ut_otlp_connection *connection, ut_slice bytes) UT_MUST_USE;
+int ut_otlp_secure_pending(struct ut_otlp_connection *connection, struct iovec *runs,
+                           size_t room) UT_MUST_USE;
 
 /* deadlines.c: what is due next, by what goes on now. */
 struct ut_otlp_deadline ut_otlp_deadline_of(struct ut_otlp_connection *connection, uint64_t now_ns);

@@ -57,6 +57,11 @@ static const struct ut_field keepalive_fields[] = {
 };
 
 /* The rows that both protocols have. */
+#define TLS_ROW(owner)                                                                             \
+    {                                                                                              \
+        .key = "tls", .type = UT_FIELD_MAP, .offset = offsetof(owner, tls),                        \
+        .fields = ut_tls_server_fields, .present = offsetof(owner, has_tls)                        \
+    }
 #define LIMIT_ROW(owner, type_, key_, member, fallback_, least_, most_)                            \
     {                                                                                              \
         .key = (key_), .type = (type_), .offset = offsetof(owner, limits.member),                  \
@@ -86,6 +91,7 @@ static const struct ut_field grpc_fields[] = {
      .offset = GRPC_AT(endpoint),
      .fallback = "localhost:4317"},
     UT_OTLP_ACCESS_FIELDS(struct ut_otlp_grpc_settings),
+    TLS_ROW(struct ut_otlp_grpc_settings),
     {.key = "max_recv_msg_size_mib",
      .type = UT_FIELD_UINT,
      .offset = GRPC_AT(max_recv_msg_size_mib),
@@ -124,6 +130,7 @@ static const struct ut_field http_fields[] = {
      .offset = HTTP_AT(endpoint),
      .fallback = "localhost:4318"},
     UT_OTLP_ACCESS_FIELDS(struct ut_otlp_http_settings),
+    TLS_ROW(struct ut_otlp_http_settings),
     {.key = "traces_url_path",
      .type = UT_FIELD_STRING,
      .offset = HTTP_AT(traces_url_path),
@@ -294,6 +301,10 @@ void ut_otlp_receiver_check(const void *config, struct ut_config_report *report)
     ut_otlp_access_check(report, "grpc", &grpc->access, grpc->endpoint);
     ut_otlp_access_check(report, "http", &http->access, http->endpoint);
     check_one_socket(report, settings);
+    if (settings->protocols.has_grpc && grpc->has_tls)
+        ut_tls_server_check(&grpc->tls, "protocols.grpc.tls", report);
+    if (settings->protocols.has_http && http->has_tls)
+        ut_tls_server_check(&http->tls, "protocols.http.tls", report);
     check_path(report, "protocols.http.traces_url_path", http->traces_url_path);
     check_path(report, "protocols.http.metrics_url_path", http->metrics_url_path);
     check_path(report, "protocols.http.logs_url_path", http->logs_url_path);

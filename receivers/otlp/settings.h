@@ -5,6 +5,7 @@
 
 #include "access.h"
 #include "config/field.h"
+#include "net/tls_settings.h"
 
 /* What both protocols bound, under the same keys; 0 stands for what the comment says. */
 struct ut_otlp_limit_settings {
@@ -22,6 +23,8 @@ struct ut_otlp_limit_settings {
 struct ut_otlp_grpc_settings {
     char *endpoint;
     struct ut_otlp_access_settings access;
+    struct ut_tls_settings tls;
+    bool has_tls;
     uint64_t max_recv_msg_size_mib;
     struct ut_otlp_limit_settings limits;
     uint64_t handshake_timeout_ns; /* until the client's SETTINGS and its ACK of ours are there */
@@ -50,6 +53,8 @@ struct ut_otlp_cors_settings {
 struct ut_otlp_http_settings {
     char *endpoint;
     struct ut_otlp_access_settings access;
+    struct ut_tls_settings tls;
+    bool has_tls;
     char *traces_url_path;
     char *metrics_url_path, *logs_url_path; /* known, so that their refusal can say why */
     struct ut_otlp_cors_settings cors;

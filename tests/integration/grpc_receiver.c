@@ -22,30 +22,9 @@ static void tear_down(void)
 
 TestSuite(grpc_receiver, .init = set_up, .fini = tear_down);
 
-static struct otlp_bytes request_of(size_t spans, size_t padding)
-{
-    struct otlp_bytes request = {0};
-    size_t resource_spans = otlp_begin(&request, 1);
-    size_t scope_spans = otlp_begin(&request, 2);
-    char *name = calloc(1, padding + 8);
-    memset(name, 'n', padding + 7);
-    for (size_t i = 0; i < spans; i++)
-        otlp_span(&request, &(struct otlp_span){
-                                .trace_id = 1,
-                                .span_id = i + 1,
-                                .name = name,
-                                .start_ns = 1000,
-                                .end_ns = 2000,
-                            });
-    free(name);
-    otlp_end(&request, scope_spans);
-    otlp_end(&request, resource_spans);
-    return request;
-}
-
 static struct grpc_reply *export_spans(struct harness_client *client, size_t spans, size_t padding)
 {
-    struct otlp_bytes request = request_of(spans, padding);
+    struct otlp_bytes request = otlp_request_of(spans, padding);
     struct grpc_reply *reply = grpc_peer_export(&client->peer, request.data, request.size);
     otlp_free(&request);
     harness_await(&harness, client, reply);
@@ -332,7 +311,7 @@ Test(grpc_receiver, refused_body_is_swallowed_and_the_connection_lives_on)
 Test(grpc_receiver, hundred_streams_at_once)
 {
     struct harness_client *client = harness_connect(&harness, false);
-    struct otlp_bytes request = request_of(1, 300);
+    struct otlp_bytes request = otlp_request_of(1, 300);
     for (int i = 0; i < 100; i++)
         grpc_peer_export(&client->peer, request.data, request.size);
     otlp_free(&request);
@@ -348,7 +327,7 @@ Test(grpc_receiver, client_that_gives_up_loses_the_answer_not_the_batch)
 {
     harness.target.delay = true;
     struct harness_client *client = harness_connect(&harness, false);
-    struct otlp_bytes request = request_of(1, 0);
+    struct otlp_bytes request = otlp_request_of(1, 0);
     struct grpc_reply *reply = grpc_peer_export(&client->peer, request.data, request.size);
     harness_turns(&harness, client, 100);
     cr_assert_eq(harness.target.delayed_count, 1);
@@ -375,7 +354,7 @@ Test(grpc_receiver, answer_may_come_later)
 {
     harness.target.delay = true;
     struct harness_client *client = harness_connect(&harness, false);
-    struct otlp_bytes request = request_of(1, 0);
+    struct otlp_bytes request = otlp_request_of(1, 0);
     struct grpc_reply *reply = grpc_peer_export(&client->peer, request.data, request.size);
     otlp_free(&request);
     harness_turns(&harness, client, 100);
@@ -390,7 +369,7 @@ Test(grpc_receiver, ping_is_answered_while_an_answer_is_due)
 {
     harness.target.delay = true;
     struct harness_client *client = harness_connect(&harness, false);
-    struct otlp_bytes request = request_of(1, 0);
+    struct otlp_bytes request = otlp_request_of(1, 0);
     grpc_peer_export(&client->peer, request.data, request.size);
     otlp_free(&request);
     nghttp2_submit_ping(client->peer.session, 0, NULL);
@@ -404,7 +383,7 @@ Test(grpc_receiver, stop_lets_requests_in_flight_finish_and_says_goaway)
 {
     harness.target.delay = true;
     struct harness_client *client = harness_connect(&harness, false);
-    struct otlp_bytes request = request_of(1, 0);
+    struct otlp_bytes request = otlp_request_of(1, 0);
     struct grpc_reply *reply = grpc_peer_export(&client->peer, request.data, request.size);
     otlp_free(&request);
     harness_turns(&harness, client, 100);

@@ -19,30 +19,9 @@ static void tear_down(void)
 
 TestSuite(http_receiver, .init = set_up, .fini = tear_down);
 
-static struct otlp_bytes request_of(size_t spans, size_t padding)
-{
-    struct otlp_bytes request = {0};
-    size_t resource_spans = otlp_begin(&request, 1);
-    size_t scope_spans = otlp_begin(&request, 2);
-    char *name = calloc(1, padding + 8);
-    memset(name, 'n', padding + 7);
-    for (size_t i = 0; i < spans; i++)
-        otlp_span(&request, &(struct otlp_span){
-                                .trace_id = 1,
-                                .span_id = i + 1,
-                                .name = name,
-                                .start_ns = 1000,
-                                .end_ns = 2000,
-                            });
-    free(name);
-    otlp_end(&request, scope_spans);
-    otlp_end(&request, resource_spans);
-    return request;
-}
-
 static struct http_answer export_spans(struct http_client *client, size_t spans, size_t padding)
 {
-    struct otlp_bytes request = request_of(spans, padding);
+    struct otlp_bytes request = otlp_request_of(spans, padding);
     http_post(&harness, client, request.data, request.size);
     otlp_free(&request);
     return http_await(&harness, client, false);
@@ -186,7 +165,7 @@ Test(http_receiver, body_is_the_same_however_it_is_cut)
     static const size_t pieces[] = {1000, 4096, 65536, 300000};
     http_harness_start(&harness, 64 * MIB);
     struct http_client *client = http_connect(&harness);
-    struct otlp_bytes request = request_of(50, 20000);
+    struct otlp_bytes request = otlp_request_of(50, 20000);
     for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
         http_post_chunked(&harness, client, request.data, request.size, pieces[i]);
         cr_expect_eq(http_await(&harness, client, false).status, 200);
@@ -232,7 +211,7 @@ Test(http_receiver, what_comes_behind_a_late_answer_waits_for_it)
     http_harness_start(&harness, 64 * MIB);
     harness.target.delay = true;
     struct http_client *client = http_connect(&harness);
-    struct otlp_bytes request = request_of(1, 1000);
+    struct otlp_bytes request = otlp_request_of(1, 1000);
     for (int i = 0; i < 3; i++)
         http_post(&harness, client, request.data, request.size);
     otlp_free(&request);
@@ -254,7 +233,7 @@ Test(http_receiver, client_that_goes_away_loses_the_answer_not_the_batch)
     http_harness_start(&harness, 64 * MIB);
     harness.target.delay = true;
     struct http_client *client = http_connect(&harness);
-    struct otlp_bytes request = request_of(1, 0);
+    struct otlp_bytes request = otlp_request_of(1, 0);
     http_post(&harness, client, request.data, request.size);
     otlp_free(&request);
     for (int i = 0; i < 100; i++)
@@ -287,7 +266,7 @@ Test(http_receiver, grpc_works_on_the_port_of_http)
 {
     http_harness_start(&harness, 64 * MIB);
     struct harness_client *client = harness_connect(&harness, false);
-    struct otlp_bytes request = request_of(3, 100);
+    struct otlp_bytes request = otlp_request_of(3, 100);
     const struct grpc_reply *reply = grpc_peer_export(&client->peer, request.data, request.size);
     harness_await(&harness, client, reply);
     cr_expect_eq(reply->grpc_status, 0);
@@ -363,7 +342,7 @@ Test(http_receiver, opening_may_come_byte_by_byte)
 static void export_over_http2(void)
 {
     struct harness_client *client = harness_connect(&harness, false);
-    struct otlp_bytes request = request_of(3, 100);
+    struct otlp_bytes request = otlp_request_of(3, 100);
     const struct grpc_reply *reply = grpc_peer_send(
         &client->peer, &(struct grpc_request){.path = "/v1/traces",
                                               .content_type = "application/x-protobuf",
@@ -471,7 +450,7 @@ Test(http_receiver, steady_flow_asks_the_system_for_no_memory)
 {
     http_harness_start(&harness, 64 * MIB);
     struct http_client *client = http_connect(&harness);
-    struct otlp_bytes request = request_of(512, 300);
+    struct otlp_bytes request = otlp_request_of(512, 300);
     static const char json[] =
         "POST /v1/traces HTTP/1.1\r\nHost: x\r\n"
         "Content-Type: application/json\r\nContent-Length: 123\r\n\r\n"
@@ -590,7 +569,7 @@ Test(http_receiver, stop_lets_requests_in_flight_finish_and_closes_the_idle)
     expect_lives(idle);
     harness.target.delay = true;
     struct http_client *client = http_connect(&harness);
-    struct otlp_bytes request = request_of(1, 0);
+    struct otlp_bytes request = otlp_request_of(1, 0);
     http_post(&harness, client, request.data, request.size);
     otlp_free(&request);
     for (int i = 0; i < 100; i++)

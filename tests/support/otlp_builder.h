@@ -164,4 +164,26 @@ static inline void otlp_resource_spans(struct otlp_bytes *out,
     otlp_end(out, resource_spans);
 }
 
+/* So many spans whose names are `padding` and a few bytes long. */
+static inline struct otlp_bytes otlp_request_of(size_t spans, size_t padding)
+{
+    struct otlp_bytes request = {0};
+    size_t resource_spans = otlp_begin(&request, 1);
+    size_t scope_spans = otlp_begin(&request, 2);
+    char *name = calloc(1, padding + 8);
+    memset(name, 'n', padding + 7);
+    for (size_t i = 0; i < spans; i++)
+        otlp_span(&request, &(struct otlp_span){
+                                .trace_id = 1,
+                                .span_id = i + 1,
+                                .name = name,
+                                .start_ns = 1000,
+                                .end_ns = 2000,
+                            });
+    free(name);
+    otlp_end(&request, scope_spans);
+    otlp_end(&request, resource_spans);
+    return request;
+}
+
 #endif

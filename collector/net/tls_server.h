@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A listener's TLS: the context that new connections get, kept in step with the files behind it.
+ * They are looked at every `reload_interval`, and when told to (SIGHUP); they are small and read on
+ * the loop. Files that cannot be used are looked at again soon, for they may be in the middle of a
+ * rotation; then it is said loudly, at each look, and the old ones stay in force. Connections that
+ * are open keep theirs. The keys of session tickets are replaced by age.
+ */
+#ifndef UT_NET_TLS_SERVER_H
+#define UT_NET_TLS_SERVER_H
+
+#include "loop/worker.h"
+#include "net/tls.h"
+
+struct ut_tls_server {
+    const struct ut_tls_settings *settings;
+    struct ut_worker *worker;
+    const char *id; /* for the log: the component */
+    struct ut_tls_channel *channel;
+    struct ut_tls_context *context; /* in force */
+    struct ut_timer look, rotation;
+    unsigned tries; /* that failed, of this look */
+    uint64_t *reloaded, *failed;
+    uint64_t *handshakes[2]; /* [resumed] */
+    uint64_t *failures[UT_TLS_FAILURES];
+};
+
+struct ut_tls_server_config {
+    struct ut_worker *worker;
+    const struct ut_tls_settings *settings; /* borrowed, as is the next */
+    const char *id;
+    const char *labels; /* of the metrics */
+};
+
+/* Reads the files. 0, or a negative errno with *error: then there is nothing to be done with it. */
+int ut_tls_server_init(struct ut_tls_server *server, const struct ut_tls_server_config *config,
+                       struct ut_tls_error *error) UT_MUST_USE;
+/* All connections must be gone. Nothing where it was never initialised but cleared. */
+void ut_tls_server_done(struct ut_tls_server *server);
+/* Looks at the files now. */
+void ut_tls_server_look(struct ut_tls_server *server);
+
+#endif

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A listener's certificate follows its files; time is virtual. */
+#include "net/tls_server.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "tls_lab.h"
+
+static struct lab lab;
+static struct ut_worker worker;
+static struct ut_tls_server server;
+static uint64_t now_ns;
+
+static void set_up(void)
+{
+    struct ut_tls_error error;
+    lab_open(&lab);
+    lab.settings.reload_interval_ns = 60 * UT_NS_PER_S;
+    cr_assert_eq(ut_worker_init(&worker, (size_t)1 << 20, NULL, ut_metrics_new()), 0);
+    now_ns = ut_worker_now(&worker);
+    const struct ut_tls_server_config config = {&worker, &lab.settings, "otlp",
+                                                "receiver=\"otlp\""};
+    cr_assert_eq(ut_tls_server_init(&server, &config, &error), 0, "%s", error.text);
+}
+
+static void tear_down(void)
+{
+    struct ut_metrics *metrics = worker.metrics;
+    ut_tls_server_done(&server);
+    ut_worker_done(&worker);
+    ut_metrics_free(metrics);
+    lab_close(&lab);
+}
+
+TestSuite(tls_server, .init = set_up, .fini = tear_down);
+
+/* Timers fire as if that time had passed. */
+static void pass(uint64_t seconds)
+{
+    now_ns += seconds * UT_NS_PER_S;
+    ut_timers_run(&worker.timers, now_ns);
+}
+
+static void replace(bool cert, bool key)
+{
+    struct test_identity fresh = test_identity_make(&(struct test_wish){
+        .name = "server", .alternatives = "DNS:localhost", .issuer = &lab.authority});
+    if (cert)
+        test_write_certificate(&fresh, lab.cert);
+    if (key)
+        test_write_key(&fresh, lab.key);
+    test_identity_free(&fresh);
+}
+
+Test(tls_server, files_that_stay_the_same_keep_the_context)
+{
+    const struct ut_tls_context *first = server.context;
+    pass(61);
+    ut_tls_server_look(&server);
+    cr_expect_eq(server.context, first);
+    cr_expect_eq(*server.reloaded, 0);
+    cr_expect(ut_timer_is_set(&server.look));
+}
+
+Test(tls_server, replaced_files_are_taken_at_the_interval_or_when_told)
+{
+    const struct ut_tls_context *first = server.context;
+    replace(true, true);
+    pass(59);
+    cr_expect_eq(server.context, first, "not before its time");
+    pass(2);
+    cr_expect_neq(server.context, first);
+    cr_expect_eq(*server.reloaded, 1);
+    replace(true, true);
+    ut_tls_server_look(&server);
+    cr_expect_eq(*server.reloaded, 2);
+    cr_expect_eq(*server.failed, 0);
+}
+
+Test(tls_server, a_key_that_does_not_match_yet_is_tried_again_soon)
+{
+    const struct ut_tls_context *first = server.context;
+    struct test_identity fresh = test_identity_make(&(struct test_wish){
+        .name = "server", .alternatives = "DNS:localhost", .issuer = &lab.authority});
+    test_write_certificate(&fresh, lab.cert);
+    ut_tls_server_look(&server);
+    cr_expect_eq(server.context, first);
+    cr_expect_eq(*server.failed, 0, "it may be right in a moment");
+    test_write_key(&fresh, lab.key);
+    pass(1);
+    cr_expect_neq(server.context, first);
+    cr_expect_eq(*server.reloaded, 1);
+    cr_expect_eq(*server.failed, 0);
+    test_identity_free(&fresh);
+}
+
+Test(tls_server, bad_files_leave_the_old_certificate_and_are_counted_until_they_are_good)
+{
+    const struct ut_tls_context *first = server.context;
+    test_write_text("no certificate", lab.cert);
+    ut_tls_server_look(&server);
+    for (int i = 0; i < 20 && *server.failed == 0; i++)
+        pass(1);
+    cr_expect_eq(*server.failed, 1);
+    cr_expect_eq(server.context, first);
+    pass(61);
+    for (int i = 0; i < 20 && *server.failed == 1; i++)
+        pass(1);
+    cr_expect_eq(*server.failed, 2, "and again at the next look");
+    cr_expect_eq(unlink(lab.cert), 0);
+    ut_tls_server_look(&server);
+    cr_expect_eq(server.context, first);
+    replace(true, true);
+    pass(61);
+    cr_expect_neq(server.context, first);
+    cr_expect_eq(*server.reloaded, 1);
+}
+
+Test(tls_server, an_open_connection_keeps_what_it_began_with)
+{
+    ut_tls_context_unref(lab.context);
+    lab.context = ut_tls_context_ref(server.context);
+    struct pair *pair = pair_open(&lab, NULL);
+    cr_assert(pair_shake(pair));
+    replace(true, true);
+    ut_tls_server_look(&server);
+    cr_assert_eq(*server.reloaded, 1);
+    cr_assert_eq(SSL_write(pair->client, "x", 1), 1);
+    pair_move(pair);
+    cr_expect_eq(pair->got_size, 1);
+    cr_expect_eq(pair->error, 0);
+    pair_close(pair);
+}
+
+Test(tls_server, ticket_keys_are_replaced_by_age)
+{
+    struct ut_tls_ticket_key first = server.context->ticket_keys[0];
+    pass(UT_TLS_TICKET_S + 1);
+    cr_expect_eq(memcmp(&server.context->ticket_keys[1], &first, sizeof(first)), 0);
+    cr_expect_neq(memcmp(&server.context->ticket_keys[0], &first, sizeof(first)), 0);
+}
+
+static void expect_error(const char *key, const char *part)
+{
+    struct ut_tls_context *context;
+    struct ut_tls_error error;
+    cr_assert_lt(ut_tls_context_new(&context, &lab.settings, &error), 0);
+    cr_expect_str_eq(error.key, key);
+    cr_expect_not_null(strstr(error.text, part), "%s", error.text);
+}
+
+Test(tls_server, files_that_cannot_be_used_are_named_with_the_reason)
+{
+    static char missing[] = "/nowhere/server.pem", folder[] = "/";
+    lab.settings.cert_file = missing;
+    expect_error("cert_file", "/nowhere/server.pem cannot be read: No such file");
+    lab.settings.cert_file = folder;
+    expect_error("cert_file", "is no file");
+    lab.settings.cert_file = lab.key;
+    expect_error("cert_file", "has no certificate");
+    lab.settings.cert_file = lab.cert;
+    lab.settings.key_file = lab.cert;
+    expect_error("key_file", "no private key");
+    lab.settings.key_file = lab.key;
+    replace(false, true);
+    expect_error("key_file", "is not the key of the certificate in");
+    test_write_certificate(&lab.server, lab.cert);
+    test_write_key(&lab.server, lab.key);
+    lab.settings.client_ca_file = lab.key;
+    expect_error("client_ca_file", "has no certificate");
+}
+
+Test(tls_server, texts_in_the_configuration_serve_as_files_do)
+{
+    static char cert[4096], key[4096];
+    FILE *file = fopen(lab.cert, "r");
+    cr_assert_gt(fread(cert, 1, sizeof(cert) - 1, file), 0);
+    fclose(file);
+    file = fopen(lab.key, "r");
+    cr_assert_gt(fread(key, 1, sizeof(key) - 1, file), 0);
+    fclose(file);
+    lab.settings.cert_file = lab.settings.key_file = NULL;
+    lab.settings.cert_pem = cert;
+    lab.settings.key_pem = key;
+    lab_renew(&lab);
+    struct pair *pair = pair_open(&lab, NULL);
+    cr_expect(pair_shake(pair));
+    pair_close(pair);
+}
