@@ -35,7 +35,7 @@ struct options {
     uint16_t subject, sink, loss, stalled_sink;
     uint64_t requests, warmup, window;
     unsigned connections, streams;
-    bool poll;
+    bool poll, tls;
     const char *coding; /* that requests are compressed with */
     const char *expect; /* a key that every span must carry at the sink */
     struct body_options body;
@@ -182,14 +182,23 @@ static void make_loss(uint16_t port)
 static void parse(int argc, char **argv)
 {
     static const struct option names[] = {
-        {"subject", 1, 0, 's'},      {"sink", 1, 0, 'k'},
-        {"requests", 1, 0, 'n'},     {"warmup", 1, 0, 'w'},
-        {"window", 1, 0, 'W'},       {"connections", 1, 0, 'c'},
-        {"streams", 1, 0, 'm'},      {"spans", 1, 0, 'p'},
-        {"kind", 1, 0, 'K'},         {"loss", 1, 0, 'l'},
-        {"peer-port", 1, 0, 'P'},    {"expect", 1, 0, 'e'},
-        {"stalled-sink", 1, 0, 'S'}, {"poll", 0, 0, 'o'},
-        {"coding", 1, 0, 'C'},       {0, 0, 0, 0},
+        {"subject", 1, 0, 's'},
+        {"sink", 1, 0, 'k'},
+        {"requests", 1, 0, 'n'},
+        {"warmup", 1, 0, 'w'},
+        {"window", 1, 0, 'W'},
+        {"connections", 1, 0, 'c'},
+        {"streams", 1, 0, 'm'},
+        {"spans", 1, 0, 'p'},
+        {"kind", 1, 0, 'K'},
+        {"loss", 1, 0, 'l'},
+        {"peer-port", 1, 0, 'P'},
+        {"expect", 1, 0, 'e'},
+        {"stalled-sink", 1, 0, 'S'},
+        {"poll", 0, 0, 'o'},
+        {"coding", 1, 0, 'C'},
+        {"tls", 0, 0, 't'},
+        {0, 0, 0, 0},
     };
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         unsigned long value = optarg != NULL ? strtoul(optarg, NULL, 10) : 0;
@@ -235,6 +244,9 @@ static void parse(int argc, char **argv)
             break;
         case 'C':
             options.coding = optarg;
+            break;
+        case 't':
+            options.tls = true;
             break;
         case 'e':
             options.expect = optarg;
@@ -295,6 +307,8 @@ int main(int argc, char **argv)
     if (options.coding != NULL)
         request = body_compress(request, options.coding, &request_size);
 
+    if (options.tls)
+        loop.tls = SSL_CTX_new(TLS_client_method());
     struct peer *peers[CONNECTIONS_MAX];
     unsigned open[CONNECTIONS_MAX] = {0};
     for (unsigned i = 0; i < options.connections; i++)

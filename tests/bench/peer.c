@@ -104,8 +104,54 @@ static void append(struct exchange *x, const uint8_t *data, size_t size)
 
 /* ---- sending ---- */
 
+/* Whether the call is to be done again, the socket being full. */
+static bool wait_to_write(const struct peer *peer, int result)
+{
+    struct pollfd wait = {.fd = peer->fd, .events = POLLOUT};
+    if (SSL_get_error(peer->tls, result) != SSL_ERROR_WANT_WRITE)
+        return false;
+    poll(&wait, 1, 1000);
+    return true;
+}
+
+/* In full records, as clients that care do. */
+static void write_record(const struct peer *peer, const uint8_t *record, size_t size)
+{
+    int result = 1;
+    do
+        result = SSL_write(peer->tls, record, (int)size);
+    while (size > 0 && result <= 0 && wait_to_write(peer, result));
+}
+
+static void write_runs_tls(struct peer *peer)
+{
+    static uint8_t record[16384];
+    size_t size = 0;
+    for (int i = 0; i < peer->run_count; i++) {
+        for (size_t at = 0; at < peer->runs[i].iov_len;) {
+            size_t left = peer->runs[i].iov_len - at, room = sizeof(record) - size;
+            size_t n = left < room ? left : room;
+            memcpy(record + size, (uint8_t *)peer->runs[i].iov_base + at, n);
+            at += n;
+            size += n;
+            if (size == sizeof(record)) {
+                write_record(peer, record, size);
+                size = 0;
+            }
+        }
+    }
+    if (size > 0)
+        write_record(peer, record, size);
+    peer->run_count = 0;
+    peer->small_size = 0;
+}
+
 static void write_runs(struct peer *peer)
 {
+    if (peer->tls != NULL) {
+        write_runs_tls(peer);
+        return;
+    }
     struct iovec *runs = peer->runs;
     int count = peer->run_count;
     while (count > 0) {
@@ -358,6 +404,7 @@ static void drop_peer(struct bench_loop *loop, struct peer *peer)
             break;
         }
     }
+    SSL_free(peer->tls);
     close(peer->fd);
     if (peer->ops->on_gone != NULL)
         peer->ops->on_gone(peer);
@@ -365,9 +412,18 @@ static void drop_peer(struct bench_loop *loop, struct peer *peer)
     free(peer);
 }
 
+static ssize_t read_tls(struct peer *peer, uint8_t *buffer)
+{
+    int n = SSL_read(peer->tls, buffer, READ_SIZE);
+    if (n <= 0 && SSL_get_error(peer->tls, n) == SSL_ERROR_WANT_READ)
+        errno = EAGAIN;
+    return n <= 0 ? -1 : n;
+}
+
 static void receive(struct bench_loop *loop, struct peer *peer)
 {
-    ssize_t n = read(peer->fd, loop->read_buffer, READ_SIZE);
+    ssize_t n = peer->tls != NULL ? read_tls(peer, loop->read_buffer)
+                                  : read(peer->fd, loop->read_buffer, READ_SIZE);
     if (n < 0 && errno == EAGAIN)
         return;
     if (n <= 0 || nghttp2_session_mem_recv(peer->session, loop->read_buffer, (size_t)n) < 0)
@@ -402,6 +458,16 @@ void bench_loop_turn(struct bench_loop *loop, int timeout_ms)
     }
 }
 
+static void shake_hands(struct bench_loop *loop, struct peer *peer)
+{
+    fcntl(peer->fd, F_SETFL, 0);
+    peer->tls = SSL_new(loop->tls);
+    if (SSL_set_alpn_protos(peer->tls, (const uint8_t *)"\x02h2", 3) != 0 ||
+        SSL_set_fd(peer->tls, peer->fd) != 1 || SSL_connect(peer->tls) != 1)
+        die("TLS");
+    fcntl(peer->fd, F_SETFL, O_NONBLOCK);
+}
+
 static struct sockaddr_in loopback(uint16_t port)
 {
     return (struct sockaddr_in){
@@ -427,8 +493,12 @@ struct peer *bench_connect(struct bench_loop *loop, uint16_t port, const struct 
     struct sockaddr_in address = loopback(port);
     for (int attempt = 0; attempt < 100; attempt++) {
         int fd = socket(AF_INET, SOCK_STREAM, 0);
-        if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
-            return add_peer(loop, fd, true, ops);
+        if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0) {
+            struct peer *peer = add_peer(loop, fd, true, ops);
+            if (loop->tls != NULL)
+                shake_hands(loop, peer);
+            return peer;
+        }
         close(fd);
         usleep(100000);
     }

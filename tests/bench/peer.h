@@ -8,6 +8,7 @@
 #define UT_BENCH_PEER_H
 
 #include <nghttp2/nghttp2.h>
+#include <openssl/ssl.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -37,6 +38,7 @@ struct peer_ops {
 
 struct peer {
     int fd;
+    SSL *tls; /* NULL: without */
     bool client, accepting;
     const struct peer_ops *ops;
     const char *coding; /* NULL: none */
@@ -52,6 +54,7 @@ struct bench_loop {
     int epoll;
     struct peer *peers;
     uint8_t *read_buffer;
+    SSL_CTX *tls; /* for bench_connect; NULL: without */
     bool stop;
 };
 
