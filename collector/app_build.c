@@ -131,6 +131,7 @@ static bool make_pipeline(struct ut_app *app, size_t index)
         .worker = &app->worker,
         .queues = queues,
         .queue_count = config->exporter_count,
+        .delivered_within_ns = config->ack == UT_ACK_DELIVERED ? config->ack_timeout_ns : 0,
     };
     struct ut_pipeline *pipeline = ut_pipeline_new(&pipeline_config);
     if (pipeline == NULL)

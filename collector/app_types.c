@@ -29,6 +29,43 @@ static struct ut_config_type receiver_row(const struct ut_receiver_type *type)
     };
 }
 
+static const struct ut_exporter_settings *settings_of(const struct ut_config_type *type,
+                                                      const void *config)
+{
+    const struct ut_exporter_type *exporter = type->implementation;
+    return exporter->settings != NULL ? exporter->settings(config) : NULL;
+}
+
+static void check_settings(const struct ut_config_type *type, const void *config,
+                           struct ut_config_report *report)
+{
+    const struct ut_exporter_settings *settings = settings_of(type, config);
+    if (settings != NULL)
+        ut_exporter_settings_check(settings, report);
+}
+
+/* Without a queue the Collector answers when the backend has. */
+static enum ut_ack least_ack(const struct ut_config_type *type, const void *config)
+{
+    const struct ut_exporter_settings *settings = settings_of(type, config);
+    bool waits = settings != NULL &&
+                 (settings->sending_queue.wait_for_result || !settings->sending_queue.enabled);
+    return waits ? UT_ACK_DELIVERED : UT_ACK_QUEUED;
+}
+
+static const char *refuses_ack(const struct ut_config_type *type, const void *config,
+                               enum ut_ack ack)
+{
+    const struct ut_exporter_settings *settings = settings_of(type, config);
+    if (ack == UT_ACK_QUEUED)
+        return NULL;
+    if (settings != NULL && settings->sending_queue.on_full != UT_ON_FULL_REFUSE)
+        return "its queue drops spans when it is full; set sending_queue.on_full to refuse";
+    if (ack == UT_ACK_DURABLE)
+        return "it has no disk hold, and this version has none; write queued or delivered";
+    return NULL;
+}
+
 static struct ut_config_type exporter_row(const struct ut_exporter_type *type, const char *name)
 {
     return (struct ut_config_type){
@@ -36,7 +73,10 @@ static struct ut_config_type exporter_row(const struct ut_exporter_type *type, c
         .fields = type->fields,
         .config_size = type->config_size,
         .check = type->check,
+        .check_common = check_settings,
         .sends = type->endpoint,
+        .least_ack = least_ack,
+        .refuses_ack = refuses_ack,
         .implementation = type,
     };
 }

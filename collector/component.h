@@ -25,13 +25,21 @@ struct ut_evidence; /* evidence/evidence.h; only processors of the program itsel
 
 struct ut_push {
     struct ut_batch *batch; /* the pipeline's from the push on; gone when UT_ACCEPTED is answered */
+    uint64_t deadline_ns;   /* monotonic: the sender waits no longer for the answer; 0: not known */
     /* Once per push; `answer` is valid during the call. With BUSY or REJECTED the batch has been
-     * released. The push may be freed in here. */
+     * released, but for spans that are in flight. The push may be freed in here. */
     void (*done)(struct ut_push *push, const struct ut_answer *answer);
+    /* The pipeline's own until `done`. */
+    struct ut_push *next;
+    void *held_by;
+    uint64_t held_until_ns;
 };
 
 struct ut_push_target {
     void (*push)(struct ut_push_target *target, struct ut_push *push);
+    /* The sender has gone before the answer: it loses the answer, not the batch. Nothing of it will
+     * be withdrawn, and `done` comes soon, maybe in here. NULL: pushes are answered at once. */
+    void (*abandon)(struct ut_push_target *target, struct ut_push *push);
 };
 
 /* ---- between processors --------------------------------------------------------------------- */
@@ -43,11 +51,14 @@ struct ut_consumer {
 
 /* ---- downstream: queue → exporter ----------------------------------------------------------- */
 
+#define UT_ENDPOINTS_MAX 16
+
 /* Spans first_span … first_span + span_count - 1 of the batch, counted over the spans that are not
  * left out, in order of its bodies. */
 struct ut_item {
     const struct ut_batch *batch; /* borrowed until done */
     uint32_t first_span, span_count;
+    uint32_t endpoint; /* which of the exporter's endpoints is to get it */
     void (*done)(struct ut_item *item, const struct ut_outcome *outcome);
     void *exporter_data; /* the exporter's own, NULL at each send; the queue never looks at it */
 };
@@ -129,8 +140,18 @@ struct ut_exporter {
  * with UT_EXPORTER_FIELDS and the config struct begins with this struct. */
 struct ut_exporter_settings {
     struct {
+        bool enabled; /* false: as wait_for_result */
+        bool wait_for_result, block_on_overflow;
         uint64_t num_consumers;
-        uint64_t queue_size; /* batches, as they come out of the processors */
+        uint64_t queue_size; /* in units of `sizer` */
+        int sizer;           /* enum ut_sizer */
+        int on_full;         /* enum ut_on_full */
+        struct {
+            bool present;
+            uint64_t min_size, max_size; /* in units of `sizer`; max_size 0: none */
+            uint64_t flush_timeout_ns;
+            int sizer; /* enum ut_batch_sizer */
+        } batch;
     } sending_queue;
     struct {
         bool enabled;
@@ -140,8 +161,17 @@ struct ut_exporter_settings {
     } retry_on_failure;
 };
 
+/* What a queue's size counts: batches as they come out of the processors, spans, or the bytes of
+ * their messages as received. */
+enum ut_sizer { UT_SIZER_REQUESTS, UT_SIZER_ITEMS, UT_SIZER_BYTES };
+enum ut_batch_sizer { UT_BATCH_SIZER_ITEMS, UT_BATCH_SIZER_BYTES };
+enum ut_on_full { UT_ON_FULL_REFUSE, UT_ON_FULL_DROP_OLDEST, UT_ON_FULL_DROP_NEWEST };
+
 extern const struct ut_field ut_sending_queue_fields[];
 extern const struct ut_field ut_retry_on_failure_fields[];
+/* What the tables cannot express. The program calls it for every exporter with settings. */
+void ut_exporter_settings_check(const struct ut_exporter_settings *settings,
+                                struct ut_config_report *report);
 
 /* The first rows of an exporter's table: `sending_queue` and `retry_on_failure`. */
 #define UT_EXPORTER_FIELDS                                                                         \
@@ -170,6 +200,9 @@ struct ut_exporter_type {
 
     int (*create)(struct ut_exporter **ret, const struct ut_build *build);
     int (*start)(struct ut_exporter *exporter, char error[UT_ERROR_TEXT]);
+    /* How many endpoints there are now, 1 … UT_ENDPOINTS_MAX; the queue spreads the items over
+     * those that answer. NULL: one. */
+    uint32_t (*endpoints)(const struct ut_exporter *exporter);
     /* Borrows the item and finishes it exactly once. */
     void (*send)(struct ut_exporter *exporter, struct ut_item *item);
     /* Finishes what is in flight as UT_RETRY at once; calls stopped(arg) when nothing is left. */

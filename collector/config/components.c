@@ -104,13 +104,14 @@ static void read_component(struct ut_config_reader *reader, struct ut_config_com
     if (type->unavailable != NULL)
         return; /* its settings cannot be checked; naming it in a pipeline is the error */
     ut_config_fill(&reader->fill, type->fields, out->config, node);
-    if (type->check == NULL)
-        return;
     /* Also where a setting was refused above: it has its default then, and all errors come at once.
      */
     struct ut_config_check_report report;
     ut_config_check_report_init(&report, &reader->fill, node, node->key_at);
-    type->check(out->config, &report.report);
+    if (type->check != NULL)
+        type->check(out->config, &report.report);
+    if (type->check_common != NULL)
+        type->check_common(type, out->config, &report.report);
 }
 
 static const struct ut_config_type *find_type(const struct ut_config_type *types, const char *name)

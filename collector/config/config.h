@@ -12,12 +12,18 @@
 #include "config/expand.h"
 #include "config/field.h"
 
+/* What the answer to a sender promises; the stronger ones later. */
+enum ut_ack { UT_ACK_QUEUED, UT_ACK_DURABLE, UT_ACK_DELIVERED, UT_ACKS };
+
 /* One component type, as far as its settings go. */
 struct ut_config_type {
     const char *name; /* NULL ends a table */
     const struct ut_field *fields;
     size_t config_size;
     void (*check)(const void *config, struct ut_config_report *report); /* may be NULL */
+    /* What holds for all components of the section; may be NULL. */
+    void (*check_common)(const struct ut_config_type *type, const void *config,
+                         struct ut_config_report *report);
     bool feeds_one_pipeline;     /* at most one pipeline may name a receiver of this type */
     bool once_per_process;       /* one component of this type at most may be in use */
     const char *needs_processor; /* a pipeline with this receiver must name this processor type */
@@ -27,8 +33,13 @@ struct ut_config_type {
     const char *(*sends)(const void *config); /* exporters; may be NULL */
     size_t (*names)(const void *config, const char **out,
                     size_t room); /* ids of the extensions that it needs; may be NULL */
-    uint64_t fixed_mib;           /* memory of fixed size that it takes while in use */
-    const void *implementation;   /* the caller's */
+    /* Exporters; may be NULL: the ack that pipelines into it must have at least; and, where it
+     * cannot serve pipelines with `ack`, why and what to do. NULL: it can. */
+    enum ut_ack (*least_ack)(const struct ut_config_type *type, const void *config);
+    const char *(*refuses_ack)(const struct ut_config_type *type, const void *config,
+                               enum ut_ack ack);
+    uint64_t fixed_mib;         /* memory of fixed size that it takes while in use */
+    const void *implementation; /* the caller's */
 };
 
 struct ut_config_types {
@@ -55,6 +66,8 @@ struct ut_config_components {
 
 struct ut_config_pipeline {
     const char *id; /* "traces", "traces/second" */
+    int ack;        /* enum ut_ack; also `delivered` where an exporter waits for its result */
+    uint64_t ack_timeout_ns;
     const struct ut_config_component **receivers, **processors, **exporters;
     size_t receiver_count, processor_count, exporter_count;
 };
@@ -105,5 +118,7 @@ struct ut_config *ut_config_read(const struct ut_config_source *source,
                                  const struct ut_config_types *types,
                                  struct ut_config_messages *messages) UT_MUST_USE;
 void ut_config_free(struct ut_config *config); /* NULL is fine */
+/* As it is written. */
+const char *ut_config_ack_name(enum ut_ack ack);
 
 #endif

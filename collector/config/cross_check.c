@@ -156,6 +156,43 @@ static void check_extensions(struct ut_config_reader *reader)
     }
 }
 
+/* A promise that an exporter of the pipeline cannot keep. */
+static void check_ack(struct ut_config_reader *reader, const struct ut_config_pipeline *pipeline)
+{
+    const struct ut_config_node *node = find_pipeline(reader, pipeline->id);
+    const struct ut_config_node *place = ut_config_node_get(node, "ack");
+    for (size_t i = 0; i < pipeline->exporter_count; i++) {
+        const struct ut_config_component *exporter = pipeline->exporters[i];
+        const char *why = exporter->type->refuses_ack != NULL
+                              ? exporter->type->refuses_ack(exporter->type, exporter->config,
+                                                            (enum ut_ack)pipeline->ack)
+                              : NULL;
+        if (why == NULL)
+            continue;
+        char path[UT_CONFIG_PATH_MAX];
+        snprintf(path, sizeof(path), "service.pipelines.%s.ack", pipeline->id);
+        ut_config_error(reader->messages, place != NULL ? place->at : ut_config_node_place(node),
+                        path, "%s cannot be promised with the exporter \"%s\": %s",
+                        ut_config_ack_name((enum ut_ack)pipeline->ack), exporter->id, why);
+    }
+}
+
+/* An exporter that waits for its result makes its pipelines do so. */
+static void check_acks(struct ut_config_reader *reader)
+{
+    for (size_t i = 0; i < reader->config->pipeline_count; i++) {
+        struct ut_config_pipeline *pipeline = &reader->config->pipelines[i];
+        for (size_t j = 0; j < pipeline->exporter_count; j++) {
+            const struct ut_config_component *exporter = pipeline->exporters[j];
+            int least = exporter->type->least_ack != NULL
+                            ? (int)exporter->type->least_ack(exporter->type, exporter->config)
+                            : UT_ACK_QUEUED;
+            pipeline->ack = least > pipeline->ack ? least : pipeline->ack;
+        }
+        check_ack(reader, pipeline);
+    }
+}
+
 /* What is of fixed size has to fit below the limit and leave room for spans. */
 static void check_memory(struct ut_config_reader *reader)
 {
@@ -193,6 +230,7 @@ void ut_config_cross_check(struct ut_config_reader *reader)
     check_feeds_one(reader);
     check_destinations(reader);
     check_extensions(reader);
+    check_acks(reader);
     check_memory(reader);
     note_unused(reader, &reader->config->receivers, "pipeline");
     note_unused(reader, &reader->config->processors, "pipeline");

@@ -276,6 +276,20 @@ void ut_config_fill(struct ut_config_fill *fill, const struct ut_field *fields, 
     fill_map(fill, fields, out, node);
 }
 
+void ut_config_fill_some(struct ut_config_fill *fill, const struct ut_field *fields, void *out,
+                         const struct ut_config_node *node)
+{
+    set_defaults(fill, fields, out);
+    for (const struct ut_field *field = fields; field->key != NULL; field++) {
+        const struct ut_config_node *child = ut_config_node_get(node, field->key);
+        if (child == NULL)
+            continue;
+        size_t before = ut_config_path_push(&fill->path, field->key);
+        fill_field(fill, field, out, child);
+        ut_config_path_pop(&fill->path, before);
+    }
+}
+
 /* ---- what a component's own check finds --------------------------------------------------------
  */
 

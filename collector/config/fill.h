@@ -19,6 +19,10 @@ struct ut_config_fill {
 void ut_config_fill(struct ut_config_fill *fill, const struct ut_field *fields, void *out,
                     const struct ut_config_node *node);
 
+/* The same for a mapping that holds other things as well: keys without a field are passed over. */
+void ut_config_fill_some(struct ut_config_fill *fill, const struct ut_field *fields, void *out,
+                         const struct ut_config_node *node);
+
 /* A report for a component's `check`, whose paths are below `node`. */
 struct ut_config_check_report {
     struct ut_config_report report;

@@ -41,6 +41,29 @@ static const struct ut_field telemetry_fields[] = {
     UT_FIELD_END,
 };
 
+static const char *const acks[] = {"queued", "durable", "delivered", NULL};
+
+const char *ut_config_ack_name(enum ut_ack ack)
+{
+    UT_CHECK(ack < UT_ACKS);
+    return acks[ack];
+}
+
+static const struct ut_field pipeline_fields[] = {
+    {.key = "ack",
+     .type = UT_FIELD_ENUM,
+     .offset = offsetof(struct ut_config_pipeline, ack),
+     .fallback = "queued",
+     .words = acks},
+    {.key = "ack_timeout",
+     .type = UT_FIELD_DURATION,
+     .offset = offsetof(struct ut_config_pipeline, ack_timeout_ns),
+     .fallback = "10s",
+     .least = 0.01,
+     .most = 3600},
+    UT_FIELD_END,
+};
+
 /* One list of a pipeline: which section it names, and where its components go. */
 struct component_list {
     const char *section; /* also the key within the pipeline */
@@ -165,7 +188,8 @@ static bool check_signal(struct ut_config_reader *reader, const struct ut_config
 
 static void read_pipeline(struct ut_config_reader *reader, const struct ut_config_node *node)
 {
-    static const char *const keys[] = {"receivers", "processors", "exporters", NULL};
+    static const char *const keys[] = {"receivers", "processors",  "exporters",
+                                       "ack",       "ack_timeout", NULL};
     struct ut_config *config = reader->config;
     if (!check_signal(reader, node) || !ut_config_expect_mapping(reader, node))
         return;
@@ -179,6 +203,7 @@ static void read_pipeline(struct ut_config_reader *reader, const struct ut_confi
     };
     for (int i = 0; i < 3; i++)
         read_list(reader, &lists[i], node);
+    ut_config_fill_some(&reader->fill, pipeline_fields, out, node);
 }
 
 static void read_pipelines(struct ut_config_reader *reader, const struct ut_config_node *service)

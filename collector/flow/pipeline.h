@@ -4,20 +4,22 @@
  * its exporters. Receivers push at its front.
  *
  * Admission is one decision per request over every exporter that it reaches: room in all queues, or
- * BUSY with a delay and nothing taken anywhere. With the memory hold (`ack: queued`) the answer is
- * given before push returns, and before any processor has seen the batch: answer early, correlate
- * late. From then on the batch keeps its slots in the queues and its bytes in the budget until the
- * last exporter is done with it.
+ * BUSY with a delay and nothing taken anywhere. Where all the full queues block (block_on_overflow)
+ * the request waits for room first, at most 1 s, behind those that came before it.
  *
- *     push ─► admission ─► done(ACCEPTED) ─► processor ─► … ─► fan-out ═► queues
+ *     push ─► admission ─┬─► done(ACCEPTED) ─► processor ─► … ─► fan-out ═► queues    ack: queued
+ *                        └─► processor ─► … ─► fan-out ═► queues ─► done(…)        ack: delivered
+ *
+ * With `ack: queued` the answer is given before any processor has seen the batch: answer early,
+ * correlate late. From then on the batch keeps its room in the queues and its bytes in the budget
+ * until the last exporter is done with it. With `ack: delivered` see delivery.h.
  *
  * A request without spans is accepted and released at once.
  *
  * Built from its end: the queues are given first, then the processors, the last one first.
  *
- * Invariants: 1. each push is answered exactly once, before it returns; 2. pending spans = accepted
- * less those that came out at the fan-out; 3. processors neither make nor drop requests (they may
- * merge them).
+ * Invariants: 1. each push is answered exactly once; 2. pending spans = admitted less those that
+ * came out at the fan-out; 3. processors neither make nor drop requests (they may merge them).
  */
 #ifndef UT_FLOW_PIPELINE_H
 #define UT_FLOW_PIPELINE_H
@@ -35,12 +37,13 @@ struct ut_pipeline_config {
     struct ut_worker *worker;
     struct ut_queue *const *queues; /* borrowed, the array is copied; they outlive the pipeline */
     size_t queue_count;             /* 1 … UT_PIPELINE_QUEUES_MAX */
+    uint64_t delivered_within_ns;   /* 0: ack: queued; else ack: delivered, and its ack_timeout */
 };
 
 /* NULL when out of memory. */
 struct ut_pipeline *ut_pipeline_new(const struct ut_pipeline_config *config) UT_MUST_USE;
-/* Frees the processors too; what they still hold is released and lost: flush before. NULL is fine.
- */
+/* Frees the processors too; what they still hold is released and lost: flush before. No push may
+ * be waiting for a queue's answer: abandon the queues before. NULL is fine. */
 void ut_pipeline_free(struct ut_pipeline *pipeline);
 
 /* Creates a processor in front of those that are there, so the last one of the config comes first.

@@ -1,61 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "flow/queue.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "flow/queue_counters.h"
-#include "flow/retry.h"
+#include "flow/queue_parts.h"
 
-enum {
-    DELAY_MIN_MS = 1000,
-    DELAY_MAX_MS = 30000,
-    LOG_TEXT = 240,
-    /* Pieces in a row that the backend takes before the next one is twice as large. */
-    PIECES_BEFORE_GROWTH = 2,
-};
-
-/* One batch that the exporter has not finished. The spans before `first` are finished. */
-struct entry {
-    struct ut_item item; /* the piece in flight */
-    struct ut_queue *queue;
-    struct entry *previous, *next; /* in the list of its state; in none while in flight */
-    struct ut_timer timer;         /* set while the entry waits */
-    struct ut_backoff backoff;
-    struct ut_batch *batch;
-    uint32_t first, count; /* spans */
-    uint32_t piece_max;    /* spans to send at once; UINT32_MAX: no limit known */
-    uint32_t pieces_taken; /* in a row */
-    bool asked;            /* the backend named the time that it waits for */
-};
-
-struct entry_list {
-    struct entry *first, *last;
-};
-
-struct ut_queue {
-    const char *id;
-    struct ut_worker *worker;
-    struct ut_exporter *exporter;
-    struct ut_exporter_settings settings;
-    uint64_t random;
-    struct entry_list fresh, due, waiting;
-    const uint32_t *feeds[UT_QUEUE_FEEDS_MAX]; /* batches on the way, one count a pipeline */
-    size_t feed_count;
-    uint64_t entries;
-    uint64_t consumers;             /* entries in flight */
-    uint64_t unfinished, in_flight; /* spans; those in flight are among the unfinished */
-    uint64_t accepted, sent;        /* spans */
-    uint64_t dropped[UT_DROP_REASONS];
-    struct ut_queue_counters counters;
-    bool due_went_last, pumping, draining, abandoned;
-    void (*drained)(void *arg);
-    void *drained_arg;
-};
+/* How soon withdrawn spans are dropped: one pass for all that were withdrawn meanwhile. */
+#define SWEEP_NS (100 * UT_NS_PER_MS)
 
 const struct ut_exporter_settings ut_queue_defaults = {
-    .sending_queue = {.num_consumers = 10, .queue_size = 1000},
+    .sending_queue =
+        {
+            .enabled = true,
+            .num_consumers = 10,
+            .queue_size = 1000,
+            .sizer = UT_SIZER_REQUESTS,
+            .on_full = UT_ON_FULL_REFUSE,
+            .batch = {.min_size = 8192, .flush_timeout_ns = 200 * UT_NS_PER_MS},
+        },
     .retry_on_failure =
         {
             .enabled = true,
@@ -67,400 +30,310 @@ const struct ut_exporter_settings ut_queue_defaults = {
         },
 };
 
-/* ---- lists ---------------------------------------------------------------------------------- */
-
-static void append(struct entry_list *list, struct entry *entry)
-{
-    entry->previous = list->last;
-    entry->next = NULL;
-    *(list->last != NULL ? &list->last->next : &list->first) = entry;
-    list->last = entry;
-}
-
-static void prepend(struct entry_list *list, struct entry *entry)
-{
-    entry->previous = NULL;
-    entry->next = list->first;
-    *(list->first != NULL ? &list->first->previous : &list->last) = entry;
-    list->first = entry;
-}
-
-static void take_out(struct entry_list *list, struct entry *entry)
-{
-    *(entry->previous != NULL ? &entry->previous->next : &list->first) = entry->next;
-    *(entry->next != NULL ? &entry->next->previous : &list->last) = entry->previous;
-    entry->previous = entry->next = NULL;
-}
-
 /* ---- the end of spans and entries ----------------------------------------------------------- */
 
-static void count_dropped(struct ut_queue *queue, enum ut_drop_reason reason, uint64_t spans)
+void ut_queue_count_dropped(struct ut_queue *queue, enum ut_drop_reason reason, uint64_t spans)
 {
+    bool failed = reason != UT_DROP_SHUTDOWN && reason != UT_DROP_MEMORY &&
+                  reason != UT_DROP_QUEUE_FULL && reason != UT_DROP_WITHDRAWN;
     queue->dropped[reason] += spans;
     *queue->counters.dropped[reason] += spans;
-    if (reason != UT_DROP_SHUTDOWN && reason != UT_DROP_MEMORY)
+    if (failed)
         *queue->counters.send_failed += spans;
 }
 
-static void finish(struct entry *entry)
+void ut_queue_unlist(struct ut_entry *entry)
+{
+    struct ut_queue *queue = entry->queue;
+    if (entry->list == &queue->fresh) {
+        queue->fresh_spans -= entry->count;
+        queue->fresh_bytes -= entry->bytes;
+    }
+    ut_timer_cancel(&queue->worker->timers, &entry->timer);
+    ut_entry_take_out(entry);
+}
+
+void ut_queue_finish(struct ut_entry *entry)
 {
     struct ut_queue *queue = entry->queue;
     queue->entries--;
+    queue->bytes -= entry->bytes;
+    queue->gave_room = true;
+    *(entry->older != NULL ? &entry->older->newer : &queue->oldest) = entry->newer;
+    *(entry->newer != NULL ? &entry->newer->older : &queue->newest) = entry->older;
     ut_batch_unref(entry->batch);
     ut_pool_free(&queue->worker->pool, entry);
 }
 
-/* The entry is in no list and not in flight. */
-static void drop_rest(struct entry *entry, enum ut_drop_reason reason)
+void ut_queue_drop_rest(struct ut_entry *entry, enum ut_drop_reason reason)
 {
-    count_dropped(entry->queue, reason, entry->count);
-    entry->queue->unfinished -= entry->count;
-    finish(entry);
+    const struct ut_outcome outcome = {
+        .result = UT_RETRY, .cause = UT_SETBACK_LOCAL, .text = ut_drop_reason_name(reason)};
+    uint32_t live = entry->count - entry->withdrawn;
+    ut_queue_count_dropped(entry->queue, reason, live);
+    entry->queue->unfinished -= live;
+    ut_entry_report(entry, entry->count, &outcome);
+    ut_queue_finish(entry);
 }
 
-/* Back to the front of those that may be sent now, unless nothing is sent any more. */
-static void go_on(struct entry *entry)
-{
-    if (entry->queue->abandoned)
-        drop_rest(entry, UT_DROP_SHUTDOWN);
-    else
-        prepend(&entry->queue->due, entry);
-}
-
-/* The first `spans` of the entry are finished, whatever became of them. */
-static void advance(struct entry *entry, uint32_t spans)
-{
-    entry->first += spans;
-    entry->count -= spans;
-    entry->queue->unfinished -= spans;
-    entry->backoff = (struct ut_backoff){0};
-    if (entry->count == 0)
-        finish(entry);
-    else
-        go_on(entry);
-}
-
-/* ---- answers: one function a result --------------------------------------------------------- */
-
-static void log_outcome(const struct entry *entry, const char *event,
-                        const struct ut_outcome *outcome, uint64_t spans)
-{
-    char text[LOG_TEXT];
-    ut_log(entry->queue->worker->log, UT_LOG_WARN, event, "exporter=%s spans=%" PRIu64 " text=%s",
-           entry->queue->id, spans,
-           ut_log_quote(text, sizeof(text), outcome->text != NULL ? outcome->text : ""));
-}
-
-static void on_sent(struct entry *entry, const struct ut_outcome *outcome)
+bool ut_queue_settle(struct ut_entry *entry)
 {
     struct ut_queue *queue = entry->queue;
-    uint32_t spans = entry->item.span_count;
-    /* The backend may claim to have rejected more than it was given. */
-    uint64_t rejected = outcome->rejected_spans < spans ? outcome->rejected_spans : spans;
-    if (rejected > 0) {
-        count_dropped(queue, UT_DROP_REJECTED, rejected);
-        log_outcome(entry, "export_partly_rejected", outcome, rejected);
-    }
-    queue->sent += spans - rejected;
-    *queue->counters.sent += spans - rejected;
-    if (entry->piece_max != UINT32_MAX && ++entry->pieces_taken == PIECES_BEFORE_GROWTH) {
-        entry->piece_max = entry->piece_max < UINT32_MAX / 2 ? entry->piece_max * 2 : UINT32_MAX;
-        entry->pieces_taken = 0;
-    }
-    advance(entry, spans);
+    uint32_t withdrawn = ut_entry_settle(entry);
+    if (withdrawn == 0)
+        return false;
+    ut_queue_count_dropped(queue, UT_DROP_WITHDRAWN, withdrawn);
+    queue->unfinished -= withdrawn;
+    if (entry->withdrawn < entry->count)
+        return false;
+    ut_queue_finish(entry);
+    return true;
 }
 
-static void on_retry(struct entry *entry, const struct ut_outcome *outcome)
+/* ---- taking --------------------------------------------------------------------------------- */
+
+/* In units of the batch's sizer. */
+static uint64_t batch_units(const struct ut_queue *queue, uint64_t spans, uint64_t bytes)
 {
-    struct ut_queue *queue = entry->queue;
-    uint64_t now = ut_worker_now(queue->worker), delay;
-    if (queue->abandoned) {
-        drop_rest(entry, UT_DROP_SHUTDOWN);
-        return;
-    }
-    if (!ut_retry_next(&queue->settings, &entry->backoff, now, outcome->after_ms, &queue->random,
-                       &delay)) {
-        count_dropped(queue, UT_DROP_RETRY_ENDED, entry->item.span_count);
-        log_outcome(entry, "export_given_up", outcome, entry->item.span_count);
-        advance(entry, entry->item.span_count);
-        return;
-    }
-    log_outcome(entry, "export_retry", outcome, entry->item.span_count);
-    ++*queue->counters.retries;
-    entry->asked = outcome->after_ms != 0;
-    append(&queue->waiting, entry);
-    ut_timer_set(&queue->worker->timers, &entry->timer, now + delay);
+    return queue->settings.sending_queue.batch.sizer == UT_BATCH_SIZER_BYTES ? bytes : spans;
 }
 
-static void on_too_large(struct entry *entry, const struct ut_outcome *outcome)
+/* Whether fresh entries are to be sent as they are: there are enough of them, or the oldest has
+ * waited long enough for others. */
+static bool is_ripe(const struct ut_queue *queue)
 {
-    uint32_t spans = entry->item.span_count;
-    entry->pieces_taken = 0;
-    if (spans > 1) {
-        entry->piece_max = spans / 2;
-        go_on(entry);
-        return;
-    }
-    count_dropped(entry->queue, UT_DROP_TOO_LARGE, 1);
-    log_outcome(entry, "export_span_too_large", outcome, 1);
-    /* The odd one is out; the spans after it need not be sent one by one. */
-    entry->piece_max = UINT32_MAX;
-    advance(entry, 1);
+    if (!queue->settings.sending_queue.batch.present || queue->draining)
+        return true;
+    uint64_t timeout_ns = queue->settings.sending_queue.batch.flush_timeout_ns;
+    return batch_units(queue, queue->fresh_spans, queue->fresh_bytes) >=
+               queue->settings.sending_queue.batch.min_size ||
+           ut_worker_now(queue->worker) >= queue->fresh.first->put_ns + timeout_ns;
 }
 
-static void on_permanent(struct entry *entry, const struct ut_outcome *outcome)
+/* Adds to the entry, just taken, the fresh ones behind it, up to the batch's size. */
+static void join_fresh(struct ut_queue *queue, struct ut_entry *entry)
 {
-    count_dropped(entry->queue, UT_DROP_PERMANENT, entry->item.span_count);
-    log_outcome(entry, "export_refused", outcome, entry->item.span_count);
-    advance(entry, entry->item.span_count);
+    uint64_t min_size = queue->settings.sending_queue.batch.min_size;
+    uint64_t max_size = queue->settings.sending_queue.batch.max_size;
+    while (queue->fresh.first != NULL &&
+           batch_units(queue, entry->count, entry->bytes) < min_size) {
+        struct ut_entry *other = queue->fresh.first;
+        uint64_t units =
+            batch_units(queue, (uint64_t)entry->count + other->count, entry->bytes + other->bytes);
+        if (max_size != 0 && units > max_size)
+            break;
+        if (!ut_entry_join(entry, other))
+            break;
+        ut_queue_unlist(other);
+        queue->bytes += other->bytes; /* they are the entry's now; `other` takes them off again */
+        ut_queue_finish(other);
+    }
+}
+
+static struct ut_entry *take_next(struct ut_queue *queue)
+{
+    bool fresh = queue->fresh.first != NULL && is_ripe(queue);
+    bool due = queue->due.first != NULL && (!fresh || !queue->due_went_last);
+    if (!fresh && !due)
+        return NULL;
+    struct ut_entry *entry = due ? queue->due.first : queue->fresh.first;
+    queue->due_went_last = due;
+    ut_queue_unlist(entry);
+    if (!due && queue->settings.sending_queue.batch.present)
+        join_fresh(queue, entry);
+    return entry;
 }
 
 /* ---- sending -------------------------------------------------------------------------------- */
 
-static bool is_empty(const struct ut_queue *queue)
+/* Round robin over the endpoints that take something now. false: none does. */
+static bool pick_endpoint(struct ut_queue *queue, uint32_t *ret)
 {
-    return queue->consumers == 0 && queue->fresh.first == NULL && queue->due.first == NULL &&
-           queue->waiting.first == NULL;
+    uint32_t count = ut_queue_endpoints(queue);
+    uint64_t now = ut_worker_now(queue->worker);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t endpoint = (queue->next_endpoint + i) % count;
+        if (ut_circuit_allows(&queue->circuits[endpoint], now)) {
+            *ret = endpoint;
+            return true;
+        }
+    }
+    return false;
 }
 
-static struct entry *take_next(struct ut_queue *queue)
-{
-    bool due = queue->due.first != NULL && (queue->fresh.first == NULL || !queue->due_went_last);
-    struct entry_list *list = due ? &queue->due : &queue->fresh;
-    struct entry *entry = list->first;
-    if (entry == NULL)
-        return NULL;
-    queue->due_went_last = due;
-    take_out(list, entry);
-    return entry;
-}
-
-static void send_piece(struct entry *entry)
+static void send_piece(struct ut_entry *entry, uint32_t endpoint)
 {
     struct ut_queue *queue = entry->queue;
+    bool has_batch = queue->settings.sending_queue.batch.present;
+    bool by_bytes = queue->settings.sending_queue.batch.sizer == UT_BATCH_SIZER_BYTES;
+    uint64_t most = has_batch ? queue->settings.sending_queue.batch.max_size : 0;
+    uint32_t spans = ut_entry_choose(entry, by_bytes ? 0 : most, by_bytes ? most : 0);
     entry->item.first_span = entry->first;
-    entry->item.span_count = entry->count < entry->piece_max ? entry->count : entry->piece_max;
+    entry->item.span_count = spans;
+    entry->item.endpoint = endpoint;
     entry->item.exporter_data = NULL;
+    entry->probe = ut_circuit_send(&queue->circuits[endpoint]);
+    queue->next_endpoint = endpoint + 1;
     queue->consumers++;
-    queue->in_flight += entry->item.span_count;
+    queue->in_flight += spans;
     queue->exporter->type->send(queue->exporter, &entry->item);
+}
+
+/* The gate wakes the pump where time alone will let it go on. */
+static void set_gate(struct ut_queue *queue)
+{
+    uint64_t due_ns = UINT64_MAX;
+    if (queue->due.first != NULL || queue->fresh.first != NULL)
+        due_ns = ut_queue_gate_ns(queue);
+    if (due_ns == 0)
+        due_ns =
+            queue->fresh.first != NULL && !is_ripe(queue)
+                ? queue->fresh.first->put_ns + queue->settings.sending_queue.batch.flush_timeout_ns
+                : UINT64_MAX; /* an answer makes room for the next piece */
+    if (due_ns != UINT64_MAX)
+        ut_timer_set(&queue->worker->timers, &queue->gate, due_ns);
+    else
+        ut_timer_cancel(&queue->worker->timers, &queue->gate);
 }
 
 /* Called again from below (an exporter that finishes at once) it leaves the work to the loop that
  * runs already. */
-static void pump(struct ut_queue *queue)
+void ut_queue_pump(struct ut_queue *queue)
 {
     if (queue->pumping)
         return;
     queue->pumping = true;
-    while (queue->consumers < queue->settings.sending_queue.num_consumers) {
-        struct entry *entry = take_next(queue);
+    uint32_t endpoint;
+    while (queue->consumers < queue->settings.sending_queue.num_consumers &&
+           pick_endpoint(queue, &endpoint)) {
+        struct ut_entry *entry = take_next(queue);
         if (entry == NULL)
             break;
-        send_piece(entry);
+        if (!ut_queue_settle(entry))
+            send_piece(entry, endpoint);
     }
     queue->pumping = false;
-    if (queue->drained != NULL && is_empty(queue)) {
+    set_gate(queue);
+    ut_queue_tell_room(queue);
+    if (queue->drained != NULL && queue->entries == 0) {
         void (*drained)(void *) = queue->drained;
         queue->drained = NULL;
         drained(queue->drained_arg);
     }
 }
 
-static void on_done(struct ut_item *item, const struct ut_outcome *outcome)
+static void on_gate(struct ut_timer *timer, uint64_t now_ns)
 {
-    static void (*const handlers[])(struct entry *, const struct ut_outcome *) = {
-        [UT_SENT] = on_sent,
-        [UT_RETRY] = on_retry,
-        [UT_TOO_LARGE] = on_too_large,
-        [UT_PERMANENT] = on_permanent,
-    };
-    struct entry *entry = UT_CONTAINER_OF(item, struct entry, item);
-    struct ut_queue *queue = entry->queue;
-    UT_CHECK(outcome->result <= UT_PERMANENT);
-    queue->consumers--;
-    queue->in_flight -= item->span_count;
-    handlers[outcome->result](entry, outcome);
-    pump(queue);
-}
-
-static void on_timer(struct ut_timer *timer, uint64_t now_ns)
-{
-    struct entry *entry = UT_CONTAINER_OF(timer, struct entry, timer);
-    struct ut_queue *queue = entry->queue;
     (void)now_ns;
-    take_out(&queue->waiting, entry);
-    append(&queue->due, entry);
-    pump(queue);
+    ut_queue_pump(UT_CONTAINER_OF(timer, struct ut_queue, gate));
 }
 
-/* ---- the front ------------------------------------------------------------------------------ */
+/* ---- the way in ----------------------------------------------------------------------------- */
 
-void ut_queue_add_feed(struct ut_queue *queue, const uint32_t *on_the_way)
+static bool is_watched(const struct ut_batch *batch)
 {
-    UT_CHECK(queue->feed_count < UT_QUEUE_FEEDS_MAX);
-    queue->feeds[queue->feed_count++] = on_the_way;
-}
-
-void ut_queue_remove_feed(struct ut_queue *queue, const uint32_t *on_the_way)
-{
-    for (size_t i = 0; i < queue->feed_count; i++) {
-        if (queue->feeds[i] == on_the_way) {
-            queue->feeds[i] = queue->feeds[--queue->feed_count];
-            return;
-        }
+    for (const struct ut_body *body = batch->first; body != NULL; body = body->next) {
+        if (body->watch != NULL)
+            return true;
     }
-}
-
-static uint64_t places_taken(const struct ut_queue *queue)
-{
-    uint64_t taken = queue->entries;
-    for (size_t i = 0; i < queue->feed_count; i++)
-        taken += *queue->feeds[i];
-    return taken;
-}
-
-bool ut_queue_admits(struct ut_queue *queue, const struct ut_batch *batch)
-{
-    if (!queue->draining && places_taken(queue) < queue->settings.sending_queue.queue_size)
-        return true;
-    *queue->counters.enqueue_failed += batch->spans;
     return false;
 }
 
-uint32_t ut_queue_delay_ms(const struct ut_queue *queue)
+static void drop_batch(struct ut_queue *queue, struct ut_batch *batch, enum ut_drop_reason reason)
 {
-    const struct entry *oldest = queue->waiting.first;
-    uint64_t now = ut_worker_now(queue->worker);
-    if (oldest == NULL || oldest->timer.due_ns <= now)
-        return DELAY_MIN_MS;
-    uint64_t ms = (oldest->timer.due_ns - now + UT_NS_PER_MS - 1) / UT_NS_PER_MS;
-    if (ms < DELAY_MIN_MS)
-        return DELAY_MIN_MS;
-    return ms < DELAY_MAX_MS ? (uint32_t)ms : DELAY_MAX_MS;
+    const struct ut_outcome outcome = {.result = UT_RETRY, .text = ut_drop_reason_name(reason)};
+    ut_queue_count_dropped(queue, reason, batch->spans);
+    for (const struct ut_body *body = batch->first; body != NULL; body = body->next) {
+        if (body->watch != NULL && !body->watch->withdrawn)
+            body->watch->finished(body->watch, ut_body_spans(body), &outcome);
+    }
+    ut_batch_unref(batch);
+}
+
+static struct ut_entry *new_entry(struct ut_queue *queue, struct ut_batch *batch)
+{
+    struct ut_entry *entry = ut_pool_alloc(&queue->worker->pool, sizeof(*entry));
+    if (entry == NULL)
+        return NULL;
+    *entry = (struct ut_entry){
+        .item = {.batch = batch, .done = ut_queue_on_done},
+        .queue = queue,
+        .older = queue->newest,
+        .timer = {.fire = ut_queue_on_entry_timer},
+        .batch = batch,
+        .body = batch->first,
+        .count = batch->spans,
+        .piece_max = UINT32_MAX,
+        .bytes = batch->bytes,
+        .put_ns = ut_worker_now(queue->worker),
+        .watched = is_watched(batch),
+    };
+    *(queue->newest != NULL ? &queue->newest->newer : &queue->oldest) = entry;
+    queue->newest = entry;
+    queue->entries++;
+    queue->bytes += entry->bytes;
+    queue->unfinished += entry->count;
+    return entry;
 }
 
 void ut_queue_put(struct ut_queue *queue, struct ut_batch *batch)
 {
     queue->accepted += batch->spans;
-    struct entry *entry = ut_pool_alloc(&queue->worker->pool, sizeof(*entry));
-    if (entry == NULL) {
-        count_dropped(queue, UT_DROP_MEMORY, batch->spans);
+    if (batch->spans == 0) {
         ut_batch_unref(batch);
         return;
     }
-    *entry = (struct entry){
-        .item = {.batch = batch, .done = on_done},
-        .queue = queue,
-        .timer = {.fire = on_timer},
-        .batch = batch,
-        .count = batch->spans,
-        .piece_max = UINT32_MAX,
-    };
-    queue->entries++;
-    queue->unfinished += entry->count;
-    if (entry->count == 0) {
-        finish(entry);
-    } else if (queue->abandoned) {
-        drop_rest(entry, UT_DROP_SHUTDOWN);
-    } else {
-        append(&queue->fresh, entry);
-        pump(queue);
+    if (queue->abandoned) {
+        drop_batch(queue, batch, UT_DROP_SHUTDOWN);
+        return;
     }
+    if (!ut_queue_make_room(queue, batch)) {
+        drop_batch(queue, batch, UT_DROP_QUEUE_FULL);
+        return;
+    }
+    struct ut_entry *entry = new_entry(queue, batch);
+    if (entry == NULL) {
+        drop_batch(queue, batch, UT_DROP_MEMORY);
+        return;
+    }
+    if (ut_queue_settle(entry))
+        return;
+    ut_entry_append(&queue->fresh, entry);
+    queue->fresh_spans += entry->count;
+    queue->fresh_bytes += entry->bytes;
+    ut_queue_pump(queue);
 }
 
-/* ---- stop ----------------------------------------------------------------------------------- */
+/* ---- withdrawing ---------------------------------------------------------------------------- */
 
-static void wake_waiting(struct ut_queue *queue)
+void ut_queue_withdraw(struct ut_queue *queue)
 {
-    for (struct entry *entry = queue->waiting.first; entry != NULL;) {
-        struct entry *next = entry->next;
-        if (!entry->asked) {
-            ut_timer_cancel(&queue->worker->timers, &entry->timer);
-            take_out(&queue->waiting, entry);
-            append(&queue->due, entry);
+    if (!ut_timer_is_set(&queue->sweep))
+        ut_timer_set(&queue->worker->timers, &queue->sweep,
+                     ut_worker_now(queue->worker) + SWEEP_NS);
+}
+
+static void on_sweep(struct ut_timer *timer, uint64_t now_ns)
+{
+    struct ut_queue *queue = UT_CONTAINER_OF(timer, struct ut_queue, sweep);
+    (void)now_ns;
+    for (struct ut_entry *entry = queue->oldest; entry != NULL;) {
+        struct ut_entry *newer = entry->newer;
+        uint32_t found = entry->list != NULL ? ut_entry_settle(entry) : 0;
+        if (found > 0) {
+            ut_queue_count_dropped(queue, UT_DROP_WITHDRAWN, found);
+            queue->unfinished -= found;
         }
-        entry = next;
+        if (entry->list != NULL && entry->withdrawn == entry->count) {
+            ut_queue_unlist(entry);
+            ut_queue_finish(entry);
+        }
+        entry = newer;
     }
-}
-
-static void drop_list(struct ut_queue *queue, struct entry_list *list)
-{
-    while (list->first != NULL) {
-        struct entry *entry = list->first;
-        ut_timer_cancel(&queue->worker->timers, &entry->timer);
-        take_out(list, entry);
-        drop_rest(entry, UT_DROP_SHUTDOWN);
-    }
-}
-
-void ut_queue_drain(struct ut_queue *queue, void (*drained)(void *arg), void *arg)
-{
-    queue->draining = true;
-    queue->drained = drained;
-    queue->drained_arg = arg;
-    wake_waiting(queue);
-    pump(queue);
-}
-
-void ut_queue_abandon(struct ut_queue *queue)
-{
-    queue->draining = true;
-    queue->abandoned = true;
-    drop_list(queue, &queue->due);
-    drop_list(queue, &queue->waiting);
-    drop_list(queue, &queue->fresh);
-    pump(queue);
-}
-
-void ut_queue_books(const struct ut_queue *queue, struct ut_queue_books *ret)
-{
-    *ret = (struct ut_queue_books){
-        .accepted = queue->accepted,
-        .sent = queue->sent,
-        .held = queue->unfinished - queue->in_flight,
-        .in_flight = queue->in_flight,
-    };
-    memcpy(ret->dropped, queue->dropped, sizeof(ret->dropped));
+    ut_queue_pump(queue);
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */
-
-static double read_size(void *arg)
-{
-    return (double)places_taken(arg);
-}
-
-static double read_capacity(void *arg)
-{
-    return (double)((const struct ut_queue *)arg)->settings.sending_queue.queue_size;
-}
-
-static double read_held(void *arg)
-{
-    const struct ut_queue *queue = arg;
-    return (double)(queue->unfinished - queue->in_flight);
-}
-
-static double read_in_flight(void *arg)
-{
-    return (double)((const struct ut_queue *)arg)->in_flight;
-}
-
-static void register_gauges(struct ut_queue *queue)
-{
-    struct ut_metrics *metrics = queue->worker->metrics;
-    char label[UT_QUEUE_LABEL_BYTES];
-    (void)ut_queue_label(label, queue->id);
-    ut_metrics_gauge(metrics, "otelcol_exporter_queue_size", label,
-                     "Batches in the queue and on the way to it.", read_size, queue);
-    ut_metrics_gauge(metrics, "otelcol_exporter_queue_capacity", label,
-                     "Batches that the queue has places for.", read_capacity, queue);
-    ut_metrics_gauge(metrics, "undertrace_exporter_held_spans", label,
-                     "Spans that wait in the queue.", read_held, queue);
-    ut_metrics_gauge(metrics, "undertrace_exporter_in_flight_spans", label,
-                     "Spans that were sent and not answered yet.", read_in_flight, queue);
-}
 
 struct ut_queue *ut_queue_new(const struct ut_queue_config *config)
 {
@@ -473,10 +346,13 @@ struct ut_queue *ut_queue_new(const struct ut_queue_config *config)
         .exporter = config->exporter,
         .settings = config->settings != NULL ? *config->settings : ut_queue_defaults,
         .random = config->random_seed,
+        .gate = {.fire = on_gate},
+        .sweep = {.fire = on_sweep},
+        .stuck = {.fire = ut_queue_on_stuck},
     };
     UT_CHECK(queue->settings.sending_queue.num_consumers > 0);
     ut_queue_counters_init(&queue->counters, config->worker->metrics, config->id);
-    register_gauges(queue);
+    ut_queue_register_gauges(queue);
     return queue;
 }
 
@@ -487,6 +363,9 @@ void ut_queue_free(struct ut_queue *queue)
     UT_CHECK(queue->consumers == 0);
     queue->drained = NULL;
     ut_queue_abandon(queue);
+    ut_timer_cancel(&queue->worker->timers, &queue->gate);
+    ut_timer_cancel(&queue->worker->timers, &queue->sweep);
+    ut_timer_cancel(&queue->worker->timers, &queue->stuck);
     ut_metrics_remove(queue->worker->metrics, queue);
     free(queue);
 }

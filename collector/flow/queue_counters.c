@@ -4,15 +4,28 @@
 #include <stdio.h>
 
 static const char *const reason_names[UT_DROP_REASONS] = {
-    [UT_DROP_PERMANENT] = "permanent", [UT_DROP_REJECTED] = "rejected",
-    [UT_DROP_TOO_LARGE] = "too_large", [UT_DROP_RETRY_ENDED] = "retry_ended",
-    [UT_DROP_SHUTDOWN] = "shutdown",   [UT_DROP_MEMORY] = "memory",
+    [UT_DROP_PERMANENT] = "permanent",   [UT_DROP_REJECTED] = "rejected",
+    [UT_DROP_TOO_LARGE] = "too_large",   [UT_DROP_RETRY_ENDED] = "retry_ended",
+    [UT_DROP_QUEUE_FULL] = "queue_full", [UT_DROP_WITHDRAWN] = "withdrawn",
+    [UT_DROP_SHUTDOWN] = "shutdown",     [UT_DROP_MEMORY] = "memory",
+};
+
+static const char *const cause_names[UT_SETBACKS] = {
+    [UT_SETBACK_BACKEND] = "backend",         [UT_SETBACK_TRANSPORT] = "transport",
+    [UT_SETBACK_UNAVAILABLE] = "unavailable", [UT_SETBACK_TIMEOUT] = "timeout",
+    [UT_SETBACK_THROTTLED] = "throttled",     [UT_SETBACK_LOCAL] = "local",
 };
 
 const char *ut_drop_reason_name(enum ut_drop_reason reason)
 {
     UT_CHECK(reason < UT_DROP_REASONS);
     return reason_names[reason];
+}
+
+const char *ut_setback_name(enum ut_setback cause)
+{
+    UT_CHECK(cause < UT_SETBACKS);
+    return cause_names[cause];
 }
 
 const char *ut_queue_label(char out[UT_QUEUE_LABEL_BYTES], const char *id)
@@ -44,8 +57,13 @@ void ut_queue_counters_init(struct ut_queue_counters *counters, struct ut_metric
     counters->enqueue_failed = ut_metrics_counter(
         metrics, "otelcol_exporter_enqueue_failed_spans", label,
         "Spans of requests that were refused, retryably, because the queue had no room.");
-    counters->retries = ut_metrics_counter(metrics, "undertrace_exporter_retries", label,
-                                           "Times that a send was put off to be tried again.");
+    for (size_t i = 0; i < UT_SETBACKS; i++) {
+        char labels[UT_QUEUE_LABEL_BYTES + 32];
+        (void)snprintf(labels, sizeof(labels), "%s,cause=\"%s\"", label, cause_names[i]);
+        counters->retries[i] =
+            ut_metrics_counter(metrics, "undertrace_exporter_retries", labels,
+                               "Times that a send was put off to be tried again.");
+    }
     for (size_t i = 0; i < UT_DROP_REASONS; i++) {
         char labels[UT_QUEUE_LABEL_BYTES + 32];
         (void)snprintf(labels, sizeof(labels), "%s,reason=\"%s\"", label, reason_names[i]);

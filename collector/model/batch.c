@@ -21,8 +21,15 @@ static struct ut_body *new_body(struct ut_pool *pool, struct ut_segment *segment
     return body;
 }
 
-static void free_body(struct ut_body *body)
+static void free_body(struct ut_body *body, struct ut_pool *pool)
 {
+    if (body->lender != NULL) {
+        ut_batch_unref(body->lender);
+        ut_pool_free(pool, body);
+        return;
+    }
+    if (body->watch != NULL)
+        body->watch->released(body->watch);
     if (body->budget != NULL)
         ut_budget_return(body->budget, body->charge);
     ut_segment_unref(body->segment);
@@ -51,6 +58,8 @@ struct ut_batch *ut_batch_new(struct ut_pool *pool, struct ut_segment *segment)
 
 void ut_batch_measure(struct ut_batch *batch)
 {
+    struct ut_on_the_way *on_the_way = batch->on_the_way;
+    ut_batch_set_on_the_way(batch, NULL);
     batch->spans = 0;
     batch->bytes = 0;
     batch->newest_end_ns = 0;
@@ -60,21 +69,40 @@ void ut_batch_measure(struct ut_batch *batch)
         if (body->newest_end_ns > batch->newest_end_ns)
             batch->newest_end_ns = body->newest_end_ns;
     }
+    ut_batch_set_on_the_way(batch, on_the_way);
+}
+
+void ut_batch_set_on_the_way(struct ut_batch *batch, struct ut_on_the_way *on_the_way)
+{
+    struct ut_on_the_way *before = batch->on_the_way;
+    if (before != NULL) {
+        before->batches--;
+        before->spans -= batch->spans;
+        before->bytes -= batch->bytes;
+    }
+    if (on_the_way != NULL) {
+        on_the_way->batches++;
+        on_the_way->spans += batch->spans;
+        on_the_way->bytes += batch->bytes;
+    }
+    batch->on_the_way = on_the_way;
 }
 
 void ut_batch_append(struct ut_batch *batch, struct ut_batch *other)
 {
     UT_CHECK(other->refs == 1 && batch->refs == 1);
+    struct ut_on_the_way *on_the_way = batch->on_the_way;
+    ut_batch_set_on_the_way(batch, NULL);
+    ut_batch_set_on_the_way(other, NULL);
     *batch->last = other->first;
     batch->last = other->last;
-    if (other->on_the_way != NULL)
-        --*other->on_the_way;
     batch->spans += other->spans;
     batch->bytes += other->bytes;
     if (other->received_ns < batch->received_ns)
         batch->received_ns = other->received_ns;
     if (other->newest_end_ns > batch->newest_end_ns)
         batch->newest_end_ns = other->newest_end_ns;
+    ut_batch_set_on_the_way(batch, on_the_way);
     ut_pool_free(other->pool, other);
 }
 
@@ -91,14 +119,50 @@ void ut_batch_unref(struct ut_batch *batch)
     UT_CHECK(batch->refs > 0);
     if (--batch->refs > 0)
         return;
-    if (batch->on_the_way != NULL)
-        --*batch->on_the_way;
+    ut_batch_set_on_the_way(batch, NULL);
     for (struct ut_body *body = batch->first; body != NULL;) {
         struct ut_body *next = body->next;
-        free_body(body);
+        free_body(body, batch->pool);
         body = next;
     }
     ut_pool_free(batch->pool, batch);
+}
+
+/* A view of `body` at the end of `view`; -ENOMEM. */
+static int add_view(struct ut_batch *view, const struct ut_body *body, struct ut_batch *lender)
+{
+    struct ut_body *copy = ut_pool_alloc(view->pool, sizeof(*copy));
+    if (copy == NULL)
+        return -ENOMEM;
+    *copy = *body;
+    copy->next = NULL;
+    copy->lender = ut_batch_ref(lender);
+    *view->last = copy;
+    view->last = &copy->next;
+    return 0;
+}
+
+struct ut_batch *ut_batch_view(struct ut_batch *batch)
+{
+    if (batch->refs == 1)
+        return batch;
+    struct ut_batch *view = ut_pool_alloc(batch->pool, sizeof(*view));
+    if (view == NULL)
+        return NULL;
+    *view = *batch;
+    view->next = NULL;
+    view->first = NULL;
+    view->last = &view->first;
+    view->on_the_way = NULL;
+    view->refs = 1;
+    for (const struct ut_body *body = batch->first; body != NULL; body = body->next) {
+        if (add_view(view, body, batch) != 0) {
+            ut_batch_unref(view);
+            return NULL;
+        }
+    }
+    ut_batch_unref(batch); /* the views hold it now */
+    return view;
 }
 
 int ut_body_set_edit(struct ut_body *body, uint32_t span, const struct ut_edit *edit)

@@ -21,6 +21,7 @@
 #include "base/budget.h"
 #include "base/segment.h"
 #include "base/slice.h"
+#include "model/verdict.h"
 
 /* opentelemetry.proto.trace.v1.Span.SpanKind */
 enum ut_span_kind {
@@ -110,6 +111,15 @@ struct ut_sender {
     bool is_unix;
 };
 
+/* Someone who waits for what becomes of bodies (flow/delivery.h). */
+struct ut_watch {
+    /* `spans` of a body are finished at one exporter: SENT, PERMANENT, or RETRY where they were
+     * given up although they might be sent again. */
+    void (*finished)(struct ut_watch *watch, uint32_t spans, const struct ut_outcome *outcome);
+    void (*released)(struct ut_watch *watch); /* a body that carried it is gone */
+    bool withdrawn; /* its spans are not to be sent any more, those in flight excepted */
+};
+
 struct ut_body {
     struct ut_body *next;
     struct ut_segment *segment;
@@ -118,6 +128,8 @@ struct ut_body {
     struct ut_budget *budget; /* NULL: charged nowhere */
     size_t charge;            /* bytes to return to the budget */
     struct ut_sender sender;
+    struct ut_watch *watch;  /* NULL: nobody waits */
+    struct ut_batch *lender; /* not NULL: a view of a body of that batch, which owns all of it */
 
     struct ut_resource *resources;
     struct ut_scope *scopes;
@@ -129,13 +141,19 @@ struct ut_body {
     const struct ut_edit **span_edits;
 };
 
+/* What a pipeline has admitted and its queues have not got yet. */
+struct ut_on_the_way {
+    uint32_t batches;
+    uint64_t spans, bytes;
+};
+
 struct ut_batch {
     struct ut_batch *next; /* for lists of the present holder */
     struct ut_body *first, **last;
     struct ut_pool *pool;
-    /* The count of batches that a pipeline has admitted and its queues have not got yet, this one
-     * among them; NULL: not on the way. Two that become one count as one from then on. */
-    uint32_t *on_the_way;
+    /* Where it is counted while it is on the way; NULL: it is not. Two that become one count as one
+     * from then on. */
+    struct ut_on_the_way *on_the_way;
     uint32_t spans;       /* that are not left out */
     size_t bytes;         /* of the messages as received */
     uint64_t received_ns; /* monotonic, of the oldest */
@@ -146,18 +164,31 @@ struct ut_batch {
 /* An empty body and batch around `segment`, whose reference is taken over on success. NULL when the
  * pool has no memory; the reference stays the caller's then. The walk fills the body. */
 struct ut_batch *ut_batch_new(struct ut_pool *pool, struct ut_segment *segment) UT_MUST_USE;
-/* Counts after the walk: spans, bytes, newest end. */
+/* Counts after the walk, and again after spans were left out: spans, bytes, newest end. */
 void ut_batch_measure(struct ut_batch *batch);
+/* From now on it is counted in `on_the_way`, or (NULL) no more. */
+void ut_batch_set_on_the_way(struct ut_batch *batch, struct ut_on_the_way *on_the_way);
 /* Moves all bodies of `other` to the end of `batch`; `other` is gone afterwards. */
 void ut_batch_append(struct ut_batch *batch, struct ut_batch *other);
 /* Drops one reference; with the last one all bodies, their memory and their charges are gone.
  * NULL is fine. */
 void ut_batch_unref(struct ut_batch *batch);
 struct ut_batch *ut_batch_ref(struct ut_batch *batch);
+/* A batch with views of the bodies of `batch`, for a holder who shares it with others and wants to
+ * append to it. Takes over the caller's reference, which lives as long as the views. A batch that
+ * is shared with nobody is returned as it is. NULL: out of memory, the reference stays the
+ * caller's. */
+struct ut_batch *ut_batch_view(struct ut_batch *batch) UT_MUST_USE;
 
 /* Gives a span its edit (in the body's arena); makes the table on first use. -ENOMEM: the change is
  * dropped by the caller, never the span. */
 int ut_body_set_edit(struct ut_body *body, uint32_t span, const struct ut_edit *edit) UT_MUST_USE;
+
+/* That are not left out. */
+static inline uint32_t ut_body_spans(const struct ut_body *body)
+{
+    return body->span_count - body->left_out;
+}
 
 static inline const struct ut_edit *ut_body_edit(const struct ut_body *body, uint32_t span)
 {

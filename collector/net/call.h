@@ -119,9 +119,10 @@ struct ut_call {
     struct ut_call *previous, *next; /* among the arriving ones */
     enum { UT_CALL_NEW, UT_CALL_ARRIVING, UT_CALL_HANDED_ON, UT_CALL_ANSWERED } state;
     enum ut_encoding encoding;
-    uint64_t began_ns; /* monotonic: when its header was complete */
-    size_t expected;   /* bytes of the body as it comes, or UT_CALL_LENGTH_UNKNOWN */
-    size_t came;       /* of them */
+    uint64_t began_ns;   /* monotonic: when its header was complete */
+    uint64_t timeout_ns; /* how long the client waits for the answer; 0: it does not say */
+    size_t expected;     /* bytes of the body as it comes, or UT_CALL_LENGTH_UNKNOWN */
+    size_t came;         /* of them */
     enum ut_coding coding;
     struct ut_inflate *inflate; /* while a body in a coding arrives */
     struct ut_segment *segment;

@@ -125,6 +125,7 @@ void ut_grpc_call_judge(struct ut_h2_call *call)
         refuse(call, UT_GRPC_UNIMPLEMENTED, "unknown service or method");
     else
         ut_call_arrive(&call->call, call->h2.server->now_ns);
+    call->call.timeout_ns = head->grpc_timeout_ns;
 }
 
 /* ---- the message ---------------------------------------------------------------------------- */

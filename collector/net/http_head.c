@@ -168,6 +168,33 @@ static void take_grpc_encoding(struct ut_http_head *head, const struct ut_calls 
     head->grpc_coding = ut_coding_of(value);
 }
 
+/* At most 8 digits and a unit (gRPC over HTTP/2). What is none counts as not told. */
+static void take_grpc_timeout(struct ut_http_head *head, const struct ut_calls *calls,
+                              ut_slice value)
+{
+    static const struct {
+        uint8_t unit;
+        uint64_t ns;
+    } units[] = {{'H', 3600000000000}, {'M', 60000000000}, {'S', 1000000000},
+                 {'m', 1000000},       {'u', 1000},        {'n', 1}};
+    const uint64_t day_ns = UINT64_C(86400000000000);
+    uint64_t number = 0;
+    (void)calls;
+    head->grpc_timeout_ns = 0;
+    if (value.size < 2 || value.size > 9)
+        return;
+    for (size_t i = 0; i + 1 < value.size; i++) {
+        if (value.data[i] < '0' || value.data[i] > '9')
+            return;
+        number = number * 10 + (uint64_t)(value.data[i] - '0');
+    }
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        /* Whoever waits longer than a day waits for ever. */
+        if (units[i].unit == value.data[value.size - 1] && number <= day_ns / units[i].ns)
+            head->grpc_timeout_ns = number * units[i].ns;
+    }
+}
+
 static void take_expect(struct ut_http_head *head, const struct ut_calls *calls, ut_slice value)
 {
     (void)calls;
@@ -288,6 +315,7 @@ void ut_http_head_field(struct ut_http_head *head, const struct ut_calls *calls,
         ROW("transfer-encoding", take_coding_of_transfer),
         ROW("expect", take_expect),
         ROW("grpc-encoding", take_grpc_encoding),
+        ROW("grpc-timeout", take_grpc_timeout),
         ROW("origin", take_origin),
         ROW("access-control-request-method", take_requested_method),
         ROW("access-control-request-headers", take_requested_headers),

@@ -58,6 +58,7 @@ struct ut_http_head {
     enum ut_coding coding;      /* of Content-Encoding; UT_CODING_UNKNOWN: not taken here */
     enum ut_coding grpc_coding; /* of grpc-encoding */
     const char *codings;        /* with an unknown one: those that are taken, ready to send */
+    uint64_t grpc_timeout_ns;   /* 0: not told */
     bool expects_continue;
     bool preflight; /* Access-Control-Request-Method is there */
     bool has_length, chunked;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "net/grpc_status.h"
 #include "net/proto_reader.h"
 
 enum { STATUS_MESSAGE = 2 }; /* field of google.rpc.Status */
@@ -113,6 +114,28 @@ static enum ut_result result_of(const struct ut_http_outcome_input *input)
     }
 }
 
+/* What a gRPC client would have been told (http-grpc-status-mapping.md, and 400 as OTLP has it). */
+static uint8_t code_of(int status)
+{
+    switch (status) {
+    case 400:
+        return UT_GRPC_INVALID_ARGUMENT;
+    case 401:
+        return UT_GRPC_UNAUTHENTICATED;
+    case 403:
+        return UT_GRPC_PERMISSION_DENIED;
+    case 404:
+        return UT_GRPC_UNIMPLEMENTED;
+    case 429:
+    case 502:
+    case 503:
+    case 504:
+        return UT_GRPC_UNAVAILABLE;
+    default:
+        return UT_GRPC_UNKNOWN;
+    }
+}
+
 void ut_http_outcome(const struct ut_http_outcome_input *input, struct ut_outcome *ret,
                      char text[UT_HTTP_OUTCOME_TEXT])
 {
@@ -123,6 +146,9 @@ void ut_http_outcome(const struct ut_http_outcome_input *input, struct ut_outcom
     ret->text = text;
     if (ret->result == UT_RETRY)
         ret->after_ms = input->retry_after_ms;
+    if (input->status >= 502 && input->status <= 504)
+        ret->cause = UT_SETBACK_UNAVAILABLE;
+    ret->status = code_of(input->status);
     if (input->status >= 300 && input->status < 400)
         say_redirected(input, text);
     else

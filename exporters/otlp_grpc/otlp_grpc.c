@@ -119,9 +119,14 @@ static void finish(struct send *send, const struct ut_outcome *outcome)
     item->done(item, outcome);
 }
 
-static void finish_retry(struct send *send, const char *text)
+static void finish_retry(struct send *send, enum ut_setback cause, const char *text)
 {
-    finish(send, &(struct ut_outcome){.result = UT_RETRY, .text = text});
+    finish(send, &(struct ut_outcome){.result = UT_RETRY, .cause = cause, .text = text});
+}
+
+static void finish_stopping(struct send *send)
+{
+    finish_retry(send, UT_SETBACK_LOCAL, "stopping");
 }
 
 /* ---- waiting for a connection --------------------------------------------------------------- */
@@ -176,7 +181,8 @@ static void on_deadline(struct ut_timer *timer, uint64_t now_ns)
     const char *trouble = exporter->link.trouble;
     if (send->call.connection == NULL) {
         stop_waiting(send);
-        finish_retry(send, trouble[0] != '\0' ? trouble : "no connection within the timeout");
+        finish_retry(send, UT_SETBACK_TRANSPORT,
+                     trouble[0] != '\0' ? trouble : "no connection within the timeout");
         return;
     }
     send->timed_out = true;
@@ -213,7 +219,7 @@ static void finish_timed_out(struct send *send)
     char text[96];
     (void)snprintf(text, sizeof(text), "the backend did not answer within %" PRIu64 " ms",
                    send->exporter->config->timeout_ns / UT_NS_PER_MS);
-    finish_retry(send, text);
+    finish_retry(send, UT_SETBACK_TIMEOUT, text);
 }
 
 /* A reset says nothing about the spans, so they are kept; the backend may get them twice. */
@@ -222,17 +228,17 @@ static void finish_reset(struct send *send)
     char text[96];
     (void)snprintf(text, sizeof(text), "the backend reset the stream: %s",
                    ut_h2_error_name(send->call.call.error_code));
-    finish_retry(send, text);
+    finish_retry(send, UT_SETBACK_TRANSPORT, text);
 }
 
 static void finish_refused(struct send *send)
 {
     if (send->exporter->stopping) {
-        finish_retry(send, "stopping");
+        finish_stopping(send);
     } else if (send->timed_out) {
         finish_timed_out(send);
     } else if (send->resends++ == RESENDS_MAX) {
-        finish_retry(send, "the backend refuses streams");
+        finish_retry(send, UT_SETBACK_TRANSPORT, "the backend refuses streams");
     } else {
         ut_response_done(&send->response);
         ut_response_init(&send->response, &send->exporter->worker->pool);
@@ -261,7 +267,10 @@ static void on_done(struct ut_h2_call *call)
         finish_timed_out(send);
         break;
     case UT_H2_LOST:
-        finish_retry(send, send->exporter->stopping ? "stopping" : link->trouble);
+        if (send->exporter->stopping)
+            finish_stopping(send);
+        else
+            finish_retry(send, UT_SETBACK_TRANSPORT, link->trouble);
         break;
     }
 }
@@ -272,7 +281,8 @@ static const struct ut_h2_call_ops call_ops = {on_header, on_data, on_done};
 
 static void refuse(struct ut_item *item, enum ut_result result, const char *text)
 {
-    item->done(item, &(struct ut_outcome){.result = result, .text = text});
+    item->done(item,
+               &(struct ut_outcome){.result = result, .cause = UT_SETBACK_LOCAL, .text = text});
 }
 
 static void start_send(struct otlp_grpc *exporter, struct ut_item *item,
@@ -297,7 +307,7 @@ static void start_send(struct otlp_grpc *exporter, struct ut_item *item,
     send->call = (struct ut_link_call){.call = {.ops = &call_ops}};
     exporter->sends++;
     if (!frame_message(send, &send->call.call)) {
-        finish_retry(send, "out of memory");
+        finish_retry(send, UT_SETBACK_LOCAL, "out of memory");
         return;
     }
     ut_timer_set(&worker->timers, &send->deadline,
@@ -383,7 +393,7 @@ static void stop(struct ut_exporter *base, void (*stopped)(void *arg), void *arg
     while (exporter->waiting_first != NULL) {
         struct send *send = exporter->waiting_first;
         stop_waiting(send);
-        finish_retry(send, "stopping");
+        finish_stopping(send);
     }
     ut_link_stop(&exporter->link);
 }

@@ -376,6 +376,8 @@ void ut_response_outcome(const struct ut_response *response, uint32_t span_count
         return;
     }
     say(response, code, &words);
+    ret->status = (uint8_t)code;
+    ret->cause = code == UT_GRPC_UNAVAILABLE ? UT_SETBACK_UNAVAILABLE : UT_SETBACK_BACKEND;
     bool has_delay = find_retry_delay(response, &ret->after_ms);
     ret->result = result_of(code, has_delay);
     if (!has_delay && says_too_large(response, code, text))

@@ -90,14 +90,19 @@ static void on_done(struct ut_http_call *call)
         return;
     }
     memcpy(text, call->error, sizeof(text));
-    finish(send, &(struct ut_outcome){.result = UT_RETRY, .text = text});
+    finish(send, &(struct ut_outcome){
+                     .result = UT_RETRY,
+                     .cause = send->exporter->stopping ? UT_SETBACK_LOCAL : UT_SETBACK_TRANSPORT,
+                     .text = text,
+                 });
 }
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
 static void refuse(struct ut_item *item, enum ut_result result, const char *text)
 {
-    item->done(item, &(struct ut_outcome){.result = result, .text = text});
+    item->done(item,
+               &(struct ut_outcome){.result = result, .cause = UT_SETBACK_LOCAL, .text = text});
 }
 
 /* The body of the request, in the encoding of the config. */

@@ -90,6 +90,23 @@ static void count(struct ut_otlp_counters *counters, enum ut_verdict verdict, ui
     }
 }
 
+/* The backend's own status where it refused the spans, unless a client would send them again. */
+static enum ut_grpc_code code_of(const struct ut_answer *answer)
+{
+    switch ((enum ut_grpc_code)answer->status) {
+    case UT_GRPC_OK:
+    case UT_GRPC_CANCELLED:
+    case UT_GRPC_DEADLINE_EXCEEDED:
+    case UT_GRPC_ABORTED:
+    case UT_GRPC_OUT_OF_RANGE:
+    case UT_GRPC_UNAVAILABLE:
+    case UT_GRPC_DATA_LOSS:
+        return UT_GRPC_INVALID_ARGUMENT;
+    default:
+        return (enum ut_grpc_code)answer->status;
+    }
+}
+
 static void on_pushed(struct ut_push *push, const struct ut_answer *answer)
 {
     struct export *export = UT_CONTAINER_OF(push, struct export, push);
@@ -103,8 +120,7 @@ static void on_pushed(struct ut_push *push, const struct ut_answer *answer)
         ut_call_fail(call, UT_GRPC_UNAVAILABLE, delay_ms,
                      answer->text != NULL ? answer->text : "busy");
     else if (call != NULL)
-        ut_call_fail(call, UT_GRPC_INVALID_ARGUMENT, 0,
-                     answer->text != NULL ? answer->text : "rejected");
+        ut_call_fail(call, code_of(answer), 0, answer->text != NULL ? answer->text : "rejected");
     ut_pool_free(&receiver->worker->pool, export);
     receiver->pushes--;
     ut_otlp_receiver_settle(receiver);
@@ -238,6 +254,13 @@ static struct ut_batch *make_batch(struct ut_call *call, struct ut_walk_report *
     return batch;
 }
 
+/* When the answer has to leave so that the client still waits for it: a sixteenth of its patience
+ * is for the way. */
+static uint64_t deadline_of(const struct ut_call *call)
+{
+    return call->timeout_ns != 0 ? call->began_ns + call->timeout_ns / 16 * 15 : 0;
+}
+
 static void push(struct ut_call *call, struct ut_batch *batch, const struct ut_walk_report *report)
 {
     struct ut_otlp_receiver *receiver = ut_otlp_connection_of(call->calls)->receiver;
@@ -249,7 +272,7 @@ static void push(struct ut_call *call, struct ut_batch *batch, const struct ut_w
         return;
     }
     *export = (struct export){
-        .push = {.batch = batch, .done = on_pushed},
+        .push = {.batch = batch, .deadline_ns = deadline_of(call), .done = on_pushed},
         .receiver = receiver,
         .counters = ut_otlp_counters_of(call),
         .retry_after_ms = call->calls->service->retry_after_ms,
@@ -295,5 +318,8 @@ void ut_otlp_export(struct ut_call *call)
 void ut_otlp_export_abandon(struct ut_call *call)
 {
     struct export *export = call->owner_data;
+    struct ut_push_target *target = export->receiver->target;
     export->call = NULL;
+    if (target->abandon != NULL)
+        target->abandon(target, &export->push);
 }

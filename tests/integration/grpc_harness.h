@@ -17,19 +17,7 @@
 #include "base/clock.h"
 #include "grpc_peer.h"
 #include "otlp_receiver/receiver.h"
-
-struct stub_target {
-    struct ut_push_target base;
-    enum ut_verdict verdict;
-    bool keep;  /* batches stay with the stub, as with a sink that stands still */
-    bool delay; /* the answer comes by stub_answer */
-    struct ut_batch *kept[4096];
-    size_t kept_count;
-    struct ut_push *delayed[256];
-    size_t delayed_count;
-    uint64_t batches, spans;
-    struct ut_sender sender; /* of the newest */
-};
+#include "stub_target.h"
 
 struct harness {
     struct ut_worker worker;
@@ -50,39 +38,6 @@ struct harness_client {
     uint8_t out[64 << 10];
     size_t out_size, out_sent;
 };
-
-static inline void stub_answer(struct stub_target *target, struct ut_push *push)
-{
-    struct ut_answer answer = {.verdict = target->verdict};
-    struct ut_batch *batch = push->batch;
-    if (target->verdict != UT_ACCEPTED) {
-        answer.text = "stub says no";
-        answer.delay_ms = 1500;
-    } else {
-        target->batches++;
-        target->spans += batch->spans;
-        target->sender = batch->first->sender;
-        if (target->keep)
-            target->kept[target->kept_count++] = ut_batch_ref(batch);
-    }
-    ut_batch_unref(batch);
-    push->done(push, &answer);
-}
-
-static inline void stub_push(struct ut_push_target *base, struct ut_push *push)
-{
-    struct stub_target *target = UT_CONTAINER_OF(base, struct stub_target, base);
-    if (target->delay)
-        target->delayed[target->delayed_count++] = push;
-    else
-        stub_answer(target, push);
-}
-
-static inline void stub_release(struct stub_target *target)
-{
-    while (target->kept_count > 0)
-        ut_batch_unref(target->kept[--target->kept_count]);
-}
 
 static inline void harness_defaults(struct harness *harness, const char *endpoint)
 {

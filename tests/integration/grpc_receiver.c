@@ -350,6 +350,93 @@ Test(grpc_receiver, client_that_gives_up_loses_the_answer_not_the_batch)
     otlp_free(&request);
 }
 
+Test(grpc_receiver, the_pipeline_is_told_of_a_client_that_is_gone)
+{
+    harness.target.delay = true;
+    harness.target.base.abandon = stub_abandon;
+    struct harness_client *client = harness_connect(&harness, false);
+    struct otlp_bytes request = otlp_request_of(1, 0);
+    struct grpc_reply *reply = grpc_peer_export(&client->peer, request.data, request.size);
+    grpc_peer_export(&client->peer, request.data, request.size);
+    otlp_free(&request);
+    harness_turns(&harness, client, 100);
+    cr_assert_eq(harness.target.delayed_count, 2);
+    nghttp2_submit_rst_stream(client->peer.session, 0, reply->stream, NGHTTP2_CANCEL);
+    harness_turns(&harness, client, 100);
+    cr_expect_eq(harness.target.abandoned, 1);
+    harness_disconnect(client);
+    for (int i = 0; i < 100; i++)
+        harness_turn(&harness);
+    cr_expect_eq(harness.target.abandoned, 2);
+    cr_expect_eq(harness.target.spans, 2);
+    cr_expect_eq(harness_metric(&harness, "otelcol_receiver_accepted_spans{"), 2);
+}
+
+Test(grpc_receiver, stop_takes_the_answer_from_clients_that_wait_too_long_not_the_batch)
+{
+    harness.target.delay = true;
+    harness.target.base.abandon = stub_abandon;
+    struct harness_client *client = harness_connect(&harness, false);
+    struct otlp_bytes request = otlp_request_of(1, 0);
+    grpc_peer_export(&client->peer, request.data, request.size);
+    otlp_free(&request);
+    harness_turns(&harness, client, 100);
+    ut_receiver_otlp.stop(harness.receiver, harness_on_stopped, &harness);
+    harness_wait_stopped(&harness);
+    cr_expect_eq(harness.target.abandoned, 1);
+    cr_expect_eq(harness.target.spans, 1);
+    harness_disconnect(client);
+    harness.stopped = false; /* the second stop of tear_down finds nothing left */
+}
+
+Test(grpc_receiver, the_clients_patience_reaches_the_pipeline)
+{
+    static const nghttp2_nv timeout = {(uint8_t *)"grpc-timeout", (uint8_t *)"1600m", 12, 5, 0};
+    harness.target.delay = true;
+    struct harness_client *client = harness_connect(&harness, false);
+    struct otlp_bytes request = otlp_request_of(1, 0);
+    uint8_t *framed = calloc(1, request.size + 5);
+    framed[4] = (uint8_t)request.size;
+    memcpy(framed + 5, request.data, request.size);
+    uint64_t before_ns = ut_worker_now(&harness.worker);
+    grpc_peer_send(&client->peer, &(struct grpc_request){.body = framed,
+                                                         .size = request.size + 5,
+                                                         .extra = &timeout,
+                                                         .extra_count = 1});
+    grpc_peer_export(&client->peer, request.data, request.size);
+    harness_turns(&harness, client, 100);
+    cr_assert_eq(harness.target.delayed_count, 2);
+    uint64_t deadline_ns = harness.target.delayed[0]->deadline_ns;
+    cr_expect_geq(deadline_ns, before_ns + 1500 * UT_NS_PER_MS);
+    cr_expect_leq(deadline_ns, ut_worker_now(&harness.worker) + 1500 * UT_NS_PER_MS);
+    cr_expect_eq(harness.target.delayed[1]->deadline_ns, 0);
+    stub_answer(&harness.target, harness.target.delayed[0]);
+    stub_answer(&harness.target, harness.target.delayed[1]);
+    free(framed);
+    otlp_free(&request);
+    harness_disconnect(client);
+}
+
+Test(grpc_receiver, a_backends_refusal_keeps_its_status_unless_that_may_be_retried)
+{
+    static const struct {
+        uint8_t given;
+        int expected;
+    } rows[] = {{0, 3}, {3, 3}, {7, 7}, {16, 16}, {12, 12}, {8, 8}, {14, 3}, {4, 3}};
+    struct harness_client *client = harness_connect(&harness, false);
+    harness.target.verdict = UT_REJECTED;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct otlp_bytes request = otlp_request_of(1, 0);
+        harness.target.status = rows[i].given;
+        struct grpc_reply *reply = grpc_peer_export(&client->peer, request.data, request.size);
+        otlp_free(&request);
+        harness_await(&harness, client, reply);
+        cr_expect_eq(reply->grpc_status, rows[i].expected, "row %zu: %d", i, reply->grpc_status);
+        cr_expect_str_eq(reply->details, "", "nothing that asks for another try");
+    }
+    harness_disconnect(client);
+}
+
 Test(grpc_receiver, answer_may_come_later)
 {
     harness.target.delay = true;

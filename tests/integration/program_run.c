@@ -93,6 +93,35 @@ Test(program_run, what_cannot_be_delivered_is_counted_at_the_deadline)
                            "otlp_grpc.sent=0 otlp_grpc.dropped_shutdown=9 unaccounted=0\n");
 }
 
+Test(program_run, what_is_to_be_delivered_and_cannot_be_is_refused_in_time)
+{
+    start(HEAD "exporters: {otlp_grpc: {endpoint: 'http://127.0.0.1:1'}}\n" SERVICE
+               "  pipelines: {traces: {receivers: [otlp], processors: [correlate, batch], "
+               "exporters: [otlp_grpc], ack: delivered, ack_timeout: 400ms}}\n"
+               "undertrace: {admin: '', shutdown_timeout: 500ms}\n");
+    cr_expect_eq(program_send_spans(program_port(&program, "event=listening"), 9), 14,
+                 "UNAVAILABLE");
+    kill(program.pid, SIGTERM);
+    cr_expect_eq(program_wait(&program), 0, "%s", program.err);
+    expect_in(last_line(), "received=9 accepted=0 refused=9 rejected=0 otlp_grpc.accepted=9 "
+                           "otlp_grpc.sent=0 otlp_grpc.dropped_");
+    expect_in(last_line(), "=9 unaccounted=0\n");
+}
+
+Test(program_run, what_is_to_be_delivered_is_answered_when_it_is)
+{
+    start(HEAD "exporters: {debug: }\n" SERVICE
+               "  pipelines: {traces: {receivers: [otlp], processors: [correlate, batch], "
+               "exporters: [debug], ack: delivered}}\n"
+               "undertrace: {admin: ''}\n");
+    cr_expect_eq(program_send_spans(program_port(&program, "event=listening"), 7), 0);
+    program_await(&program, "a span");
+    kill(program.pid, SIGTERM);
+    cr_expect_eq(program_wait(&program), 0, "%s", program.err);
+    expect_in(last_line(), "received=7 accepted=7 refused=0 rejected=0 debug.accepted=7 "
+                           "debug.sent=7 unaccounted=0\n");
+}
+
 Test(program_run, a_second_signal_ends_the_waiting)
 {
     start(TO_NOWHERE "undertrace: {admin: '', shutdown_timeout: 300s}\n");

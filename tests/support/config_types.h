@@ -110,6 +110,20 @@ static inline const char *test_sends(const void *config)
     return ((const struct test_exporter *)config)->endpoint;
 }
 
+static inline enum ut_ack test_least_ack(const struct ut_config_type *type, const void *config)
+{
+    (void)type;
+    return ((const struct test_exporter *)config)->insecure ? UT_ACK_DELIVERED : UT_ACK_QUEUED;
+}
+
+static inline const char *test_refuses_ack(const struct ut_config_type *type, const void *config,
+                                           enum ut_ack ack)
+{
+    (void)type;
+    bool refuses = ack != UT_ACK_QUEUED && ((const struct test_exporter *)config)->verbosity == 0;
+    return refuses || ack == UT_ACK_DURABLE ? "it cannot" : NULL;
+}
+
 static const struct ut_config_type test_receivers[] = {
     {.name = "otlp",
      .fields = test_receiver_fields,
@@ -137,7 +151,9 @@ static const struct ut_config_type test_exporters[] = {
      .fields = test_exporter_fields,
      .config_size = sizeof(struct test_exporter),
      .check = test_exporter_check,
-     .sends = test_sends},
+     .sends = test_sends,
+     .least_ack = test_least_ack,
+     .refuses_ack = test_refuses_ack},
     {.name = "debug", .fields = test_no_fields, .config_size = 1},
     {.name = NULL},
 };

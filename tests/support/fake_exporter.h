@@ -15,7 +15,7 @@
 
 struct fake_send {
     const struct ut_batch *batch;
-    uint32_t first, count;
+    uint32_t first, count, endpoint;
     uint64_t at_ms;
 };
 
@@ -28,6 +28,8 @@ struct fake_exporter {
     uint32_t largest;              /* spans an item may have; 0: any number */
     uint32_t giant;                /* 1 + the span that is too large alone; 0: none */
     const struct ut_batch *poison; /* this batch alone is answered with RETRY */
+    uint32_t endpoints;            /* 0: one */
+    uint32_t dead;                 /* bits of endpoints that are not there */
     /* What was seen. */
     struct ut_item *held[FAKE_HELD_MAX];
     size_t held_count, held_most;
@@ -40,6 +42,9 @@ struct fake_exporter {
 static inline struct ut_outcome fake_outcome(const struct fake_exporter *fake,
                                              const struct ut_item *item)
 {
+    if ((fake->dead >> item->endpoint & 1) != 0)
+        return (struct ut_outcome){
+            .result = UT_RETRY, .cause = UT_SETBACK_TRANSPORT, .text = "connection refused"};
     bool has_giant = fake->giant != 0 && fake->giant - 1 >= item->first_span &&
                      fake->giant - 1 < item->first_span + item->span_count;
     if (has_giant || (fake->largest != 0 && item->span_count > fake->largest))
@@ -56,7 +61,11 @@ static inline void fake_send(struct ut_exporter *exporter, struct ut_item *item)
     cr_assert_gt(item->span_count, 0);
     cr_assert_leq((uint64_t)item->first_span + item->span_count, item->batch->spans);
     fake->sends[fake->send_count++ % FAKE_SENDS_MAX] =
-        (struct fake_send){item->batch, item->first_span, item->span_count, fake->worker->uv.time};
+        (struct fake_send){.batch = item->batch,
+                           .first = item->first_span,
+                           .count = item->span_count,
+                           .endpoint = item->endpoint,
+                           .at_ms = fake->worker->uv.time};
     if (fake->keeps) {
         cr_assert_lt(fake->held_count, FAKE_HELD_MAX);
         fake->held[fake->held_count++] = item;
@@ -84,7 +93,15 @@ static inline void fake_answer(struct fake_exporter *fake, struct ut_outcome out
     item->done(item, &outcome);
 }
 
-static const struct ut_exporter_type fake_exporter_type = {.name = "fake", .send = fake_send};
+static inline uint32_t fake_endpoints(const struct ut_exporter *exporter)
+{
+    const struct fake_exporter *fake =
+        UT_CONTAINER_OF((struct ut_exporter *)(uintptr_t)exporter, struct fake_exporter, base);
+    return fake->endpoints != 0 ? fake->endpoints : 1;
+}
+
+static const struct ut_exporter_type fake_exporter_type = {
+    .name = "fake", .endpoints = fake_endpoints, .send = fake_send};
 
 static inline void fake_exporter_init(struct fake_exporter *fake, struct ut_worker *worker)
 {
@@ -103,6 +120,7 @@ static inline struct ut_batch *fake_batch(struct ut_worker *worker, uint32_t spa
     cr_assert(ut_budget_take(&worker->budget, 100));
     batch->first->budget = &worker->budget;
     batch->first->charge = 100;
+    batch->first->span_count = spans;
     batch->spans = spans;
     batch->bytes = segment->size;
     return batch;

@@ -434,6 +434,45 @@ Test(config, the_memory_limit_leaves_room_for_spans)
     ut_config_free(config);
 }
 
+#define ACK(exporter, keys)                                                                        \
+    "exporters: {otlp_grpc: {endpoint: 'h:1', " exporter "}}\n"                                    \
+    "receivers: {otlp: {grpc: }}\n"                                                                \
+    "service: {pipelines: {traces: {receivers: [otlp], exporters: [otlp_grpc], " keys "}}}\n"
+
+Test(config, a_pipeline_says_what_its_answers_promise)
+{
+    struct ut_config *config = read_valid(ACK("", ""));
+    cr_expect_eq(config->pipelines[0].ack, UT_ACK_QUEUED);
+    cr_expect_eq(config->pipelines[0].ack_timeout_ns, UINT64_C(10000000000));
+    ut_config_free(config);
+    config = read_valid(ACK("", "ack: delivered, ack_timeout: 2s"));
+    cr_expect_eq(config->pipelines[0].ack, UT_ACK_DELIVERED);
+    cr_expect_eq(config->pipelines[0].ack_timeout_ns, UINT64_C(2000000000));
+    ut_config_free(config);
+    config = read_valid(ACK("insecure: true", "ack: queued"));
+    cr_expect_eq(config->pipelines[0].ack, UT_ACK_DELIVERED, "its exporter waits for the result");
+    ut_config_free(config);
+}
+
+Test(config, a_promise_that_cannot_be_kept_is_refused)
+{
+    expect_errors(ACK("", "ack: sent"),
+                  "c.yaml:3:80: service.pipelines.traces.ack: expected queued, durable or "
+                  "delivered, found sent\n");
+    expect_errors(ACK("", "ack: durable"),
+                  "c.yaml:3:80: service.pipelines.traces.ack: durable cannot be promised "
+                  "with the exporter \"otlp_grpc\": it cannot\n");
+    expect_errors(ACK("insecure: true, verbosity: basic", ""),
+                  "c.yaml:3:23: service.pipelines.traces.ack: delivered cannot be promised "
+                  "with the exporter \"otlp_grpc\": it cannot\n");
+    expect_errors(ACK("", "ack_timeout: 0"),
+                  "c.yaml:3:88: service.pipelines.traces.ack_timeout: must be between 10ms "
+                  "and 3600s\n");
+    expect_errors(ACK("", "acks: queued"),
+                  "c.yaml:3:75: service.pipelines.traces.acks: unknown key; did you mean "
+                  "\"ack\"?\n");
+}
+
 Test(config, admin_is_a_unix_socket_or_nothing)
 {
     expect_errors(EXPORTER("") "undertrace: {admin: 'localhost:99'}\n",

@@ -67,6 +67,9 @@ Test(otlp_grpc_response, retries_the_codes_of_the_specification_and_no_others)
         (void)snprintf(text, sizeof(text), "%d", code);
         struct fixture f = answer("200", text, "no", NULL);
         cr_assert_eq(f.outcome.result, expected[code], "code %d: %d", code, (int)f.outcome.result);
+        cr_assert_eq(f.outcome.status, code);
+        cr_assert_eq(f.outcome.cause,
+                     code == UT_GRPC_UNAVAILABLE ? UT_SETBACK_UNAVAILABLE : UT_SETBACK_BACKEND);
     }
     cr_assert_eq(answer("200", "17", NULL, NULL).outcome.result, UT_PERMANENT);
     cr_assert_eq(answer("200", "x", NULL, NULL).outcome.result, UT_PERMANENT);

@@ -1,82 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fake_exporter.h"
-#include "flow/retry.h"
-#include "virtual_worker.h"
-
-#include <stdlib.h>
-
-static struct ut_worker worker;
-static struct fake_exporter fake;
-static struct ut_queue *queue;
-
-static const struct ut_outcome sent = {.result = UT_SENT};
-static const struct ut_outcome retry = {.result = UT_RETRY, .text = "try again\nplease"};
-static const struct ut_outcome permanent = {.result = UT_PERMANENT, .text = "no such tenant"};
-static const struct ut_outcome too_large = {.result = UT_TOO_LARGE};
-
-/* Tests set the switches of `settings` before they open. */
-static struct ut_exporter_settings settings;
-
-static void prepare(void)
-{
-    virtual_worker_init(&worker);
-    fake_exporter_init(&fake, &worker);
-    settings = ut_queue_defaults;
-    settings.sending_queue.queue_size = 100;
-    settings.retry_on_failure.randomization_factor = 0;
-    settings.retry_on_failure.multiplier = 2;
-}
-
-static void open_queue(void)
-{
-    queue = ut_queue_new(&(struct ut_queue_config){
-        .id = "fake",
-        .worker = &worker,
-        .exporter = &fake.base,
-        .settings = &settings,
-        .random_seed = 1,
-    });
-    cr_assert_not_null(queue);
-}
-
-/* Whatever the test did: the books balance, nothing leaks, no slot and no charge is left. */
-static void finish(void)
-{
-    (void)balanced_books(queue);
-    ut_queue_free(queue);
-    cr_assert_eq(worker.budget.used, 0);
-    virtual_worker_done(&worker);
-}
-
-static struct ut_batch *put(uint32_t spans)
-{
-    struct ut_batch *batch = fake_batch(&worker, spans);
-    cr_assert(ut_queue_admits(queue, batch));
-    ut_queue_put(queue, batch);
-    (void)balanced_books(queue);
-    return batch;
-}
-
-static uint64_t metric(const char *name)
-{
-    size_t size;
-    char *text = ut_metrics_text(worker.metrics, &size);
-    cr_assert_not_null(text);
-    char line[160];
-    (void)snprintf(line, sizeof(line), "\n%s ", name);
-    const char *found = strstr(text, line);
-    cr_assert_not_null(found, "%s in\n%s", name, text);
-    double value = strtod(found + strlen(line), NULL);
-    free(text);
-    return (uint64_t)value;
-}
-
-/* Batches that the queue has places for now. */
-static uint64_t room(void)
-{
-    return metric("otelcol_exporter_queue_capacity{exporter=\"fake\"}") -
-           metric("otelcol_exporter_queue_size{exporter=\"fake\"}");
-}
+#include "queue_lab.h"
 
 TestSuite(queue, .init = prepare, .fini = finish);
 
@@ -115,6 +38,7 @@ Test(queue, room_is_held_until_the_exporter_is_done)
         put(1);
     struct ut_batch *one_more = fake_batch(&worker, 7);
     cr_assert_not(ut_queue_admits(queue, one_more));
+    ut_queue_count_refused(queue, 7);
     cr_assert_eq(metric("otelcol_exporter_enqueue_failed_spans{exporter=\"fake\"}"), 7);
     cr_assert_eq(metric("otelcol_exporter_queue_size{exporter=\"fake\"}"), 100);
     cr_assert_eq(metric("undertrace_exporter_in_flight_spans{exporter=\"fake\"}"), 10);
@@ -131,24 +55,24 @@ Test(queue, a_batch_on_the_way_has_its_place_and_two_that_are_merged_have_one)
 {
     settings.sending_queue.queue_size = 2;
     open_queue();
-    uint32_t on_the_way = 0;
-    ut_queue_add_feed(queue, &on_the_way);
+    struct ut_on_the_way on_the_way = {0};
+    struct ut_queue_feed feed = {.on_the_way = &on_the_way};
+    ut_queue_add_feed(queue, &feed);
     struct ut_batch *batches[3];
     for (int i = 0; i < 2; i++) {
         batches[i] = fake_batch(&worker, 1);
         cr_assert(ut_queue_admits(queue, batches[i]));
-        batches[i]->on_the_way = &on_the_way;
-        on_the_way++;
+        ut_batch_set_on_the_way(batches[i], &on_the_way);
     }
     batches[2] = fake_batch(&worker, 1);
     cr_assert_not(ut_queue_admits(queue, batches[2]));
     ut_batch_append(batches[0], batches[1]);
-    cr_assert_eq(on_the_way, 1);
+    cr_assert_eq(on_the_way.batches, 1);
     cr_assert(ut_queue_admits(queue, batches[2]));
     ut_batch_unref(batches[0]);
-    cr_assert_eq(on_the_way, 0);
+    cr_assert_eq(on_the_way.batches, 0);
     ut_batch_unref(batches[2]);
-    ut_queue_remove_feed(queue, &on_the_way);
+    ut_queue_remove_feed(queue, &feed);
 }
 
 Test(queue, a_batch_whose_spans_are_all_left_out_is_not_sent)
@@ -176,7 +100,7 @@ Test(queue, an_item_in_back_off_does_not_hold_the_others)
     cr_assert_eq(balanced_books(queue).sent, 2);
     virtual_worker_advance(&worker, 1);
     cr_assert_eq(balanced_books(queue).sent, 7);
-    cr_assert_eq(metric("undertrace_exporter_retries{exporter=\"fake\"}"), 1);
+    cr_assert_eq(metric("undertrace_exporter_retries{exporter=\"fake\",cause=\"backend\"}"), 1);
 }
 
 Test(queue, waits_as_long_as_the_backend_asks)
@@ -185,10 +109,12 @@ Test(queue, waits_as_long_as_the_backend_asks)
     fake.answer = (struct ut_outcome){.result = UT_RETRY, .after_ms = 17000};
     put(1);
     fake.answer = sent;
+    put(1); /* to the same endpoint */
     virtual_worker_advance(&worker, 16999);
     cr_assert_eq(fake.send_count, 1);
     virtual_worker_advance(&worker, 1);
-    cr_assert_eq(fake.send_count, 2);
+    cr_assert_eq(fake.send_count, 3);
+    cr_assert_eq(metric("undertrace_exporter_retries{exporter=\"fake\",cause=\"throttled\"}"), 1);
 }
 
 Test(queue, due_entries_do_not_starve_fresh_ones)
@@ -429,14 +355,26 @@ Test(queue, drain_tries_at_once_what_waits_of_our_own_accord)
     open_queue();
     fake.answer = retry;
     put(1);
+    put(2);
+    fake.answer = sent;
+    int drained = 0;
+    ut_queue_drain(queue, count_call, &drained);
+    cr_assert_eq(balanced_books(queue).sent, 3);
+    cr_assert_eq(drained, 1);
+}
+
+Test(queue, drain_leaves_a_backend_alone_that_asks_for_it)
+{
+    open_queue();
     fake.answer = (struct ut_outcome){.result = UT_RETRY, .after_ms = 8000};
     put(2);
     fake.answer = sent;
     int drained = 0;
     ut_queue_drain(queue, count_call, &drained);
-    cr_assert_eq(balanced_books(queue).sent, 1);
-    virtual_worker_advance(&worker, 8000);
-    cr_assert_eq(balanced_books(queue).sent, 3);
+    virtual_worker_advance(&worker, 7999);
+    cr_assert_eq(balanced_books(queue).sent, 0);
+    virtual_worker_advance(&worker, 1);
+    cr_assert_eq(balanced_books(queue).sent, 2);
     cr_assert_eq(drained, 1);
 }
 
@@ -444,7 +382,7 @@ Test(queue, what_is_left_at_the_deadline_is_counted)
 {
     settings.sending_queue.num_consumers = 2;
     open_queue();
-    fake.answer = (struct ut_outcome){.result = UT_RETRY, .after_ms = 60000};
+    fake.answer = retry;
     put(1); /* waits */
     fake.keeps = true;
     put(2); /* in flight */
@@ -528,6 +466,7 @@ Test(queue, books_balance_through_a_storm_of_answers)
         } else if (fake.held_count > 0) {
             struct ut_outcome outcome = {
                 .result = (enum ut_result)((r >> 8) % 4),
+                .cause = (enum ut_setback)((r >> 40) % UT_SETBACKS),
                 .after_ms = (r >> 16) % 2 ? (uint32_t)(r >> 24) % 9000 : 0,
                 .rejected_spans = (r >> 32) % 3,
             };

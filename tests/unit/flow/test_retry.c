@@ -19,7 +19,8 @@ static uint64_t next(const struct ut_exporter_settings *settings, struct ut_back
                      uint64_t now_ns, uint32_t asked_ms)
 {
     uint64_t random = 1, delay = 0;
-    return ut_retry_next(settings, backoff, now_ns, asked_ms, &random, &delay) ? delay : 0;
+    const struct ut_retry_clock clock = {settings, now_ns, &random};
+    return ut_retry_next(backoff, &clock, asked_ms, &delay) ? delay : 0;
 }
 
 Test(retry, interval_grows_to_the_maximum)
@@ -36,8 +37,8 @@ Test(retry, first_interval_never_exceeds_the_maximum)
     struct ut_exporter_settings settings = without_jitter();
     settings.retry_on_failure.max_interval_ns = 2 * S;
     struct ut_backoff backoff = {0};
-    cr_assert_eq(next(&settings, &backoff, 0, 0), 2 * S);
-    cr_assert_eq(next(&settings, &backoff, 0, 0), 2 * S);
+    cr_assert_eq(next(&settings, &backoff, S, 0), 2 * S);
+    cr_assert_eq(next(&settings, &backoff, S, 0), 2 * S);
 }
 
 Test(retry, jitter_covers_its_range_and_stays_in_it)
@@ -48,7 +49,8 @@ Test(retry, jitter_covers_its_range_and_stays_in_it)
     for (int i = 0; i < ROUNDS; i++) {
         struct ut_backoff backoff = {0};
         uint64_t delay;
-        cr_assert(ut_retry_next(&settings, &backoff, 0, 0, &random, &delay));
+        const struct ut_retry_clock clock = {&settings, S, &random};
+        cr_assert(ut_retry_next(&backoff, &clock, 0, &delay));
         least = delay < least ? delay : least;
         most = delay > most ? delay : most;
         sum += delay;
@@ -60,12 +62,13 @@ Test(retry, jitter_covers_its_range_and_stays_in_it)
     cr_assert_float_eq((double)sum / ROUNDS / (double)S, 5.0, 0.1);
 }
 
-Test(retry, what_the_backend_asks_for_is_a_minimum)
+Test(retry, what_the_backend_asks_for_is_obeyed_and_does_not_grow_the_back_off)
 {
     struct ut_exporter_settings settings = without_jitter();
     struct ut_backoff backoff = {0};
-    cr_assert_eq(next(&settings, &backoff, 0, 12000), 12 * S);
-    cr_assert_eq(next(&settings, &backoff, 0, 100), 10 * S);
+    cr_assert_eq(next(&settings, &backoff, S, 12000), 12 * S);
+    cr_assert_eq(next(&settings, &backoff, S, 100), S / 10);
+    cr_assert_eq(next(&settings, &backoff, S, 0), 5 * S);
 }
 
 Test(retry, an_absurd_wish_is_cut)
@@ -73,7 +76,7 @@ Test(retry, an_absurd_wish_is_cut)
     struct ut_exporter_settings settings = without_jitter();
     settings.retry_on_failure.max_elapsed_time_ns = 0;
     struct ut_backoff backoff = {0};
-    cr_assert_eq(next(&settings, &backoff, 0, UINT32_MAX), 3600 * S);
+    cr_assert_eq(next(&settings, &backoff, S, UINT32_MAX), 3600 * S);
 }
 
 Test(retry, gives_up_when_the_next_try_would_be_too_late)
@@ -91,7 +94,7 @@ Test(retry, disabled_gives_up_at_once)
     struct ut_exporter_settings settings = without_jitter();
     settings.retry_on_failure.enabled = false;
     struct ut_backoff backoff = {0};
-    cr_assert_eq(next(&settings, &backoff, 0, 0), 0);
+    cr_assert_eq(next(&settings, &backoff, S, 0), 0);
 }
 
 Test(retry, zero_elapsed_time_goes_on_for_days)
@@ -102,7 +105,8 @@ Test(retry, zero_elapsed_time_goes_on_for_days)
     uint64_t random = 3, now = 5 * S, tries = 0;
     while (now < 10 * 86400 * S) {
         uint64_t delay;
-        cr_assert(ut_retry_next(&settings, &backoff, now, 0, &random, &delay));
+        const struct ut_retry_clock clock = {&settings, now, &random};
+        cr_assert(ut_retry_next(&backoff, &clock, 0, &delay));
         cr_assert_leq(delay, 45 * S);
         now += delay;
         tries++;
@@ -117,6 +121,6 @@ Test(retry, a_zero_interval_still_waits_a_millisecond)
     struct ut_exporter_settings settings = without_jitter();
     settings.retry_on_failure.initial_interval_ns = 0;
     struct ut_backoff backoff = {0};
-    cr_assert_eq(next(&settings, &backoff, 0, 0), UT_NS_PER_MS);
-    cr_assert_eq(next(&settings, &backoff, 0, 0), UT_NS_PER_MS);
+    cr_assert_eq(next(&settings, &backoff, S, 0), UT_NS_PER_MS);
+    cr_assert_eq(next(&settings, &backoff, S, 0), UT_NS_PER_MS);
 }

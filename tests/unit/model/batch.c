@@ -147,3 +147,66 @@ Test(batch, appending_a_shared_batch_is_our_mistake, .signal = SIGABRT)
     struct ut_batch *batch = batch_of("abc", 1, 0, 0);
     ut_batch_append(batch, ut_batch_ref(batch_of("abc", 1, 0, 0)));
 }
+
+Test(batch, a_view_of_a_shared_batch_can_be_appended_to)
+{
+    struct ut_batch *shared = ut_batch_ref(batch_of("abc", 3, 1, 0));
+    struct ut_batch *view = ut_batch_view(ut_batch_ref(shared));
+    cr_assert_not_null(view);
+    cr_assert_neq(view, shared);
+    cr_assert_eq(view->refs, 1);
+    cr_assert_eq(view->spans, 2);
+    ut_batch_append(view, batch_of("de", 1, 0, 0));
+    cr_assert_eq(view->spans, 3);
+    cr_assert_null(shared->first->next);
+    ut_batch_unref(shared);
+    ut_batch_unref(shared);
+    cr_assert_eq(memcmp(view->first->segment->data, "abc", 3), 0, "it lives as long as the view");
+    ut_batch_unref(view);
+    cr_expect_eq(pool.in_use, 0);
+}
+
+Test(batch, a_batch_that_is_not_shared_is_its_own_view)
+{
+    struct ut_batch *batch = batch_of("abc", 1, 0, 0);
+    cr_assert_eq(ut_batch_view(batch), batch);
+    ut_batch_unref(batch);
+}
+
+static unsigned released;
+
+static void on_released(struct ut_watch *watch)
+{
+    (void)watch;
+    released++;
+}
+
+Test(batch, a_watch_is_told_of_the_body_and_not_of_its_views)
+{
+    struct ut_watch watch = {.released = on_released};
+    struct ut_batch *shared = ut_batch_ref(batch_of("abc", 1, 0, 0));
+    shared->first->watch = &watch;
+    ut_batch_unref(ut_batch_view(shared));
+    cr_expect_eq(released, 0);
+    ut_batch_unref(shared);
+    cr_expect_eq(released, 1);
+}
+
+Test(batch, what_is_on_the_way_is_counted_through_merges_and_measures)
+{
+    struct ut_on_the_way way = {0};
+    struct ut_batch *a = batch_of("abc", 3, 0, 0), *b = batch_of("de", 2, 0, 0);
+    ut_batch_set_on_the_way(a, &way);
+    ut_batch_set_on_the_way(b, &way);
+    cr_expect_eq(way.batches, 2);
+    cr_expect_eq(way.spans, 5);
+    cr_expect_eq(way.bytes, 5);
+    ut_batch_append(a, b);
+    cr_expect_eq(way.batches, 1);
+    cr_expect_eq(way.spans, 5);
+    a->first->left_out = 2; /* as a processor that samples does */
+    ut_batch_measure(a);
+    cr_expect_eq(way.spans, 3);
+    ut_batch_unref(a);
+    cr_expect_eq(way.batches + way.spans + way.bytes, 0);
+}

@@ -77,3 +77,35 @@ Test(http_head, status_in_json_is_escaped)
     size = ut_grpc_status_protobuf(out, UT_GRPC_UNAVAILABLE, longest, UINT32_MAX);
     cr_expect_leq(size, sizeof(out));
 }
+
+Test(http_head, grpc_timeout_has_a_unit)
+{
+    static const struct {
+        const char *text;
+        uint64_t ns;
+    } rows[] = {
+        {"10S", 10000000000},
+        {"250m", 250000000},
+        {"1H", 3600000000000},
+        {"2M", 120000000000},
+        {"7u", 7000},
+        {"99999999n", 99999999},
+        {"99999999m", 0},
+        {"99999999H", 0},
+        {"25H", 0},
+        {"24H", 86400000000000},
+        {"S", 0},
+        {"10", 0},
+        {"-1S", 0},
+        {"1 S", 0},
+        {"999999999S", 0},
+        {"1x", 0},
+        {"", 0},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct ut_http_head head = head_of("POST", "/trace.Service/Export", "application/grpc");
+        ut_http_head_field(&head, &calls, UT_SLICE("grpc-timeout"), ut_slice_str(rows[i].text));
+        cr_expect_eq(head.grpc_timeout_ns, rows[i].ns, "%s: %lu", rows[i].text,
+                     head.grpc_timeout_ns);
+    }
+}

@@ -86,3 +86,23 @@ Test(http_outcome, redirect_names_its_target)
     cr_assert_str_eq(text, "HTTP status 302: redirects are not followed; if this is right, send to "
                            "https://a.example/x\\x0a");
 }
+
+Test(http_outcome, a_gateway_that_cannot_reach_the_backend_speaks_of_the_endpoint)
+{
+    static const struct {
+        int status;
+        enum ut_setback cause;
+        uint8_t code;
+    } rows[] = {
+        {429, UT_SETBACK_BACKEND, 14},     {502, UT_SETBACK_UNAVAILABLE, 14},
+        {503, UT_SETBACK_UNAVAILABLE, 14}, {504, UT_SETBACK_UNAVAILABLE, 14},
+        {400, UT_SETBACK_BACKEND, 3},      {401, UT_SETBACK_BACKEND, 16},
+        {403, UT_SETBACK_BACKEND, 7},      {404, UT_SETBACK_BACKEND, 12},
+        {500, UT_SETBACK_BACKEND, 2},      {200, UT_SETBACK_BACKEND, 0},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        answer(rows[i].status, "", "");
+        cr_expect_eq(outcome.cause, rows[i].cause, "%d", rows[i].status);
+        cr_expect_eq(outcome.status, rows[i].code, "%d", rows[i].status);
+    }
+}

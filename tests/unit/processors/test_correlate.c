@@ -111,11 +111,10 @@ static void consume(uint8_t id, int64_t ended_ms_ago, size_t padding)
 }
 
 /* As a pipeline admits it; it is taken off the count where it is merged or released. */
-static void consume_on_the_way(uint8_t id, uint32_t *on_the_way)
+static void consume_on_the_way(uint8_t id, struct ut_on_the_way *on_the_way)
 {
     struct ut_batch *batch = make_batch(id, 0, 0);
-    batch->on_the_way = on_the_way;
-    ++*on_the_way;
+    ut_batch_set_on_the_way(batch, on_the_way);
     correlate->in.consume(&correlate->in, batch);
 }
 
@@ -202,17 +201,17 @@ Test(correlate, number_of_waiting_batches_is_bounded)
 Test(correlate, small_batches_due_at_about_the_same_time_wait_as_one)
 {
     create(true);
-    uint32_t on_the_way = 0;
+    struct ut_on_the_way on_the_way = {0};
     for (uint8_t i = 1; i <= 100; i++) {
         consume_on_the_way(i, &on_the_way);
         virtual_worker_advance(&worker, 1);
     }
     /* 100 ms of requests in steps of 300 / 16 ms. */
-    cr_assert_leq(on_the_way, 7);
+    cr_assert_leq(on_the_way.batches, 7);
     virtual_worker_advance(&worker, 500);
     cr_assert_eq(passed_spans, 100);
     cr_assert_leq(passed_batches, 7);
-    cr_assert_eq(on_the_way, 0);
+    cr_assert_eq(on_the_way.batches + on_the_way.spans + on_the_way.bytes, 0);
     cr_assert_eq(unsettled(), 0);
 }
 

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sizes and limits: who may come in, and when something goes out again. */
+#include "base/clock.h"
+#include "flow/queue_parts.h"
+
+enum {
+    DELAY_MIN_MS = 1000,
+    DELAY_MAX_MS = 30000,
+};
+
+void ut_queue_add_feed(struct ut_queue *queue, struct ut_queue_feed *feed)
+{
+    UT_CHECK(queue->feed_count < UT_QUEUE_FEEDS_MAX);
+    queue->feeds[queue->feed_count++] = feed;
+}
+
+void ut_queue_remove_feed(struct ut_queue *queue, struct ut_queue_feed *feed)
+{
+    for (size_t i = 0; i < queue->feed_count; i++) {
+        if (queue->feeds[i] == feed) {
+            queue->feeds[i] = queue->feeds[--queue->feed_count];
+            return;
+        }
+    }
+}
+
+/* ---- sizes ---------------------------------------------------------------------------------- */
+
+static uint64_t units_of(const struct ut_queue *queue, uint64_t requests, uint64_t spans,
+                         uint64_t bytes)
+{
+    switch ((enum ut_sizer)queue->settings.sending_queue.sizer) {
+    case UT_SIZER_REQUESTS:
+        return requests;
+    case UT_SIZER_ITEMS:
+        return spans;
+    case UT_SIZER_BYTES:
+        return bytes;
+    }
+    return requests;
+}
+
+static uint64_t size_inside(const struct ut_queue *queue)
+{
+    return units_of(queue, queue->entries, queue->unfinished, queue->bytes);
+}
+
+uint64_t ut_queue_size(const struct ut_queue *queue)
+{
+    uint64_t size = size_inside(queue);
+    for (size_t i = 0; i < queue->feed_count; i++) {
+        const struct ut_on_the_way *way = queue->feeds[i]->on_the_way;
+        size += units_of(queue, way->batches, way->spans, way->bytes);
+    }
+    return size;
+}
+
+static bool fits(const struct ut_queue *queue, uint64_t size, const struct ut_batch *batch)
+{
+    return size == 0 || size + units_of(queue, 1, batch->spans, batch->bytes) <=
+                            queue->settings.sending_queue.queue_size;
+}
+
+/* ---- the way in ----------------------------------------------------------------------------- */
+
+bool ut_queue_admits(const struct ut_queue *queue, const struct ut_batch *batch)
+{
+    if (queue->draining)
+        return false;
+    return queue->settings.sending_queue.on_full != UT_ON_FULL_REFUSE ||
+           fits(queue, ut_queue_size(queue), batch);
+}
+
+void ut_queue_count_refused(struct ut_queue *queue, uint64_t spans)
+{
+    *queue->counters.enqueue_failed += spans;
+}
+
+bool ut_queue_blocks(const struct ut_queue *queue)
+{
+    return queue->settings.sending_queue.block_on_overflow && !queue->draining;
+}
+
+/* The oldest entry that is not in flight; there are at most num_consumers before it. */
+static struct ut_entry *find_oldest_idle(struct ut_queue *queue)
+{
+    struct ut_entry *entry = queue->oldest;
+    while (entry != NULL && entry->list == NULL)
+        entry = entry->newer;
+    return entry;
+}
+
+bool ut_queue_make_room(struct ut_queue *queue, const struct ut_batch *batch)
+{
+    int on_full = queue->settings.sending_queue.on_full;
+    if (on_full == UT_ON_FULL_REFUSE)
+        return true;
+    while (!fits(queue, size_inside(queue), batch)) {
+        struct ut_entry *entry = on_full == UT_ON_FULL_DROP_OLDEST ? find_oldest_idle(queue) : NULL;
+        if (entry == NULL)
+            return false;
+        ut_queue_unlist(entry);
+        ut_queue_drop_rest(entry, UT_DROP_QUEUE_FULL);
+    }
+    return true;
+}
+
+void ut_queue_tell_room(struct ut_queue *queue)
+{
+    if (!queue->gave_room || queue->draining)
+        return;
+    queue->gave_room = false;
+    for (size_t i = 0; i < queue->feed_count; i++) {
+        if (queue->feeds[i]->room != NULL)
+            queue->feeds[i]->room(queue->feeds[i]);
+    }
+}
+
+/* ---- the way out ---------------------------------------------------------------------------- */
+
+uint64_t ut_queue_gate_ns(const struct ut_queue *queue)
+{
+    uint64_t now = ut_worker_now(queue->worker), due_ns = UINT64_MAX;
+    uint32_t count = ut_queue_endpoints(queue);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct ut_circuit *circuit = &queue->circuits[i];
+        if (ut_circuit_allows(circuit, now))
+            return 0;
+        if (circuit->state != UT_CIRCUIT_HALF_OPEN && circuit->quiet_until_ns < due_ns)
+            due_ns = circuit->quiet_until_ns;
+    }
+    return due_ns;
+}
+
+uint32_t ut_queue_delay_ms(const struct ut_queue *queue)
+{
+    uint64_t due_ns = ut_queue_gate_ns(queue);
+    bool moving = queue->consumers > 0 || queue->fresh.first != NULL || queue->due.first != NULL;
+    if (due_ns == 0 && !moving && queue->waiting.first != NULL)
+        due_ns = queue->waiting.first->timer.due_ns;
+    uint64_t now = ut_worker_now(queue->worker);
+    if (due_ns == UINT64_MAX || due_ns <= now)
+        return DELAY_MIN_MS;
+    uint64_t ms = (due_ns - now + UT_NS_PER_MS - 1) / UT_NS_PER_MS;
+    if (ms < DELAY_MIN_MS)
+        return DELAY_MIN_MS;
+    return ms < DELAY_MAX_MS ? (uint32_t)ms : DELAY_MAX_MS;
+}
