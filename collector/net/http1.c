@@ -47,7 +47,12 @@ static bool is_last(const struct ut_http1 *http1, const struct ut_http1_exchange
     /* Whether a body follows is the client's choice now. */
     if (head->expects_continue && !exchange->continued)
         return true;
-    return head->has_length && head->length - exchange->body_seen > UT_HTTP1_SWALLOW;
+    if (head->has_length)
+        return head->length - exchange->body_seen > UT_HTTP1_SWALLOW;
+    /* How much of chunks is to come nobody knows. Where the bound would end the connection, the
+     * client must have been told: it would send its next request there. */
+    size_t body_max = http1->calls->service->body_bytes_max;
+    return exchange->body_seen > (body_max < UT_HTTP1_SWALLOW ? body_max : UT_HTTP1_SWALLOW);
 }
 
 static void end(struct ut_http1 *http1, bool whole)

@@ -12,7 +12,9 @@
  * exactly one Host. Who breaks one of these is answered 400, and the connection ends.
  *
  * A request that is refused before its body is here leaves a connection that lives on if the rest
- * of its body is at most UT_HTTP1_SWALLOW and it did not ask for 100-continue; else it ends.
+ * of its body is at most UT_HTTP1_SWALLOW and it did not ask for 100-continue; else it ends. Of
+ * chunks nobody knows what is still to come: there it ends if as much has come already, or more
+ * than a body may have.
  *
  * States: open → ending (the last answer is given; what still comes is thrown away) → finished.
  */
