@@ -14,7 +14,8 @@
  * - null is an absent member; in an array it is an error;
  * - ids are hex in any case; a wrong length is no error here (the walk leaves that span out);
  * - integers are numbers or strings of one, also with fraction and exponent if they are integral;
- *   enums are numbers only, as the specification wants;
+ *   enums are numbers only, as the specification wants; an attribute's number that is integral but
+ *   beyond 64 bits becomes a double, as JavaScript's SDK means it;
  * - doubles are numbers, strings of one, "NaN", "Infinity" or "-Infinity"; beyond the range of a
  *   double is an error;
  * - bytesValue is base64, either alphabet, with or without padding;

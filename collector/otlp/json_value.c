@@ -244,6 +244,23 @@ static const uint8_t *read_numeric(struct ut_json_reader *r, const struct ut_sch
     return p;
 }
 
+/* Whether `p` begins a whole number that no int64 can hold, as JavaScript's SDK writes them: it has
+ * no other kind for them in JSON, and sends doubles in protobuf. */
+static bool is_beyond_int64(struct ut_json_reader *r, const uint8_t *p)
+{
+    struct ut_json_input within = {.begin = p, .end = r->in.end};
+    ut_slice number;
+    uint64_t plain;
+    int64_t value;
+    double wide;
+    if (ut_json_plain_integer(p, r->in.end, &plain) != NULL && plain <= INT64_MAX)
+        return false;
+    if (p == r->in.end || *p == '"' || ut_json_number(&within, p, &number) == NULL)
+        return false;
+    return !ut_json_to_signed(number, INT64_MIN, INT64_MAX, &value) &&
+           ut_json_to_double(number, &wide) && (wide >= 0x1p63 || wide <= -0x1p63);
+}
+
 const uint8_t *ut_json_read_scalar(struct ut_json_reader *r, const struct ut_schema_field *field,
                                    const uint8_t *p)
 {
@@ -254,6 +271,9 @@ const uint8_t *ut_json_read_scalar(struct ut_json_reader *r, const struct ut_sch
         return read_id(r, field, p);
     case UT_SCHEMA_BYTES:
         return read_bytes(r, field, p);
+    case UT_SCHEMA_INT64:
+        /* AnyValue's alone, so that the next row is its double. */
+        return read_numeric(r, is_beyond_int64(r, p) ? field + 1 : field, p);
     default:
         return read_numeric(r, field, p);
     }

@@ -129,6 +129,17 @@ static void expect_int(const char *text, int64_t value)
     expect_value(member);
 }
 
+/* `text` as an intValue, which comes out as a double. */
+static void expect_wide(const char *text, double value)
+{
+    uint64_t bits;
+    char member[500];
+    memcpy(&bits, &value, sizeof(bits));
+    otlp_fixed64(&want, 4, bits);
+    (void)snprintf(member, sizeof(member), "{\"intValue\":%s}", text);
+    expect_value(member);
+}
+
 static void expect_name(const char *text, const char *name)
 {
     char member[500];
@@ -320,6 +331,18 @@ Test(json, integers_in_every_form)
     expect_span("\"kind\":-1");
 }
 
+/* JavaScript's SDK writes all whole numbers as intValue, however large. */
+Test(json, integers_that_no_int64_can_hold_are_doubles)
+{
+    expect_wide("9223372036854775808", 0x1p63);
+    expect_wide("-9223372036854775809", -0x1p63);
+    expect_wide("1e+21", 1e21);
+    expect_wide("1.7976931348623157e+308", 1.7976931348623157e308);
+    expect_wide("-36893488147419103000,\"stringValue\":null", -0x1p65);
+    otlp_text(&want, 1, "x");
+    expect_value("{\"intValue\":1e30,\"stringValue\":\"x\"}");
+}
+
 Test(json, doubles_are_the_nearest_ones)
 {
     expect_double("1.5", 1.5);
@@ -476,8 +499,11 @@ static const char *const BAD_MEMBERS[] = {
     "\"status\":{\"code\":\"STATUS_CODE_OK\"}",
     "\"attributes\":[{\"value\":{\"boolValue\":\"true\"}}]",
     "\"attributes\":[{\"value\":{\"boolValue\":1}}]",
-    "\"attributes\":[{\"value\":{\"intValue\":9223372036854775808}}]",
-    "\"attributes\":[{\"value\":{\"intValue\":-9223372036854775809}}]",
+    "\"attributes\":[{\"value\":{\"intValue\":\"9223372036854775808\"}}]",
+    "\"attributes\":[{\"value\":{\"intValue\":\"-9223372036854775809\"}}]",
+    "\"attributes\":[{\"value\":{\"intValue\":0.5}}]",
+    "\"attributes\":[{\"value\":{\"intValue\":1e309}}]",
+    "\"startTimeUnixNano\":18446744073709551616",
     "\"attributes\":[{\"value\":{\"doubleValue\":1e309}}]",
     "\"attributes\":[{\"value\":{\"doubleValue\":\"nan\"}}]",
     "\"attributes\":[{\"value\":{\"doubleValue\":\"\"}}]",
@@ -487,7 +513,7 @@ static const char *const BAD_MEMBERS[] = {
     "\"attributes\":[{\"value\":{\"bytesValue\":\"a b=\"}}]",
     "\"attributes\":[{\"value\":{\"arrayValue\":[]}}]",
     "\"attributes\":[{\"value\":\"x\"}]",
-    "\"attributes\":[{\"key\":\"k\",\"value\":{\"intValue\":9223372036854775808}}]",
+    "\"attributes\":[{\"key\":\"k\",\"value\":{\"intValue\":\"9223372036854775808\"}}]",
     "\"attributes\":[{\"key\":\"k\",\"value\":{\"intValue\":\"01\"}}]",
     "\"attributes\":[{\"key\":\"k\",\"value\":{\"intValue\":1]}]",
     "\"attributes\":[{\"key\":\"k\",\"value\":{\"stringValue\":\"v\"}]",
