@@ -18,6 +18,10 @@ packages_tests=(
     libcap2-bin util-linux procps curl openssl
     zlib1g-dev
 )
+# Toolchains of the clients in tests/clients, each asked for only where no other is on the path.
+packages_node=(nodejs npm)
+packages_java=(default-jdk-headless maven)
+packages_go=(golang-go)
 
 # packages_missing NAME…: those that are not installed, one a line. Asks dpkg only, no network.
 packages_missing()
