@@ -81,14 +81,19 @@ void ut_json_output_text(struct ut_blocks *out, ut_slice text)
 
 /* ---- bytes ----------------------------------------------------------------------------------- */
 
-void ut_json_output_hex(struct ut_blocks *out, ut_slice bytes)
+void ut_json_output_hex_digits(struct ut_blocks *out, ut_slice bytes)
 {
     static const char hex[] = "0123456789abcdef";
-    ut_blocks_byte(out, '"');
     for (size_t i = 0; i < bytes.size && ut_blocks_room(out, 2); i++) {
         *out->next++ = (uint8_t)hex[bytes.data[i] >> 4];
         *out->next++ = (uint8_t)hex[bytes.data[i] & 15];
     }
+}
+
+void ut_json_output_hex(struct ut_blocks *out, ut_slice bytes)
+{
+    ut_blocks_byte(out, '"');
+    ut_json_output_hex_digits(out, bytes);
     ut_blocks_byte(out, '"');
 }
 

@@ -9,6 +9,8 @@
 void ut_json_output_text(struct ut_blocks *out, ut_slice text);
 /* The same without the quotes, for strings that are made of several parts. */
 void ut_json_output_characters(struct ut_blocks *out, ut_slice text);
+/* Lower-case hex. */
+void ut_json_output_hex_digits(struct ut_blocks *out, ut_slice bytes);
 /* Lower-case hex and base64 with padding, both with quotes. */
 void ut_json_output_hex(struct ut_blocks *out, ut_slice bytes);
 void ut_json_output_base64(struct ut_blocks *out, ut_slice bytes);
