@@ -79,12 +79,8 @@ static void check_unsupported(struct preset *preset, bool http)
 {
     static const char *const tls[] = {"CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"};
     char name[NAME_MAX_BYTES];
-    const char *value = get(preset, "COMPRESSION", name);
-    if (http && value != NULL && strcmp(value, "none") != 0)
-        refuse(preset, name, value,
-               "this version sends over HTTP without compression; set it to none");
     for (size_t i = 0; !http && i < sizeof(tls) / sizeof(tls[0]); i++) {
-        value = get(preset, tls[i], name);
+        const char *value = get(preset, tls[i], name);
         if (value != NULL)
             refuse(preset, name, value,
                    "gRPC has no TLS in this version; use an http:// endpoint, or "

@@ -22,8 +22,9 @@ static void *context_of(struct ut_compressor *compressor)
 
 struct ut_compressor *ut_compressor_new(struct ut_pool *pool, enum ut_coding coding)
 {
-    const struct ut_compress_kind *kind =
-        coding == UT_CODING_ZSTD ? &ut_compress_zstd : &ut_compress_gzip;
+    const struct ut_compress_kind *kind = coding == UT_CODING_ZSTD      ? &ut_compress_zstd
+                                          : coding == UT_CODING_DEFLATE ? &ut_compress_deflate
+                                                                        : &ut_compress_gzip;
     struct ut_compressor *compressor = ut_pool_alloc(pool, CONTEXT_AT + kind->bytes());
     if (compressor == NULL)
         return NULL;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Runs of bytes that together become one compressed body, in gzip or zstd, at their fastest level:
- * whoever sends spans has more of them to send. Pure; for exporters. A compressor is used for one
- * body after the other, so an exporter needs one.
+ * Runs of bytes that together become one compressed body, in gzip, deflate or zstd, at their
+ * fastest level: whoever sends spans has more of them to send. Pure; for exporters. A compressor is
+ * used for one body after the other, so an exporter needs one.
  */
 #ifndef UT_NET_COMPRESS_H
 #define UT_NET_COMPRESS_H
@@ -14,7 +14,8 @@
 
 struct ut_compressor;
 
-/* 512 KiB of the pool for gzip, 1 MiB for zstd. `coding` is one of the two. NULL without memory. */
+/* 512 KiB of the pool for gzip and deflate, 1 MiB for zstd. `coding` is not identity. NULL without
+ * memory. */
 struct ut_compressor *ut_compressor_new(struct ut_pool *pool, enum ut_coding coding) UT_MUST_USE;
 void ut_compressor_free(struct ut_compressor *compressor); /* NULL is fine */
 

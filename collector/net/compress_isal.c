@@ -26,17 +26,27 @@ static void done(void *context)
     (void)context;
 }
 
-static bool begin(void *context, size_t size)
+static bool begin(struct gzip *gzip, uint16_t wrapper)
 {
-    (void)size;
-    struct gzip *gzip = context;
     isal_deflate_init(&gzip->stream);
     gzip->stream.level = LEVEL;
     gzip->stream.level_buf = gzip->level_buffer;
     gzip->stream.level_buf_size = sizeof(gzip->level_buffer);
-    gzip->stream.gzip_flag = IGZIP_GZIP;
+    gzip->stream.gzip_flag = wrapper;
     gzip->stream.flush = NO_FLUSH;
     return true;
+}
+
+static bool begin_gzip(void *context, size_t size)
+{
+    (void)size;
+    return begin(context, IGZIP_GZIP);
+}
+
+static bool begin_deflate(void *context, size_t size)
+{
+    (void)size;
+    return begin(context, IGZIP_ZLIB);
 }
 
 static uint32_t clip(size_t size)
@@ -64,4 +74,5 @@ static enum ut_compress_result step(void *context, ut_slice *input, bool last, u
     return stream->avail_out == 0 ? UT_COMPRESS_ROOM : UT_COMPRESS_MORE;
 }
 
-const struct ut_compress_kind ut_compress_gzip = {bytes, init, done, begin, step};
+const struct ut_compress_kind ut_compress_gzip = {bytes, init, done, begin_gzip, step};
+const struct ut_compress_kind ut_compress_deflate = {bytes, init, done, begin_deflate, step};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The encoders behind compress.h: gzip's by ISA-L (compress_isal.c) or zlib (compress_zlib.c), and
- * zstd's. */
+/* The encoders behind compress.h: those of gzip and deflate by ISA-L (compress_isal.c) or zlib
+ * (compress_zlib.c), and zstd's. */
 #ifndef UT_NET_COMPRESS_KIND_H
 #define UT_NET_COMPRESS_KIND_H
 
@@ -29,6 +29,7 @@ struct ut_compress_kind {
 };
 
 extern const struct ut_compress_kind ut_compress_gzip;
+extern const struct ut_compress_kind ut_compress_deflate;
 extern const struct ut_compress_kind ut_compress_zstd;
 
 #endif

@@ -5,7 +5,8 @@
 
 enum {
     LEVEL = 1,
-    WINDOW_BITS = 15 + 16, /* with gzip's wrapper */
+    WINDOW_BITS = 15, /* with zlib's wrapper */
+    GZIP_WRAPPER = 16,
     MEMORY_LEVEL = 8,
     ARENA = 288 << 10, /* zlib takes 262 KiB of this for these parameters, once */
     PIECE = 1 << 30,   /* bytes at once; zlib's counts have 32 bits */
@@ -38,13 +39,22 @@ static void release(void *opaque, void *block)
     (void)opaque, (void)block;
 }
 
-static bool init(void *context)
+static bool init(struct gzip *gzip, int window_bits)
 {
-    struct gzip *gzip = context;
     gzip->used = 0;
     gzip->stream = (z_stream){.zalloc = allocate, .zfree = release, .opaque = gzip};
-    return deflateInit2(&gzip->stream, LEVEL, Z_DEFLATED, WINDOW_BITS, MEMORY_LEVEL,
+    return deflateInit2(&gzip->stream, LEVEL, Z_DEFLATED, window_bits, MEMORY_LEVEL,
                         Z_DEFAULT_STRATEGY) == Z_OK;
+}
+
+static bool init_gzip(void *context)
+{
+    return init(context, WINDOW_BITS + GZIP_WRAPPER);
+}
+
+static bool init_deflate(void *context)
+{
+    return init(context, WINDOW_BITS);
 }
 
 static void done(void *context)
@@ -83,4 +93,5 @@ static enum ut_compress_result step(void *context, ut_slice *input, bool last, u
     return stream->avail_out == 0 ? UT_COMPRESS_ROOM : UT_COMPRESS_MORE;
 }
 
-const struct ut_compress_kind ut_compress_gzip = {bytes, init, done, begin, step};
+const struct ut_compress_kind ut_compress_gzip = {bytes, init_gzip, done, begin, step};
+const struct ut_compress_kind ut_compress_deflate = {bytes, init_deflate, done, begin, step};

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "net/compress.h"
 #include "net/http_easy.h"
 
 enum {
@@ -25,6 +26,7 @@ struct ut_http_client {
     struct ut_http_client_options options;
     CURLM *multi;
     struct ut_http_easy easy;
+    struct ut_compressor *compressor; /* NULL: bodies go as they are */
     CURL *idle[IDLE_MAX];
     size_t idle_count;
     struct ut_http_call *calls;
@@ -87,10 +89,12 @@ static void end_call(struct ut_http_call *call)
 {
     struct ut_http_client *client = call->client;
     uint8_t *kept = call->kept;
+    struct ut_segment *packed = call->packed;
     unlink_call(client, call);
     call->handle = NULL;
     call->done(call);
     ut_pool_free(&client->worker->pool, kept);
+    ut_segment_unref(packed);
 }
 
 static void end_transfer(struct ut_http_client *client, CURL *easy, CURLcode code)
@@ -208,6 +212,22 @@ static int on_socket_wanted(CURL *easy, curl_socket_t fd, int what, void *arg, v
 
 /* ---- calls ----------------------------------------------------------------------------------- */
 
+/* Puts the compressed body in place of the runs. */
+static bool pack(struct ut_http_client *client, struct ut_http_call *call)
+{
+    call->packed = NULL;
+    if (client->compressor == NULL)
+        return true;
+    call->packed = ut_compress(client->compressor, call->runs, call->run_count, call->bytes);
+    if (call->packed == NULL)
+        return false;
+    call->packed_run = (struct iovec){call->packed->data, call->packed->size};
+    call->runs = &call->packed_run;
+    call->run_count = 1;
+    call->bytes = call->packed->size;
+    return true;
+}
+
 int ut_http_client_submit(struct ut_http_client *client, struct ut_http_call *call)
 {
     UT_CHECK(!client->stopping);
@@ -218,13 +238,14 @@ int ut_http_client_submit(struct ut_http_client *client, struct ut_http_call *ca
     call->client = client;
     call->pool = &client->worker->pool;
     call->handle = handle;
-    if (ut_http_easy_begin(handle, call) != 0 ||
-        curl_multi_add_handle(client->multi, handle) != CURLM_OK) {
-        curl_easy_cleanup(handle);
-        return -ENOMEM;
+    if (pack(client, call) && ut_http_easy_begin(handle, call) == 0 &&
+        curl_multi_add_handle(client->multi, handle) == CURLM_OK) {
+        link_call(client, call);
+        return 0;
     }
-    link_call(client, call);
-    return 0;
+    ut_segment_unref(call->packed);
+    curl_easy_cleanup(handle);
+    return -ENOMEM;
 }
 
 void ut_http_client_stop(struct ut_http_client *client, void (*stopped)(void *arg), void *arg)
@@ -290,7 +311,11 @@ int ut_http_client_new(struct ut_http_client **ret, struct ut_worker *worker,
     client->finish.run = on_finish;
     register_metrics(client);
     int error = ut_http_easy_init(&client->easy, &client->options);
-    if (error == 0 && !open_multi(client))
+    enum ut_coding coding = ut_http_client_coding(options->settings, options->url);
+    if (error == 0 && coding != UT_CODING_IDENTITY)
+        client->compressor = ut_compressor_new(&worker->pool, coding);
+    if (error == 0 &&
+        (!open_multi(client) || (coding != UT_CODING_IDENTITY && client->compressor == NULL)))
         error = -ENOMEM;
     if (error == 0) {
         /* The first handle tells at once whether libcurl takes all options. */
@@ -317,6 +342,7 @@ void ut_http_client_free(struct ut_http_client *client)
     ut_timer_cancel(&client->worker->timers, &client->timer);
     ut_worker_undefer(client->worker, &client->finish);
     ut_http_easy_done(&client->easy);
+    ut_compressor_free(client->compressor);
     free(client);
     curl_global_cleanup();
 }

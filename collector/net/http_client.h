@@ -8,13 +8,15 @@
  * A call is one POST with a body given as a list of runs, and its response. Invariants: 1. `done`
  * comes exactly once for each submitted call, never from inside submit; 2. until then the call, its
  * runs and their bytes stay as they are; 3. of a response no more than UT_HTTP_CLIENT_BODY bytes
- * are kept, and no more than UT_HTTP_CLIENT_BODY_READ are read.
+ * are kept, and no more than UT_HTTP_CLIENT_BODY_READ are read. With `compression` the body is
+ * compressed in submit, and its runs are not looked at any more after it.
  */
 #ifndef UT_NET_HTTP_CLIENT_H
 #define UT_NET_HTTP_CLIENT_H
 
 #include <sys/uio.h>
 
+#include "base/segment.h"
 #include "base/slice.h"
 #include "loop/worker.h"
 #include "net/http_client_settings.h"
@@ -47,7 +49,9 @@ struct ut_http_call {
     /* The client's. */
     struct ut_http_client *client;
     struct ut_pool *pool;
-    void *handle; /* libcurl's */
+    void *handle;              /* libcurl's */
+    struct ut_segment *packed; /* the compressed body; NULL: it goes as it is */
+    struct iovec packed_run;
     struct ut_http_call *previous, *next;
     size_t run, offset; /* of the first byte that was not given to libcurl */
     uint8_t *kept;      /* a block of the pool, or NULL */
@@ -68,7 +72,7 @@ int ut_http_client_new(struct ut_http_client **ret, struct ut_worker *worker,
 /* After it has stopped, or where nothing was ever submitted. NULL is fine. */
 void ut_http_client_free(struct ut_http_client *client);
 
-/* Takes the call. 0, or -ENOMEM. */
+/* Takes the call. 0, or -ENOMEM. Where call->packed is set now, the runs may go. */
 int ut_http_client_submit(struct ut_http_client *client, struct ut_http_call *call) UT_MUST_USE;
 /* Ends all calls (`done` comes in here, with status 0 and the error "stopping") and closes all
  * connections. stopped(arg) comes from the loop, when nothing of the client is in use. */

@@ -194,9 +194,27 @@ static void check_proxy(const char *url, struct ut_config_report *report)
                   "is no proxy's URL: it begins with http://, https://, socks5:// or socks5h://");
 }
 
+static enum ut_coding coding_of(const char *compression)
+{
+    return strcmp(compression, "none") == 0 ? UT_CODING_IDENTITY
+                                            : ut_coding_of(ut_slice_str(compression));
+}
+
+enum ut_coding ut_http_client_coding(const struct ut_http_client_settings *settings,
+                                     const char *url)
+{
+    if (settings->compression != NULL)
+        return coding_of(settings->compression);
+    return ut_http_url_is_loopback(url) ? UT_CODING_IDENTITY : UT_CODING_GZIP;
+}
+
 void ut_http_client_check(const struct ut_http_client_settings *settings,
                           struct ut_config_report *report)
 {
+    if (settings->compression != NULL && coding_of(settings->compression) == UT_CODING_UNKNOWN)
+        report->error(report, "compression",
+                      "\"%s\" is not supported; gzip, zstd, deflate and none are",
+                      settings->compression);
     check_headers(&settings->headers, report);
     check_proxy(settings->proxy_url, report);
     check_tls(&settings->tls, report);

@@ -8,6 +8,7 @@
 #define UT_NET_HTTP_CLIENT_SETTINGS_H
 
 #include "config/field.h"
+#include "net/inflate.h"
 
 enum { UT_HTTP_CLIENT_HEADERS_MAX = 32, UT_HTTP_CLIENT_HEADER_BYTES = 8192 };
 
@@ -25,6 +26,7 @@ struct ut_http_client_settings {
     struct ut_pairs headers;
     uint64_t timeout_ns; /* of one request, connecting included */
     char *proxy_url;     /* NULL: as the environment says */
+    char *compression;   /* NULL: gzip, but none where the backend is on this host */
     struct ut_http_client_tls tls;
 };
 
@@ -53,6 +55,11 @@ extern const struct ut_field ut_http_client_tls_fields[];
             .type = UT_FIELD_STRING,                                                               \
             UT_HTTP_CLIENT_FIELD(config, settings, proxy_url),                                     \
         },                                                                                         \
+        {                                                                                          \
+            .key = "compression",                                                                  \
+            .type = UT_FIELD_STRING,                                                               \
+            UT_HTTP_CLIENT_FIELD(config, settings, compression),                                   \
+        },                                                                                         \
     {                                                                                              \
         .key = "tls", .type = UT_FIELD_MAP, UT_HTTP_CLIENT_FIELD(config, settings, tls),           \
         .fields = ut_http_client_tls_fields,                                                       \
@@ -63,6 +70,10 @@ extern const struct ut_field ut_http_client_tls_fields[];
 const char *ut_http_url_wrong(const char *text);
 /* Whether its host is this one: localhost, 127.0.0.0/8 or ::1. */
 bool ut_http_url_is_loopback(const char *text);
+
+/* What bodies to `url` are compressed with, of settings that have passed the check. */
+enum ut_coding ut_http_client_coding(const struct ut_http_client_settings *settings,
+                                     const char *url);
 
 /* Reports what the rows cannot express; files that cannot be read among it. */
 void ut_http_client_check(const struct ut_http_client_settings *settings,

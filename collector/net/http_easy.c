@@ -293,8 +293,9 @@ static bool make_headers(struct ut_http_easy *easy)
     bool fine = add_line(&easy->headers, "Content-Type", ": ", options->content_type) &&
                 /* Without a value: libcurl's own field is left out. */
                 add_line(&easy->headers, "Expect", ":", "");
-    if (fine && options->encoding != NULL)
-        fine = add_line(&easy->headers, "Content-Encoding", ": ", options->encoding);
+    enum ut_coding coding = ut_http_client_coding(options->settings, options->url);
+    if (fine && coding != UT_CODING_IDENTITY)
+        fine = add_line(&easy->headers, "Content-Encoding", ": ", ut_coding_name(coding));
     for (size_t i = 0; fine && i < pairs->count; i++) {
         /* A field with an empty value is written to libcurl with a semicolon. */
         bool empty = pairs->items[i].value[0] == '\0';

@@ -6,8 +6,8 @@
  *
  * The disk is waited for on libuv's threads, never on the loop: a job takes all items that wait and
  * writes them in the order in which they came. One job runs at a time. While it does, `target`,
- * `pool` and the sends in it belong to its thread; the batch of an item is not changed by anybody
- * before the item is done.
+ * `pool`, `writing_as` and the sends in it belong to its thread; the batch of an item is not
+ * changed by anybody before the item is done.
  *
  * States: idle ⇄ writing; any → stopping → stopped.
  */
@@ -46,6 +46,7 @@ struct file {
     bool writing;
     struct send_list waiting, in_job;
     struct ut_pool pool; /* of the job */
+    struct ut_file_writing writing_as;
     struct ut_file_target target;
     atomic_bool stopping;
     void (*stopped)(void *arg);
@@ -68,8 +69,7 @@ static void clear(struct send_list *list)
 static void write_send(struct file *file, struct send *send)
 {
     struct ut_file_record record;
-    enum ut_file_format format = (enum ut_file_format)file->config->format;
-    int error = ut_file_record_make(&record, &send->splice, format, &file->pool);
+    int error = ut_file_record_make(&record, &send->splice, &file->writing_as);
     if (error == 0) {
         error = ut_file_target_write(&file->target, record.runs, record.count, record.bytes,
                                      send->text);
@@ -175,6 +175,19 @@ static void send_item(struct ut_exporter *base, struct ut_item *item)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+/* false: there is no memory for the compressor. */
+static bool open_writing(struct file *file)
+{
+    const struct ut_file_config *config = file->config;
+    file->writing_as = (struct ut_file_writing){.format = (enum ut_file_format)config->format,
+                                                .pool = &file->pool};
+    if (config->compression == UT_FILE_PLAIN)
+        return true;
+    file->writing_as.compressor = ut_compressor_new(
+        &file->pool, config->compression == UT_FILE_ZSTD ? UT_CODING_ZSTD : UT_CODING_GZIP);
+    return file->writing_as.compressor != NULL;
+}
+
 static int create(struct ut_exporter **ret, const struct ut_build *build)
 {
     struct file *file = calloc(1, sizeof(*file));
@@ -189,6 +202,11 @@ static int create(struct ut_exporter **ret, const struct ut_build *build)
     clear(&file->in_job);
     ut_pool_init(&file->pool, POOL_RETAIN);
     ut_file_target_init(&file->target, file->config, &file->stopping);
+    if (!open_writing(file)) {
+        ut_pool_done(&file->pool);
+        free(file);
+        return -ENOMEM;
+    }
     (void)snprintf(label, sizeof(label), "exporter=\"%s\"", build->id);
     file->sent_bytes = ut_metrics_counter(build->worker->metrics, "undertrace_exporter_sent_bytes",
                                           label, "Bytes written to the backend.");
@@ -229,6 +247,7 @@ static void free_exporter(struct ut_exporter *base)
     struct file *file = file_of(base);
     UT_CHECK(!file->writing && file->waiting.first == NULL);
     ut_file_target_close(&file->target);
+    ut_compressor_free(file->writing_as.compressor);
     ut_pool_done(&file->pool);
     free(file);
 }

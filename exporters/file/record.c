@@ -32,15 +32,32 @@ static int make_proto(struct ut_file_record *record, struct ut_splice *splice)
     return 0;
 }
 
+static int compress(struct ut_file_record *record, struct ut_compressor *compressor)
+{
+    record->packed = ut_compress(compressor, record->runs, record->count, record->bytes);
+    if (record->packed == NULL)
+        return -ENOMEM;
+    record->packed_run = (struct iovec){record->packed->data, record->packed->size};
+    record->runs = &record->packed_run;
+    record->count = 1;
+    record->bytes = record->packed->size;
+    return 0;
+}
+
 int ut_file_record_make(struct ut_file_record *record, struct ut_splice *splice,
-                        enum ut_file_format format, struct ut_pool *pool)
+                        const struct ut_file_writing *writing)
 {
     *record = (struct ut_file_record){0};
-    ut_blocks_init(&record->json, pool);
-    return format == UT_FILE_JSON ? make_json(record, splice) : make_proto(record, splice);
+    ut_blocks_init(&record->json, writing->pool);
+    int error =
+        writing->format == UT_FILE_JSON ? make_json(record, splice) : make_proto(record, splice);
+    if (error == 0 && writing->compressor != NULL)
+        error = compress(record, writing->compressor);
+    return error;
 }
 
 void ut_file_record_done(struct ut_file_record *record)
 {
+    ut_segment_unref(record->packed);
     ut_blocks_done(&record->json);
 }

@@ -8,6 +8,7 @@ enum { MODE_MOST = 0777, MODE_USUAL = 0755 };
 #define ROTATION(member) offsetof(struct ut_file_rotation, member)
 
 static const char *const formats[] = {"json", "proto", NULL};
+static const char *const compressions[] = {"none", "gzip", "zstd", NULL};
 
 static const struct ut_field rotation_fields[] = {
     {
@@ -57,6 +58,14 @@ const struct ut_field ut_file_fields[] = {
         .offset = offsetof(struct ut_file_config, format),
         .fallback = "json",
         .words = formats,
+        .present = UT_FIELD_NO_PRESENT,
+    },
+    {
+        .key = "compression",
+        .type = UT_FIELD_ENUM,
+        .offset = offsetof(struct ut_file_config, compression),
+        .fallback = "none",
+        .words = compressions,
         .present = UT_FIELD_NO_PRESENT,
     },
     {
@@ -126,6 +135,9 @@ static void check_standard_output(const struct ut_file_config *config,
 {
     if (config->format != UT_FILE_JSON)
         report->error(report, "format", "standard output (path: \"-\") takes json only");
+    if (config->compression != UT_FILE_PLAIN)
+        report->error(report, "compression",
+                      "standard output (path: \"-\") takes plain lines only");
     if (config->rotation.present)
         report->error(report, "rotation", "standard output (path: \"-\") cannot be rotated");
 }

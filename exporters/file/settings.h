@@ -6,6 +6,7 @@
 #include "component.h"
 
 enum ut_file_format { UT_FILE_JSON, UT_FILE_PROTO };
+enum ut_file_compression { UT_FILE_PLAIN, UT_FILE_GZIP, UT_FILE_ZSTD };
 
 struct ut_file_rotation {
     bool present;
@@ -17,8 +18,9 @@ struct ut_file_rotation {
 
 struct ut_file_config {
     struct ut_exporter_settings settings;
-    char *path; /* "-": standard output */
-    int format; /* enum ut_file_format */
+    char *path;      /* "-": standard output */
+    int format;      /* enum ut_file_format */
+    int compression; /* enum ut_file_compression */
     bool append;
     bool create_directory;
     char *directory_permissions; /* octal */

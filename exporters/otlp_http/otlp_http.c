@@ -142,6 +142,10 @@ static void start_send(struct send *send)
         error = ut_http_client_submit(send->exporter->client, &send->call);
     if (error == 0) {
         send->exporter->sends++;
+        if (send->call.packed != NULL) {
+            ut_splice_done(&send->splice);
+            ut_blocks_done(&send->body);
+        }
         return;
     }
     release(send);

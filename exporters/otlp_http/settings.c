@@ -37,13 +37,6 @@ const struct ut_field ut_otlp_http_fields[] = {
         .most = 1 << 30,
         .present = UT_FIELD_NO_PRESENT,
     },
-    {
-        .key = "compression",
-        .type = UT_FIELD_STRING,
-        .offset = offsetof(struct ut_otlp_http_config, compression),
-        .fallback = "none",
-        .present = UT_FIELD_NO_PRESENT,
-    },
     UT_HTTP_CLIENT_FIELDS(struct ut_otlp_http_config, http),
     UT_FIELD_END,
 };
@@ -82,9 +75,5 @@ void ut_otlp_http_check(const void *config_, struct ut_config_report *report)
                       "\"http://127.0.0.1:4318\"");
     check_url(config->endpoint, "endpoint", report);
     check_url(config->traces_endpoint, "traces_endpoint", report);
-    if (is_named(config->compression) && strcmp(config->compression, "none") != 0)
-        report->error(report, "compression",
-                      "\"%s\" is not in this version; write \"none\" or leave it out",
-                      config->compression);
     ut_http_client_check(&config->http, report);
 }

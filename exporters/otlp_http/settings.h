@@ -14,7 +14,6 @@ struct ut_otlp_http_config {
     char *traces_endpoint;      /* the whole URL */
     int encoding;               /* enum ut_otlp_http_encoding */
     uint64_t max_message_bytes; /* of one request, as protobuf and before compression */
-    char *compression;
     struct ut_http_client_settings http;
 };
 

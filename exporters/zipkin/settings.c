@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "zipkin_exporter/settings.h"
 
-#include <string.h>
-
 static const char *const formats[] = {"json", NULL};
 
 const struct ut_field ut_zipkin_fields[] = {
@@ -37,13 +35,6 @@ const struct ut_field ut_zipkin_fields[] = {
         .most = 1 << 28,
         .present = UT_FIELD_NO_PRESENT,
     },
-    {
-        .key = "compression",
-        .type = UT_FIELD_STRING,
-        .offset = offsetof(struct ut_zipkin_config, compression),
-        .fallback = "none",
-        .present = UT_FIELD_NO_PRESENT,
-    },
     UT_HTTP_CLIENT_FIELDS(struct ut_zipkin_config, http),
     UT_FIELD_END,
 };
@@ -59,9 +50,5 @@ void ut_zipkin_check(const void *config_, struct ut_config_report *report)
     else if (wrong != NULL)
         report->error(report, "endpoint", "\"%s\" is no URL of a backend: %s", config->endpoint,
                       wrong);
-    if (config->compression != NULL && strcmp(config->compression, "none") != 0)
-        report->error(report, "compression",
-                      "\"%s\" is not in this version; write \"none\" or leave it out",
-                      config->compression);
     ut_http_client_check(&config->http, report);
 }

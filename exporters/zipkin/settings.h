@@ -12,7 +12,6 @@ struct ut_zipkin_config {
     int format;     /* json is all there is */
     char *default_service_name;
     uint64_t max_message_bytes; /* of one request, as protobuf */
-    char *compression;
     struct ut_http_client_settings http;
 };
 

@@ -139,6 +139,8 @@ static void start_send(struct send *send)
         error = ut_http_client_submit(send->exporter->client, &send->call);
     if (error == 0) {
         send->exporter->sends++;
+        if (send->call.packed != NULL)
+            ut_blocks_done(&send->body);
     } else if (error == -EMSGSIZE) {
         refuse_large(send, bytes);
     } else {

@@ -2,6 +2,7 @@
 """What the file exporter writes is what was sent, for the official proto package's reader of JSON
 and of length-delimited protobuf; with the verified identity of the sender where it is known."""
 import base64
+import gzip
 import json
 import struct
 import subprocess
@@ -36,6 +37,13 @@ exporters:
   file/proto:
     path: {folder}/spans.proto
     format: proto
+  file/gzip:
+    path: {folder}/spans.json.gz
+    compression: gzip
+  file/zstd:
+    path: {folder}/spans.proto.zst
+    format: proto
+    compression: zstd
   file/output:
     path: "-"
 service:
@@ -43,7 +51,7 @@ service:
     traces:
       receivers: [otlp, ebpf]
       processors: [correlate]
-      exporters: [file, file/proto, file/output]
+      exporters: [file, file/proto, file/gzip, file/zstd, file/output]
 undertrace:
   admin: unix://{folder}/admin.sock
 """
@@ -150,7 +158,7 @@ def test(lab, folder):
                          stdout=subprocess.DEVNULL)
     equal(process.wait(timeout=30), 0, "exit status of the sender")
     lab.stop(process)
-    exporters = 3
+    exporters = 5
     until(lambda: undertrace.metric("otelcol_exporter_sent_spans") >= exporters * REQUESTS * SPANS,
           20, "all spans are written")
 
@@ -160,7 +168,12 @@ def test(lab, folder):
     wanted = by_name(sent)
     output = [line for line in undertrace.log.read_text().splitlines() if line.startswith("{")]
     (folder / "output").write_text("\n".join(output))
+    (folder / "gzip").write_bytes(gzip.decompress((folder / "spans.json.gz").read_bytes()))
+    subprocess.run(["zstd", "--quiet", "--decompress", folder / "spans.proto.zst", "-o",
+                    folder / "zstd"], check=True)
+    equal((folder / "zstd").read_bytes(), (folder / "spans.proto").read_bytes(), "what zstd says")
     for what, requests in (("json", read_json(files)), ("output", read_json([folder / "output"])),
+                           ("gzip", read_json([folder / "gzip"])),
                            ("proto", read_proto(folder / "spans.proto"))):
         found = by_name(requests)
         equal(len(found), len(wanted), f"{what}: spans")

@@ -192,6 +192,42 @@ Test(otlp_http, json_is_what_the_reader_takes)
     close_bench(bench);
 }
 
+static void expect_packed(const char *compression, enum ut_coding coding)
+{
+    struct bench *bench = open_bench(NULL);
+    bench->config.http.compression = (char *)(uintptr_t)compression;
+    make_request(bench, 30000);
+    start_exporter(bench);
+    cr_assert_eq(ask(bench)->outcome.result, UT_SENT);
+    cr_assert_eq(ask(bench)->outcome.result, UT_SENT);
+    const struct http_backend *backend = &bench->backend;
+    char field[64];
+    (void)snprintf(field, sizeof(field), "\ncontent-encoding: %s\n", compression);
+    cr_expect(strstr(backend->head, field) != NULL, "%s", backend->head);
+    cr_expect_lt(backend->body_size, bench->request.size / 10);
+    struct ut_inflates inflates;
+    ut_inflates_init(&inflates, &bench->worker.pool);
+    struct ut_inflate *inflate = ut_inflate_take(&inflates, coding);
+    size_t room = bench->request.size + (256 << 10);
+    struct ut_inflate_body body = {.data = malloc(room), .room = room};
+    ut_slice input = ut_slice_of(backend->body, backend->body_size);
+    cr_assert_eq(ut_inflate_step(inflate, &input, &body), UT_INFLATE_MORE);
+    cr_assert(ut_inflate_is_whole(inflate));
+    cr_expect(ut_slice_equal(ut_slice_of(body.data, body.size),
+                             ut_slice_of(bench->request.data, bench->request.size)));
+    free(body.data);
+    ut_inflate_give(&inflates, inflate);
+    ut_inflates_done(&inflates);
+    close_bench(bench);
+}
+
+Test(otlp_http, bodies_are_compressed_where_that_is_wanted)
+{
+    expect_packed("gzip", UT_CODING_GZIP);
+    expect_packed("deflate", UT_CODING_DEFLATE);
+    expect_packed("zstd", UT_CODING_ZSTD);
+}
+
 Test(otlp_http, connections_are_used_again)
 {
     struct bench *bench = open_bench(NULL);

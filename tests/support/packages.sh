@@ -15,7 +15,7 @@ packages_demo=(python3 python3-venv iproute2 nftables ca-certificates)
 # The checks of style, the unit tests, and the tools that the end-to-end tests call.
 packages_tests=(
     git libcriterion-dev clang-format-14 clang-tidy-14 libclang-rt-14-dev nghttp2-client
-    libcap2-bin util-linux procps curl openssl
+    libcap2-bin util-linux procps curl openssl zstd
     zlib1g-dev
 )
 # Toolchains of the clients in tests/clients, each asked for only where no other is on the path.

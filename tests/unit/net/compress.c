@@ -54,7 +54,7 @@ static void check_runs(struct ut_compressor *compressor, enum ut_coding coding, 
 
 Test(compress, body_comes_back_whatever_its_runs_are)
 {
-    static const enum ut_coding codings[] = {UT_CODING_GZIP, UT_CODING_ZSTD};
+    static const enum ut_coding codings[] = {UT_CODING_GZIP, UT_CODING_DEFLATE, UT_CODING_ZSTD};
     const size_t size = 300000;
     uint8_t *text = malloc(size), *noise = malloc(size);
     cr_assert(text != NULL && noise != NULL);
@@ -64,7 +64,7 @@ Test(compress, body_comes_back_whatever_its_runs_are)
         noise[i] = (uint8_t)(random >> 24);
         text[i] = (uint8_t)("service.name orders http.method "[i % 32] + (random >> 28 == 0));
     }
-    for (size_t c = 0; c < 2; c++) {
+    for (size_t c = 0; c < sizeof(codings) / sizeof(codings[0]); c++) {
         struct ut_compressor *compressor = ut_compressor_new(&pool, codings[c]);
         cr_assert_not_null(compressor);
         check_runs(compressor, codings[c], text, 1, 1);
@@ -81,10 +81,10 @@ Test(compress, body_comes_back_whatever_its_runs_are)
 
 Test(compress, steady_bodies_ask_the_system_for_no_memory)
 {
-    static const enum ut_coding codings[] = {UT_CODING_GZIP, UT_CODING_ZSTD};
+    static const enum ut_coding codings[] = {UT_CODING_GZIP, UT_CODING_DEFLATE, UT_CODING_ZSTD};
     uint8_t *text = calloc(1, 200000);
     cr_assert_not_null(text);
-    for (size_t c = 0; c < 2; c++) {
+    for (size_t c = 0; c < sizeof(codings) / sizeof(codings[0]); c++) {
         struct ut_compressor *compressor = ut_compressor_new(&pool, codings[c]);
         check_runs(compressor, codings[c], text, 200000, 400);
         uint64_t before = pool.system_calls;

@@ -86,3 +86,23 @@ Test(http_client_settings, certificates_and_proxies_are_checked)
     cr_expect(strstr(said, "[tls.min_version] is above max_version") != NULL, "%s", said);
     cr_expect_null(strstr(said, "proxy_url"), "%s", said);
 }
+
+Test(http_client_settings, bodies_are_compressed_unless_they_stay_on_this_host)
+{
+    struct ut_http_client_settings settings = {.tls = {.max_version = 1}};
+    cr_expect_eq(ut_http_client_coding(&settings, "http://127.0.0.1:1"), UT_CODING_IDENTITY);
+    cr_expect_eq(ut_http_client_coding(&settings, "http://a.example"), UT_CODING_GZIP);
+    static const struct {
+        const char *name;
+        enum ut_coding coding;
+    } rows[] = {{"none", UT_CODING_IDENTITY},   {"", UT_CODING_IDENTITY},
+                {"gzip", UT_CODING_GZIP},       {"zstd", UT_CODING_ZSTD},
+                {"deflate", UT_CODING_DEFLATE}, {"zlib", UT_CODING_DEFLATE}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        settings.compression = TEXT(rows[i].name);
+        cr_expect_str_eq(check(&settings), "", "%s", rows[i].name);
+        cr_expect_eq(ut_http_client_coding(&settings, "http://127.0.0.1"), rows[i].coding);
+    }
+    settings.compression = TEXT("snappy");
+    cr_expect(strstr(check(&settings), "\"snappy\" is not supported") != NULL, "%s", said);
+}
