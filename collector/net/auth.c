@@ -54,7 +54,7 @@ static bool is_token(const char *text)
 int ut_auth_init(struct ut_auth *auth, enum ut_auth_kind kind, const char *scheme,
                  const char *header)
 {
-    *auth = (struct ut_auth){.kind = kind};
+    *auth = (struct ut_auth){.kind = kind, .by_field = true};
     if (scheme == NULL)
         scheme = kind == UT_AUTH_BEARER ? "Bearer" : "Basic";
     if (header == NULL)
@@ -76,12 +76,20 @@ void ut_auth_done(struct ut_auth *auth)
     auth->count = 0;
 }
 
+static uint64_t *count_granted(struct ut_metrics *metrics, const char *labels, const char *by)
+{
+    char extended[LABELS_BYTES];
+    (void)snprintf(extended, sizeof(extended), "%s,by=\"%s\"", labels, by);
+    return ut_metrics_counter(metrics, "undertrace_receiver_auth_requests_total", extended,
+                              "Requests whose sender has proved a right to send");
+}
+
 void ut_auth_count(struct ut_auth *auth, struct ut_metrics *metrics, const char *labels)
 {
     static const char *const reasons[UT_AUTH_VERDICTS] = {
         [UT_AUTH_MISSING] = "missing",     [UT_AUTH_SEVERAL] = "several",
         [UT_AUTH_SCHEME] = "scheme",       [UT_AUTH_MALFORMED] = "malformed",
-        [UT_AUTH_UNKNOWN] = "credentials",
+        [UT_AUTH_UNKNOWN] = "credentials", [UT_AUTH_NAME] = "certificate_name",
     };
     char extended[LABELS_BYTES];
     for (int i = 0; i < UT_AUTH_VERDICTS; i++) {
@@ -92,11 +100,9 @@ void ut_auth_count(struct ut_auth *auth, struct ut_metrics *metrics, const char 
             metrics, "undertrace_receiver_auth_refused_total", extended,
             "Requests, and connections of users, that were refused for want of a right");
     }
-    (void)snprintf(extended, sizeof(extended), "%s,by=\"%s\"", labels,
-                   auth->kind == UT_AUTH_BEARER ? "bearer" : "basic");
     auth->verdicts[UT_AUTH_GRANTED] =
-        ut_metrics_counter(metrics, "undertrace_receiver_auth_requests_total", extended,
-                           "Requests whose sender has proved a right to send");
+        count_granted(metrics, labels, auth->kind == UT_AUTH_BEARER ? "bearer" : "basic");
+    auth->certified = count_granted(metrics, labels, "client_cert");
 }
 
 /* ---- reading credentials -------------------------------------------------------------------- */
@@ -342,4 +348,18 @@ enum ut_auth_verdict ut_auth_judge(const struct ut_auth *auth, ut_slice value)
         value = trim(ut_slice_of(value.data + size, value.size - size));
     }
     return auth->kind == UT_AUTH_BEARER ? judge_bearer(auth, value) : judge_basic(auth, value);
+}
+
+enum ut_auth_verdict ut_auth_admit(const struct ut_auth *auth, enum ut_auth_verdict field,
+                                   enum ut_auth_certificate certificate)
+{
+    enum ut_auth_verdict verdict = auth->by_field ? field : UT_AUTH_MISSING;
+    bool certified = auth->by_certificate && certificate == UT_AUTH_CERTIFICATE_ALLOWED;
+    if (auth->by_certificate && certificate == UT_AUTH_CERTIFICATE_OTHER &&
+        verdict == UT_AUTH_MISSING)
+        verdict = UT_AUTH_NAME;
+    uint64_t *cell = certified ? auth->certified : auth->verdicts[verdict];
+    if (cell != NULL)
+        ++*cell;
+    return certified ? UT_AUTH_GRANTED : verdict;
 }

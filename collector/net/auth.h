@@ -34,7 +34,15 @@ enum ut_auth_verdict {
     UT_AUTH_SCHEME,    /* another one than is wanted */
     UT_AUTH_MALFORMED, /* nothing behind the scheme, too long, or no base64 */
     UT_AUTH_UNKNOWN,   /* nobody's credentials */
+    UT_AUTH_NAME,      /* no credentials, and a certificate for nobody who is allowed */
     UT_AUTH_VERDICTS,
+};
+
+/* What a connection's verified client certificate says (TLS), by the names that are allowed. */
+enum ut_auth_certificate {
+    UT_AUTH_CERTIFICATE_NONE,
+    UT_AUTH_CERTIFICATE_ALLOWED,
+    UT_AUTH_CERTIFICATE_OTHER,
 };
 
 struct ut_auth_entry {
@@ -51,6 +59,8 @@ struct ut_auth_list {
 };
 
 struct ut_auth {
+    bool by_certificate; /* an allowed certificate is enough */
+    bool by_field;       /* so are the right credentials, as follows */
     enum ut_auth_kind kind;
     char scheme[UT_AUTH_WORD_MAX];        /* "": the field holds the token alone */
     char header[UT_AUTH_WORD_MAX];        /* lower case */
@@ -58,10 +68,12 @@ struct ut_auth {
     struct ut_auth_entry entries[UT_AUTH_MAX];
     size_t count;
     uint64_t *verdicts[UT_AUTH_VERDICTS]; /* cells of counters, NULL: nobody counts */
+    uint64_t *certified;                  /* granted by certificate; likewise */
 };
 
-/* NULL: "Bearer" or "Basic", and "authorization". 0, -EINVAL where one of them is too long or no
- * token of HTTP (of a scheme: empty is fine). */
+/* What the field is to hold; no certificate will do unless by_certificate is set then. NULL:
+ * "Bearer" or "Basic", and "authorization". 0, -EINVAL where one of them is too long or no token of
+ * HTTP (of a scheme: empty is fine). */
 int ut_auth_init(struct ut_auth *auth, enum ut_auth_kind kind, const char *scheme,
                  const char *header) UT_MUST_USE;
 void ut_auth_done(struct ut_auth *auth);
@@ -80,6 +92,11 @@ uint64_t ut_auth_expire(struct ut_auth *auth, uint64_t now_ns);
 
 /* Judges the value of the field. */
 enum ut_auth_verdict ut_auth_judge(const struct ut_auth *auth, ut_slice value);
+
+/* Over a request whose field was judged (UT_AUTH_MISSING: there was none), on a connection with
+ * that certificate. Counted. */
+enum ut_auth_verdict ut_auth_admit(const struct ut_auth *auth, enum ut_auth_verdict field,
+                                   enum ut_auth_certificate certificate);
 
 /* Whether both have the same `size` bytes; takes the same time wherever they differ. */
 bool ut_auth_equal(const uint8_t *a, const uint8_t *b, size_t size);

@@ -32,13 +32,13 @@
 
 #include "base/budget.h"
 #include "base/segment.h"
+#include "net/auth.h"
 #include "net/grpc_status.h"
 #include "net/inflate.h"
 
 struct ut_call;
 struct ut_calls;
 struct ut_http_cors;
-struct ut_auth;
 
 enum ut_transport { UT_TRANSPORT_GRPC, UT_TRANSPORT_HTTP, UT_TRANSPORTS };
 
@@ -106,7 +106,8 @@ struct ut_calls {
     struct ut_budget_account account;
     struct ut_call *arriving;
     size_t held;
-    uint32_t waiting; /* calls that are handed on and not answered */
+    uint32_t waiting;                     /* calls that are handed on and not answered */
+    enum ut_auth_certificate certificate; /* of the connection */
     /* How many times its size a compressed body of this connection becomes, as far as is known. */
     uint32_t expansion;
 };

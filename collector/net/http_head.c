@@ -289,14 +289,15 @@ const struct ut_failure *ut_http_head_admit(struct ut_http_head *head, const str
                             "the credentials are of another scheme than is asked for"},
         [UT_AUTH_MALFORMED] = {UT_GRPC_UNAUTHENTICATED, 401, 0, "the credentials are malformed"},
         [UT_AUTH_UNKNOWN] = {UT_GRPC_UNAUTHENTICATED, 401, 0, "the credentials are not known"},
+        [UT_AUTH_NAME] = {UT_GRPC_PERMISSION_DENIED, 403, 0,
+                          "the certificate has no name that may send here"},
     };
     const struct ut_auth *auth = calls->service->auth;
     if (auth == NULL || head->method == UT_HTTP_METHOD_OPTIONS)
         return NULL;
-    if (auth->verdicts[head->auth] != NULL)
-        ++*auth->verdicts[head->auth];
-    head->challenge = auth->challenge;
-    return head->auth == UT_AUTH_GRANTED ? NULL : &failures[head->auth];
+    enum ut_auth_verdict verdict = ut_auth_admit(auth, head->auth, calls->certificate);
+    head->challenge = auth->by_field ? auth->challenge : NULL;
+    return verdict == UT_AUTH_GRANTED ? NULL : &failures[verdict];
 }
 
 void ut_http_head_field(struct ut_http_head *head, const struct ut_calls *calls, ut_slice name,

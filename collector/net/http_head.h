@@ -6,7 +6,6 @@
 #ifndef UT_NET_HTTP_HEAD_H
 #define UT_NET_HTTP_HEAD_H
 
-#include "net/auth.h"
 #include "net/call.h"
 
 /* Who may read answers from a page of another origin, in the Collector's words. */

@@ -176,7 +176,7 @@ static int fill(struct ut_tls_context *context, const struct ut_tls_settings *se
     if (result == 0)
         result = ut_tls_files_use_certificate(files, context->ssl, error);
     if (result == 0 && files->client_ca.data != NULL)
-        result = ut_tls_files_use_client_ca(files, context->ssl, error);
+        result = ut_tls_files_use_client_ca(files, settings->client_optional, context->ssl, error);
     if (result != 0)
         return result;
     struct tm end;

@@ -202,7 +202,7 @@ static int use_authorities(const struct ut_tls_pem *pem, BIO *text, SSL_CTX *ssl
     return 0;
 }
 
-int ut_tls_files_use_client_ca(const struct ut_tls_files *files, SSL_CTX *ssl,
+int ut_tls_files_use_client_ca(const struct ut_tls_files *files, bool optional, SSL_CTX *ssl,
                                struct ut_tls_error *error)
 {
     BIO *text = BIO_new_mem_buf(files->client_ca.data, (int)files->client_ca.size);
@@ -210,7 +210,8 @@ int ut_tls_files_use_client_ca(const struct ut_tls_files *files, SSL_CTX *ssl,
     BIO_free(text);
     if (result != 0)
         return result;
-    SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    int required = optional ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+    SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | required, NULL);
     /* An intermediate in the file is trusted by itself, as in the Collector. */
     X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ssl), X509_V_FLAG_PARTIAL_CHAIN);
     return 0;

@@ -32,8 +32,9 @@ int ut_tls_files_digest(const struct ut_tls_files *files, uint8_t digest[UT_TLS_
 /* Puts certificate, chain and key into `ssl`. */
 int ut_tls_files_use_certificate(const struct ut_tls_files *files, SSL_CTX *ssl,
                                  struct ut_tls_error *error) UT_MUST_USE;
-/* Makes every peer prove a certificate of the client CA. */
-int ut_tls_files_use_client_ca(const struct ut_tls_files *files, SSL_CTX *ssl,
+/* Makes every peer prove a certificate of the client CA; where it is optional, every one that shows
+ * one. */
+int ut_tls_files_use_client_ca(const struct ut_tls_files *files, bool optional, SSL_CTX *ssl,
                                struct ut_tls_error *error) UT_MUST_USE;
 
 #endif

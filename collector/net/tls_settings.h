@@ -14,6 +14,7 @@ struct ut_tls_settings {
     char *cert_file, *cert_pem;      /* one of them: the certificate and its chain, PEM */
     char *key_file, *key_pem;        /* one of them: its key, PEM, not encrypted */
     char *client_ca_file;            /* NULL: clients need no certificate */
+    bool client_optional;            /* what they show is verified, but they need not; no key */
     int min_version, max_version;    /* enum ut_tls_version */
     struct ut_strings cipher_suites; /* IANA names; those of a version that has none: its default */
     uint64_t reload_interval_ns;     /* 0: the files are read again on SIGHUP only */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define BEARER_AT(member) offsetof(struct ut_otlp_bearer_settings, member)
 
@@ -14,6 +15,13 @@ static const struct ut_field bearer_fields[] = {
      .type = UT_FIELD_STRING,
      .offset = BEARER_AT(header),
      .fallback = "Authorization"},
+    UT_FIELD_END,
+};
+
+#define NAMES_AT offsetof(__typeof__(((struct ut_otlp_auth_settings *)0)->client_cert), names)
+
+static const struct ut_field client_cert_fields[] = {
+    {.key = "names", .type = UT_FIELD_STRINGS, .offset = NAMES_AT},
     UT_FIELD_END,
 };
 
@@ -28,6 +36,11 @@ const struct ut_field ut_otlp_auth_fields[] = {
      .offset = AUTH_AT(bearer),
      .fields = bearer_fields,
      .present = AUTH_AT(has_bearer)},
+    {.key = "client_cert",
+     .type = UT_FIELD_MAP,
+     .offset = AUTH_AT(client_cert),
+     .fields = client_cert_fields,
+     .present = AUTH_AT(has_client_cert)},
     {.key = "authenticator", .type = UT_FIELD_STRING, .offset = AUTH_AT(authenticator)},
     UT_FIELD_END,
 };
@@ -54,16 +67,33 @@ static bool has_word(const struct ut_strings *list, const char *word)
 static void check_any(struct ut_config_report *report, const char *path,
                       const struct ut_otlp_auth_settings *settings)
 {
+    const struct {
+        const char *word, *example;
+        bool configured;
+    } ways[] = {
+        {"bearer", "bearer: {token_file: …}", settings->has_bearer},
+        {"client_cert", "client_cert: {names: […]}", settings->has_client_cert},
+    };
     for (size_t i = 0; i < settings->any.count; i++) {
-        if (strcmp(settings->any.items[i], "bearer") != 0)
-            report->error(report, path, "\"%s\" is no way to authenticate; there is: bearer",
-                          settings->any.items[i]);
+        const char *word = settings->any.items[i];
+        if (strcmp(word, ways[0].word) != 0 && strcmp(word, ways[1].word) != 0)
+            report->error(report, path,
+                          "\"%s\" is no way to authenticate; there are: bearer, client_cert", word);
     }
-    bool named = has_word(&settings->any, "bearer");
-    if (named && !settings->has_bearer)
-        report->error(report, path, "names bearer, and there is no `bearer: {token_file: …}`");
-    if (settings->has_bearer && settings->any.count > 0 && !named)
-        report->error(report, path, "leaves bearer out, which is configured: name or remove it");
+    for (int i = 0; i < 2; i++) {
+        bool named = has_word(&settings->any, ways[i].word);
+        if (named && !ways[i].configured)
+            report->error(report, path, "names %s, and there is no `%s`", ways[i].word,
+                          ways[i].example);
+        if (ways[i].configured && settings->any.count > 0 && !named)
+            report->error(report, path, "leaves %s out, which is configured: name or remove it",
+                          ways[i].word);
+    }
+}
+
+bool ut_otlp_auth_is_optional(const struct ut_otlp_auth_settings *settings)
+{
+    return settings->has_client_cert && (settings->has_bearer || is_set(settings->authenticator));
 }
 
 static void check_bearer(struct ut_config_report *report, const char *path,
@@ -86,10 +116,15 @@ void ut_otlp_auth_check(struct ut_config_report *report, const char *path,
     check_any(report, below, settings);
     if (settings->has_bearer)
         check_bearer(report, path, settings);
+    if (settings->has_client_cert && settings->client_cert.names.count == 0) {
+        (void)snprintf(below, sizeof(below), "%s.client_cert", path);
+        report->error(report, below, "names is missing: of the certificates that may send");
+    }
     bool users = is_unix && settings->allowed_uids.count + settings->allowed_gids.count > 0;
-    if (!settings->has_bearer && !is_set(settings->authenticator) && !users)
+    if (!settings->has_bearer && !settings->has_client_cert && !is_set(settings->authenticator) &&
+        !users)
         report->error(report, path, "asks for nothing: `bearer: {token_file: …}`%s",
-                      is_unix ? " or allowed_uids" : "");
+                      is_unix ? " or allowed_uids" : " or `client_cert: {names: […]}`");
 }
 
 /* ---- the port ------------------------------------------------------------------------------- */
@@ -106,10 +141,13 @@ static const struct ut_extension *find_extension(const struct ut_build *build, c
 int ut_otlp_auth_init(struct ut_otlp_auth *auth, const struct ut_otlp_auth_settings *settings,
                       const struct ut_build *build)
 {
-    *auth = (struct ut_otlp_auth){.wanted = settings->has_bearer};
+    *auth = (struct ut_otlp_auth){
+        .names = settings->has_client_cert ? &settings->client_cert.names : NULL,
+        .by_field = settings->has_bearer || is_set(settings->authenticator),
+    };
+    auth->wanted = auth->by_field || auth->names != NULL;
     if (is_set(settings->authenticator)) {
         const struct ut_extension *extension = find_extension(build, settings->authenticator);
-        auth->wanted = true;
         return extension != NULL &&
                        ut_auth_setup_of(&auth->setup, extension->type, extension->config)
                    ? 0
@@ -125,6 +163,20 @@ int ut_otlp_auth_init(struct ut_otlp_auth *auth, const struct ut_otlp_auth_setti
     return 0;
 }
 
+static int start_source(struct ut_otlp_auth *auth, const struct ut_build *build, const char *labels,
+                        char error[UT_ERROR_TEXT])
+{
+    auth->source = (struct ut_auth_source){
+        .auth = &auth->auth,
+        .worker = build->worker,
+        .id = build->id,
+        .texts = auth->setup.texts,
+        .text_count = auth->setup.text_count,
+        .file = auth->setup.file,
+    };
+    return ut_auth_source_start(&auth->source, labels, error, UT_ERROR_TEXT);
+}
+
 int ut_otlp_auth_start(struct ut_otlp_auth *auth, const struct ut_build *build, const char *labels,
                        char error[UT_ERROR_TEXT])
 {
@@ -136,15 +188,9 @@ int ut_otlp_auth_start(struct ut_otlp_auth *auth, const struct ut_build *build, 
         (void)snprintf(error, UT_ERROR_TEXT, "auth: %s", strerror(-result));
         return result;
     }
-    auth->source = (struct ut_auth_source){
-        .auth = &auth->auth,
-        .worker = build->worker,
-        .id = build->id,
-        .texts = setup->texts,
-        .text_count = setup->text_count,
-        .file = setup->file,
-    };
-    result = ut_auth_source_start(&auth->source, labels, error, UT_ERROR_TEXT);
+    auth->auth.by_field = auth->by_field;
+    auth->auth.by_certificate = auth->names != NULL;
+    result = auth->by_field ? start_source(auth, build, labels, error) : 0;
     if (result != 0) {
         ut_auth_done(&auth->auth);
         return result;
@@ -154,9 +200,42 @@ int ut_otlp_auth_start(struct ut_otlp_auth *auth, const struct ut_build *build, 
     return 0;
 }
 
+struct sought {
+    const struct ut_strings *names;
+    bool shown; /* the client has a certificate */
+};
+
+/* DNS knows no case; the others are taken as they are written. */
+static bool is_sought(void *arg, enum ut_tls_name kind, ut_slice name)
+{
+    struct sought *sought = arg;
+    sought->shown = true;
+    for (size_t i = 0; i < sought->names->count; i++) {
+        ut_slice allowed = ut_slice_str(sought->names->items[i]);
+        bool same = ut_slice_equal(allowed, name);
+        if (kind == UT_TLS_NAME_DNS)
+            same = allowed.size == name.size &&
+                   strncasecmp((const char *)allowed.data, (const char *)name.data, name.size) == 0;
+        if (same)
+            return true;
+    }
+    return false;
+}
+
+enum ut_auth_certificate ut_otlp_auth_certificate(const struct ut_otlp_auth *auth,
+                                                  const struct ut_tls *tls)
+{
+    struct sought sought = {.names = auth->names};
+    if (auth->names == NULL)
+        return UT_AUTH_CERTIFICATE_NONE;
+    if (ut_tls_find_name(tls, is_sought, &sought))
+        return UT_AUTH_CERTIFICATE_ALLOWED;
+    return sought.shown ? UT_AUTH_CERTIFICATE_OTHER : UT_AUTH_CERTIFICATE_NONE;
+}
+
 void ut_otlp_auth_reread(struct ut_otlp_auth *auth)
 {
-    if (auth->started)
+    if (auth->started && auth->by_field)
         ut_auth_source_reread(&auth->source);
 }
 

@@ -9,6 +9,7 @@
 
 #include "component.h"
 #include "net/auth_settings.h"
+#include "net/tls.h"
 
 struct ut_otlp_bearer_settings {
     char *token_file;
@@ -17,14 +18,20 @@ struct ut_otlp_bearer_settings {
 
 struct ut_otlp_auth_settings {
     struct ut_strings allowed_uids, allowed_gids; /* of a unix socket's peers */
-    struct ut_strings any;                        /* "bearer"; empty: what is configured */
+    struct ut_strings any; /* "bearer", "client_cert"; empty: what is configured */
     struct ut_otlp_bearer_settings bearer;
     bool has_bearer;
+    struct {
+        struct ut_strings names; /* of the certificate's subject or alternative names */
+    } client_cert;
+    bool has_client_cert;
     char *authenticator; /* id of an extension; takes the place of `bearer` */
 };
 
 extern const struct ut_field ut_otlp_auth_fields[];
 
+/* Whether a client may come without a certificate, as it can show something else. */
+bool ut_otlp_auth_is_optional(const struct ut_otlp_auth_settings *settings);
 /* Reports what cannot be; `path` is that of `auth`, `is_unix` of its listener. */
 void ut_otlp_auth_check(struct ut_config_report *report, const char *path,
                         const struct ut_otlp_auth_settings *settings, bool is_unix);
@@ -34,7 +41,9 @@ struct ut_otlp_auth {
     struct ut_auth_setup setup;
     struct ut_auth auth;
     struct ut_auth_source source;
-    bool wanted; /* senders must show credentials */
+    const struct ut_strings *names; /* of certificates; NULL: none is enough */
+    bool by_field;                  /* credentials are */
+    bool wanted;                    /* either of them */
     bool started;
 };
 
@@ -45,6 +54,9 @@ int ut_otlp_auth_init(struct ut_otlp_auth *auth, const struct ut_otlp_auth_setti
  * with the reason in `error`. */
 int ut_otlp_auth_start(struct ut_otlp_auth *auth, const struct ut_build *build, const char *labels,
                        char error[UT_ERROR_TEXT]) UT_MUST_USE;
+/* What the names in the client's certificate are worth. */
+enum ut_auth_certificate ut_otlp_auth_certificate(const struct ut_otlp_auth *auth,
+                                                  const struct ut_tls *tls);
 /* Looks at the file of credentials now. */
 void ut_otlp_auth_reread(struct ut_otlp_auth *auth);
 void ut_otlp_auth_stop(struct ut_otlp_auth *auth); /* also where it was not started */

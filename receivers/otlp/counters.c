@@ -36,6 +36,7 @@ static const struct status {
             {UT_GRPC_INTERNAL, "INTERNAL"},
             {UT_GRPC_UNAVAILABLE, "UNAVAILABLE"},
             {UT_GRPC_UNAUTHENTICATED, "UNAUTHENTICATED"},
+            {UT_GRPC_PERMISSION_DENIED, "PERMISSION_DENIED"},
             {UT_GRPC_UNKNOWN, "UNKNOWN"},
         },
     [UT_TRANSPORT_HTTP] =
@@ -44,6 +45,7 @@ static const struct status {
             {204, "204"},
             {400, "400"},
             {401, "401"},
+            {403, "403"},
             {404, "404"},
             {405, "405"},
             {413, "413"},

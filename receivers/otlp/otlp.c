@@ -168,12 +168,20 @@ static void set_limits(struct ut_otlp_port *port, const struct ut_otlp_limit_set
     port->rate.grace_ns = limits->receive_grace_ns;
 }
 
+/* A certificate is one way among others where auth says so. */
+static void set_tls(struct ut_otlp_port *port, const struct ut_tls_settings *tls, bool has_tls)
+{
+    port->tls_own = *tls;
+    port->tls_own.client_optional = ut_otlp_auth_is_optional(&port->access_settings->auth);
+    port->tls_settings = has_tls ? &port->tls_own : NULL;
+}
+
 static void set_grpc_limits(struct ut_otlp_port *port, const struct ut_otlp_grpc_settings *grpc)
 {
     port->endpoint = grpc->endpoint;
     port->access_settings = &grpc->access;
     set_limits(port, &grpc->limits);
-    port->tls_settings = grpc->has_tls ? &grpc->tls : NULL;
+    set_tls(port, &grpc->tls, grpc->has_tls);
     port->handshake_timeout_ns = grpc->handshake_timeout_ns;
     port->idle_ns = grpc->keepalive.server_parameters.max_connection_idle_ns;
     port->age_ns = grpc->keepalive.server_parameters.max_connection_age_ns;
@@ -190,7 +198,7 @@ static void set_http_limits(struct ut_otlp_port *port, const struct ut_otlp_http
     port->endpoint = http->endpoint;
     port->access_settings = &http->access;
     set_limits(port, &http->limits);
-    port->tls_settings = http->has_tls ? &http->tls : NULL;
+    set_tls(port, &http->tls, http->has_tls);
     port->handshake_timeout_ns = http->read_header_timeout_ns;
     port->idle_ns = http->idle_timeout_ns;
     port->age_grace_ns = http->limits.read_timeout_ns;

@@ -37,6 +37,7 @@ struct ut_otlp_port {
     enum ut_transport transport; /* as in the config */
     const char *endpoint;
     bool configured, listening;
+    struct ut_tls_settings tls_own;             /* the same, with what auth makes of it */
     const struct ut_tls_settings *tls_settings; /* NULL: without TLS */
     struct ut_tls_server tls;
     struct ut_listener listener;

@@ -21,7 +21,9 @@ static struct secured *secured_of(struct ut_tls *tls)
 
 static void on_open(struct ut_tls *tls)
 {
-    ++*secured_of(tls)->connection->port->tls.handshakes[ut_tls_is_resumed(tls)];
+    struct ut_otlp_connection *connection = secured_of(tls)->connection;
+    ++*connection->port->tls.handshakes[ut_tls_is_resumed(tls)];
+    connection->calls.certificate = ut_otlp_auth_certificate(&connection->port->auth, tls);
 }
 
 static int on_bytes(struct ut_tls *tls, ut_slice bytes)

@@ -235,6 +235,15 @@ static void check_one_socket(struct ut_config_report *report,
                       "protocols.grpc listens there, and takes HTTP as well: leave `http:` out");
 }
 
+/* Names in certificates are worth something where somebody has verified them. */
+static void check_certificates(struct ut_config_report *report, const char *path,
+                               const struct ut_otlp_access_settings *access,
+                               const struct ut_tls_settings *tls)
+{
+    if (access->auth.has_client_cert && (tls == NULL || tls->client_ca_file == NULL))
+        report->error(report, path, "needs tls.client_ca_file beside auth");
+}
+
 static void check_path(struct ut_config_report *report, const char *key, const char *path)
 {
     if (path != NULL && (path[0] != '/' || strpbrk(path, "?# ") != NULL))
@@ -301,6 +310,10 @@ void ut_otlp_receiver_check(const void *config, struct ut_config_report *report)
     ut_otlp_access_check(report, "grpc", &grpc->access, grpc->endpoint);
     ut_otlp_access_check(report, "http", &http->access, http->endpoint);
     check_one_socket(report, settings);
+    check_certificates(report, "protocols.grpc.auth.client_cert", &grpc->access,
+                       grpc->has_tls ? &grpc->tls : NULL);
+    check_certificates(report, "protocols.http.auth.client_cert", &http->access,
+                       http->has_tls ? &http->tls : NULL);
     if (settings->protocols.has_grpc && grpc->has_tls)
         ut_tls_server_check(&grpc->tls, "protocols.grpc.tls", report);
     if (settings->protocols.has_http && http->has_tls)

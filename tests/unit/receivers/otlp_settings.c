@@ -313,6 +313,11 @@ Test(otlp_settings, senders_can_be_asked_for_tokens)
     expect_error(" {protocols: {grpc: {auth: {any: [bearer]}}}}", "there is no `bearer:");
     expect_error(" {protocols: {grpc: {auth: {any: [token], bearer: {token_file: /t}}}}}",
                  "\"token\" is no way to authenticate");
+    expect_error(" {protocols: {grpc: {auth: {client_cert: {names: [a]}}}}}",
+                 "client_cert: needs tls.client_ca_file");
+    expect_error(" {protocols: {grpc: {auth: {client_cert: }}}}", "names is missing");
+    expect_error(" {protocols: {grpc: {auth: {any: [client_cert], bearer: {token_file: /t}}}}}",
+                 "leaves bearer out");
     expect_error(" {protocols: {grpc: {auth: {bearer: {token_file: /t, scheme: a b}}}}}",
                  "words without blanks");
     expect_error(" {protocols: {grpc: {auth: {authenticator: x, bearer: {token_file: /t}}}}}",
