@@ -61,50 +61,14 @@ static void close_stream(struct ut_h2_stream *stream)
     ut_pool_free(server->pool, stream);
 }
 
-/* Whether a frame of a stream is sent to no purpose, as far as its header tells. */
-static bool is_idle_frame(struct ut_h2_server *server, const nghttp2_frame_hd *frame)
-{
-    bool over = stream_of(server->session, frame->stream_id) == NULL;
-    if (frame->type == NGHTTP2_HEADERS)
-        return over && frame->stream_id <= server->newest_id;
-    bool ends = (frame->flags & NGHTTP2_FLAG_END_STREAM) != 0;
-    return over ? frame->length <= STRAY_BYTES : frame->length == 0 && !ends;
-}
-
-/* What a frame takes of the guard; NONE: nothing, it may bring a request forward. */
-static enum ut_h2_hit kind_of(struct ut_h2_server *server, const nghttp2_frame_hd *frame)
-{
-    switch (frame->type) {
-    case NGHTTP2_DATA:
-    case NGHTTP2_HEADERS:
-        return is_idle_frame(server, frame) ? UT_H2_HIT_EMPTY_FRAMES : UT_H2_HIT_NONE;
-    case NGHTTP2_CONTINUATION:
-        return UT_H2_HIT_NONE;
-    case NGHTTP2_RST_STREAM:
-        return UT_H2_HIT_CANCELS;
-    case NGHTTP2_SETTINGS:
-        return UT_H2_HIT_SETTINGS;
-    case NGHTTP2_PING:
-        return UT_H2_HIT_PINGS;
-    case NGHTTP2_WINDOW_UPDATE:
-        return UT_H2_HIT_WINDOWS;
-    default:
-        return UT_H2_HIT_OTHER_FRAMES;
-    }
-}
-
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *frame, void *user_data)
 {
+    (void)frame;
     struct ut_h2_server *server = user_data;
     size_t queued_max = QUEUE_MAX + (size_t)2 * server->limits.streams;
     if (nghttp2_session_get_outbound_queue_size(session) > queued_max)
         return end_connection(server, UT_H2_HIT_UNREAD);
-    enum ut_h2_hit kind = kind_of(server, frame);
-    if (frame->type != NGHTTP2_CONTINUATION)
-        server->header_since_ns = frame->type == NGHTTP2_HEADERS ? server->now_ns : 0;
-    if (frame->type == NGHTTP2_HEADERS && frame->stream_id > server->newest_id)
-        server->newest_id = frame->stream_id;
-    return kind == UT_H2_HIT_NONE ? 0 : take(server, kind);
+    return 0;
 }
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user_data)
@@ -113,10 +77,8 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0;
     struct ut_h2_stream *stream = ut_pool_alloc(server->pool, server->ops->stream_size);
-    if (stream == NULL) {
-        server->header_since_ns = 0;
+    if (stream == NULL)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    }
     memset(stream, 0, server->ops->stream_size);
     stream->server = server;
     stream->id = frame->hd.stream_id;
@@ -161,7 +123,6 @@ static void end_body(struct ut_h2_stream *stream)
 static int on_headers_frame(struct ut_h2_server *server, const nghttp2_frame *frame)
 {
     struct ut_h2_stream *stream = stream_of(server->session, frame->hd.stream_id);
-    server->header_since_ns = 0;
     if (stream == NULL)
         return 0;
     if (frame->headers.cat == NGHTTP2_HCAT_REQUEST)
@@ -226,7 +187,6 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
     struct ut_h2_server *server = user_data;
     if (frame->hd.type == NGHTTP2_GOAWAY)
         server->peer_left = true;
-    server->header_since_ns = 0;
     return 0;
 }
 
@@ -377,6 +337,7 @@ int ut_h2_server_init(struct ut_h2_server *server, struct ut_pool *pool,
         .limits = *limits,
         .ended_by = UT_H2_HIT_NONE,
     };
+    ut_h2_framing_init(&server->framing);
     ut_h2_guard_init(&server->guard, limits->ping_interval_ns, limits->ping_idle);
     ut_h2_output_init(&server->output, pool);
     int error = new_session(server);
@@ -415,17 +376,99 @@ static enum ut_h2_hit hit_of(int error)
     }
 }
 
+static int feed(struct ut_h2_server *server, const uint8_t *begin, const uint8_t *end)
+{
+    if (begin == end)
+        return 0;
+    ssize_t taken = nghttp2_session_mem_recv(server->session, begin, (size_t)(end - begin));
+    if (taken < 0 && server->ended_by == UT_H2_HIT_NONE)
+        (void)end_connection(server, hit_of((int)taken));
+    return server->ended_by == UT_H2_HIT_NONE ? 0 : -EPROTO;
+}
+
+/* Whether a frame may be sent to no purpose, if its stream is over. */
+static bool is_doubtful(const struct ut_h2_server *server, const struct ut_h2_frame *frame)
+{
+    if (frame->type == NGHTTP2_HEADERS)
+        return frame->stream <= server->newest_id;
+    return frame->type == NGHTTP2_DATA && frame->size <= STRAY_BYTES;
+}
+
+/* Of a doubtful frame: what was before it has been fed. */
+static bool is_idle_frame(const struct ut_h2_server *server, const struct ut_h2_frame *frame)
+{
+    bool ends = (frame->flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    if (stream_of(server->session, frame->stream) == NULL)
+        return true;
+    return frame->type == NGHTTP2_DATA && frame->size == 0 && !ends;
+}
+
+/* What a frame takes of the guard; NONE: nothing, it may bring a request forward. */
+static enum ut_h2_hit kind_of(const struct ut_h2_server *server, const struct ut_h2_frame *frame)
+{
+    switch (frame->type) {
+    case NGHTTP2_DATA:
+    case NGHTTP2_HEADERS:
+        return is_doubtful(server, frame) && is_idle_frame(server, frame) ? UT_H2_HIT_EMPTY_FRAMES
+                                                                          : UT_H2_HIT_NONE;
+    case NGHTTP2_CONTINUATION:
+        return UT_H2_HIT_NONE;
+    case NGHTTP2_RST_STREAM:
+        return UT_H2_HIT_CANCELS;
+    case NGHTTP2_SETTINGS:
+        return UT_H2_HIT_SETTINGS;
+    case NGHTTP2_PING:
+        return UT_H2_HIT_PINGS;
+    case NGHTTP2_WINDOW_UPDATE:
+        return UT_H2_HIT_WINDOWS;
+    default:
+        return UT_H2_HIT_OTHER_FRAMES;
+    }
+}
+
+static int judge_frame(struct ut_h2_server *server, const struct ut_h2_frame *frame)
+{
+    enum ut_h2_hit kind = kind_of(server, frame);
+    if (frame->type == NGHTTP2_HEADERS) {
+        server->header_since_ns = server->now_ns;
+        if (frame->stream > server->newest_id)
+            server->newest_id = frame->stream;
+    }
+    return kind != UT_H2_HIT_NONE && take(server, kind) != 0 ? -EPROTO : 0;
+}
+
+/* Each frame is judged by its header before nghttp2 gets it. */
 int ut_h2_server_receive(struct ut_h2_server *server, ut_slice bytes, uint64_t now_ns)
 {
     if (server->ended_by != UT_H2_HIT_NONE)
         return -EPROTO;
+    const uint8_t *fed = bytes.data, *at = bytes.data, *end = bytes.data + bytes.size;
+    int error = 0;
     server->now_ns = now_ns;
-    server->input_end = bytes.data + bytes.size;
-    ssize_t taken = nghttp2_session_mem_recv(server->session, bytes.data, bytes.size);
+    server->input_end = end;
+    while (at < end && error == 0) {
+        struct ut_h2_frame frame;
+        bool found;
+        const uint8_t *before = at;
+        at += ut_h2_framing_next(&server->framing, ut_slice_of(at, (size_t)(end - at)), &frame,
+                                 &found);
+        if (!found)
+            break;
+        if (is_doubtful(server, &frame)) {
+            /* What its stream is by now; a header that came in pieces is fed in part already. */
+            const uint8_t *head = at - before > UT_H2_FRAME_HEAD ? at - UT_H2_FRAME_HEAD : before;
+            error = feed(server, fed, head);
+            fed = head;
+        }
+        if (error == 0)
+            error = judge_frame(server, &frame);
+    }
+    if (error == 0)
+        error = feed(server, fed, end);
     server->input_end = NULL;
-    if (taken < 0 && server->ended_by == UT_H2_HIT_NONE)
-        (void)end_connection(server, hit_of((int)taken));
-    return server->ended_by == UT_H2_HIT_NONE ? 0 : -EPROTO;
+    if (!server->framing.in_block)
+        server->header_since_ns = 0;
+    return error;
 }
 
 /* The last frame of a connection whose session must not be used any more, so by hand. */

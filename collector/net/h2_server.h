@@ -21,6 +21,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include "base/pool.h"
+#include "net/h2_framing.h"
 #include "net/h2_guard.h"
 #include "net/h2_output.h"
 
@@ -75,6 +76,7 @@ struct ut_h2_server {
     struct ut_pool *pool;
     struct ut_h2_limits limits;
     struct ut_h2_output output;
+    struct ut_h2_framing framing;
     struct ut_h2_guard guard;
     const uint8_t *input_end; /* of the bytes that are being received */
     uint64_t now_ns;

@@ -499,13 +499,26 @@ static int keep(struct ut_http1 *http1, ut_slice bytes)
     kept->size = bytes.size;
     http1->kept = kept;
     http1->kept_charge = charge;
+    http1->waited = true;
     return 0;
+}
+
+/* The time that a request took while we did not read was not its sender's. */
+static void restart_clock(struct ut_http1 *http1)
+{
+    http1->waited = false;
+    if (http1->exchange == NULL)
+        return;
+    http1->head_began_ns = http1->now_ns;
+    http1->exchange->began_ns = http1->now_ns;
 }
 
 int ut_http1_receive(struct ut_http1 *http1, ut_slice bytes, uint64_t now_ns)
 {
     UT_CHECK(!ut_http1_is_full(http1));
     http1->now_ns = now_ns;
+    if (http1->waited)
+        restart_clock(http1);
     size_t taken = 0;
     if (!http1->ending && !is_blocked(http1))
         taken = run(http1, bytes);
@@ -561,7 +574,7 @@ uint64_t ut_http1_arriving_since(const struct ut_http1 *http1, bool *ret_body)
 {
     const struct ut_http1_exchange *exchange = http1->exchange;
     *ret_body = exchange != NULL && exchange->judged;
-    if (exchange == NULL || exchange->complete)
+    if (exchange == NULL || exchange->complete || http1->waited)
         return UINT64_MAX;
     return exchange->judged ? exchange->began_ns : http1->head_began_ns;
 }

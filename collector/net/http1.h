@@ -52,6 +52,7 @@ struct ut_http1 {
     uint32_t head_bytes;
     uint8_t line, last_byte; /* where the framing stands (enum of http1.c), its newest byte */
     uint8_t stopped_at;
+    bool waited;   /* bytes were kept, and none came since */
     bool draining; /* the next answer is the last */
     bool ending;
     bool broken; /* … because the client broke the protocol or a limit */
@@ -75,7 +76,8 @@ bool ut_http1_is_full(const struct ut_http1 *http1);
 /* The last answer is out. */
 bool ut_http1_is_finished(const struct ut_http1 *http1);
 
-/* When the request that arrives began, its head or (*ret_body) its body; UINT64_MAX: none does. */
+/* When the request that arrives began, its head or (*ret_body) its body; UINT64_MAX: none does, or
+ * its bytes wait for us. */
 uint64_t ut_http1_arriving_since(const struct ut_http1 *http1, bool *ret_body);
 /* The answer that is due, if any, is the last; without one the connection is finished. */
 void ut_http1_drain(struct ut_http1 *http1);

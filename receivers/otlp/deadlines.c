@@ -28,18 +28,19 @@ static size_t waiting_bytes(const struct ut_otlp_connection *connection,
     return ut_h2_output_bytes(output) + encrypted;
 }
 
-/* Since when bytes wait for the socket. A peer that reads a byte now and then is not let off: what
+/* Since when the socket takes nothing. A peer that reads a byte now and then is not let off: what
  * was to go out at the first look must have gone. */
 static uint64_t output_since(struct ut_otlp_connection *connection,
                              const struct ut_h2_output *output, uint64_t now_ns)
 {
+    const struct ut_stream *stream = &connection->stream;
     size_t waiting = waiting_bytes(connection, output);
-    uint64_t gone = connection->stream.bytes_out;
-    if (waiting == 0)
+    /* All may have gone and the socket be full: what comes next cannot go. */
+    if (waiting == 0 && !stream->write_blocked)
         return connection->output_since_ns = UINT64_MAX;
-    if (connection->output_since_ns == UINT64_MAX || gone >= connection->output_mark) {
+    if (connection->output_since_ns == UINT64_MAX || stream->bytes_out >= connection->output_mark) {
         connection->output_since_ns = now_ns;
-        connection->output_mark = gone + waiting;
+        connection->output_mark = stream->bytes_out + (waiting > 0 ? waiting : 1);
     }
     return connection->output_since_ns;
 }

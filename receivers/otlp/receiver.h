@@ -109,7 +109,8 @@ struct ut_otlp_connection {
     uint64_t pinged_ns; /* when it was asked for a sign of life; 0: never */
     uint64_t requests;
     struct ut_rate_floor floor;
-    uint64_t output_since_ns, output_mark; /* what is to go out since then, up to that byte */
+    uint64_t output_since_ns, output_mark; /* the socket takes nothing since then; that
+                                            * byte of it tells the contrary */
     uint64_t drain_ns, drain_end_ns; /* when the end was announced; 0: not. When it is enforced */
 };
 

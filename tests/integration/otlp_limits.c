@@ -218,12 +218,19 @@ Test(otlp_limits, client_that_reads_nothing_is_cut)
     int fd = harness_socket(&harness, false), small = 1;
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
     static const char request[] = "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n";
+    enum { SIZE = sizeof(request) - 1, TIMES = 60000 };
+    char *requests = malloc((size_t)TIMES * SIZE);
+    cr_assert_not_null(requests);
+    for (size_t i = 0; i < TIMES; i++)
+        memcpy(requests + i * SIZE, request, SIZE);
     uint64_t start_ns = ut_clock_monotonic_ns();
-    while (hits("http", "write_timeout") < 1 && !harness_late(start_ns, 20)) {
-        for (int i = 0; i < 100; i++)
-            (void)!send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    for (size_t at = 0; hits("http", "write_timeout") < 1 && !harness_late(start_ns, 20);) {
+        ssize_t sent =
+            send(fd, requests + at, (size_t)TIMES * SIZE - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+        at += sent > 0 ? (size_t)sent : 0;
         turn_for(5);
     }
+    free(requests);
     cr_expect_eq(hits("http", "write_timeout"), 1);
     cr_expect_leq(harness.worker.pool.in_use, 2 * MIB);
     close(fd);
