@@ -36,7 +36,7 @@ def test(lab, folder):
             before = client_node.retransmitted()
             answers = client.calls(calls)
             counted = client_node.retransmitted() - before
-            equal(counted, 1, "segments sent again by the client")
+            expect(counted >= 1, "the client sent nothing again")
             for index, call in enumerate(answers):
                 of_client, of_server = bed.pair(call)
                 own = counted if index == 0 else 0
