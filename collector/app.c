@@ -7,30 +7,17 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "app_load.h"
 #include "app_parts.h"
 #include "base/clock.h"
 
 static const int handled_signals[] = {SIGTERM, SIGINT, SIGHUP};
 
-/* What the configuration says itself is read at the start only. */
-static void reread_files(struct ut_app *app)
-{
-    ut_log(
-        app->log, UT_LOG_WARN, "reload_unsupported",
-        "text=\"certificates, keys and tokens are read again; for the configuration itself restart "
-        "the program\"");
-    for (size_t i = 0; i < app->receiver_count; i++) {
-        const struct ut_app_receiver *part = &app->receivers[i];
-        if (part->started && part->type->reread_files != NULL)
-            part->type->reread_files(part->receiver);
-    }
-}
-
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct ut_app *app = handle->data;
     if (number == SIGHUP)
-        reread_files(app);
+        (void)ut_app_reload(app, stderr); /* it says by itself how that went */
     else
         ut_app_stop(app);
 }
@@ -82,12 +69,13 @@ static void describe_flow(const struct ut_config_pipeline *pipeline, char *out, 
 
 static void say_ready(struct ut_app *app)
 {
-    for (size_t i = 0; i < app->config->pipeline_count; i++) {
+    const struct ut_config *config = app->current->config;
+    for (size_t i = 0; i < config->pipeline_count; i++) {
         char flow[512];
-        describe_flow(&app->config->pipelines[i], flow, sizeof(flow));
+        describe_flow(&config->pipelines[i], flow, sizeof(flow));
         ut_log(app->log, UT_LOG_INFO, "ready",
                "pipeline=%s flow=\"%s\" memory_limit_mib=%" PRIu64 " budget_mib=%zu",
-               app->config->pipelines[i].id, flow, app->config->program.memory.limit_mib,
+               config->pipelines[i].id, flow, config->program.memory.limit_mib,
                app->worker.budget.limit >> 20);
     }
 }
@@ -109,17 +97,21 @@ static void unwind(struct ut_app *app)
     ut_worker_run(&app->worker);
 }
 
-int ut_app_run(const struct ut_config *config)
+int ut_app_run(const char *path, const struct ut_app_types *types)
 {
+    struct ut_config *config = ut_app_load(path, types, stderr);
+    if (config == NULL)
+        return 1;
     struct ut_app *app = calloc(1, sizeof(*app));
     UT_CHECK(app != NULL);
-    app->config = config;
+    app->path = path;
+    app->types = types;
     app->log = ut_log_new(STDERR_FILENO, (enum ut_log_level)config->telemetry.logs.level);
     app->metrics = ut_metrics_new();
     UT_CHECK(app->log != NULL && app->metrics != NULL);
     ut_log(app->log, UT_LOG_INFO, "starting", "version=%s pid=%d", UT_VERSION, (int)getpid());
 
-    bool built = ut_app_build(app);
+    bool built = ut_app_build(app, config);
     if (built) {
         watch_signals(app);
         if (ut_app_start(app))

@@ -6,10 +6,11 @@
 #ifndef UT_APP_H
 #define UT_APP_H
 
-#include "config/config.h"
+struct ut_app_types;
 
-/* Runs until SIGTERM or SIGINT and returns the exit code: 0 after an orderly stop, 1 if it could
- * not start (said in the log) or had to be cut off. */
-int ut_app_run(const struct ut_config *config);
+/* Reads the configuration at `path` (NULL: the preset), and again at SIGHUP. Runs until SIGTERM or
+ * SIGINT and returns the exit code: 0 after an orderly stop, 1 if it could not start (said on
+ * stderr or in the log) or had to be cut off. */
+int ut_app_run(const char *path, const struct ut_app_types *types);
 
 #endif

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "app_parts.h"
 
@@ -42,12 +43,9 @@ static void add_receivers(struct account *account, const struct ut_metrics *metr
     account->unaccounted += distance(received, accepted + refused + rejected);
 }
 
-static void add_exporter(struct account *account, const struct ut_app_exporter *exporter)
+static void add_books(struct account *account, const char *id, struct ut_queue_books books)
 {
-    struct ut_queue_books books;
-    const char *id = exporter->component->id;
     uint64_t dropped = 0;
-    ut_queue_books(exporter->queue, &books);
     add(account, " %s.accepted=%" PRIu64 " %s.sent=%" PRIu64, id, books.accepted, id, books.sent);
     for (int i = 0; i < UT_DROP_REASONS; i++) {
         dropped += books.dropped[i];
@@ -61,20 +59,55 @@ static void add_exporter(struct account *account, const struct ut_app_exporter *
     account->unaccounted += distance(books.accepted, books.sent + held + dropped);
 }
 
+static void merge(struct ut_queue_books *sum, const struct ut_queue_books *books)
+{
+    sum->accepted += books->accepted;
+    sum->sent += books->sent;
+    sum->held += books->held;
+    sum->in_flight += books->in_flight;
+    for (int i = 0; i < UT_DROP_REASONS; i++)
+        sum->dropped[i] += books->dropped[i];
+}
+
+/* With those of the exporters of that name before the reloads. */
+static void add_exporter(struct account *account, const struct ut_app_exporter *exporter)
+{
+    struct ut_queue_books books;
+    const char *id = exporter->component->id;
+    ut_queue_books(exporter->queue, &books);
+    for (const struct ut_app_retired *retired = exporter->generation->app->retired; retired != NULL;
+         retired = retired->next) {
+        if (strcmp(retired->id, id) == 0)
+            merge(&books, &retired->books);
+    }
+    add_books(account, id, books);
+}
+
+static bool serves(const struct ut_app_generation *generation, const char *id)
+{
+    for (size_t i = 0; i < generation->exporter_count; i++) {
+        if (strcmp(generation->exporters[i].component->id, id) == 0)
+            return true;
+    }
+    return false;
+}
+
 void ut_app_account(struct ut_app *app)
 {
     struct account account = {.size = 0};
     uint64_t pending = 0;
     add_receivers(&account, app->metrics);
-    for (size_t i = 0; i < app->config->pipeline_count; i++) {
-        if (app->pipelines[i] != NULL)
-            pending += ut_pipeline_pending_spans(app->pipelines[i]);
-    }
+    const struct ut_app_generation *current = app->current;
+    for (size_t i = 0; i < current->config->pipeline_count; i++)
+        pending += ut_pipeline_pending_spans(current->pipelines[i]);
     if (pending != 0)
         add(&account, " in_processors=%" PRIu64, pending);
-    for (size_t i = 0; i < app->exporter_count; i++) {
-        if (app->exporters[i].queue != NULL)
-            add_exporter(&account, &app->exporters[i]);
+    for (size_t i = 0; i < current->exporter_count; i++)
+        add_exporter(&account, &current->exporters[i]);
+    for (const struct ut_app_retired *retired = app->retired; retired != NULL;
+         retired = retired->next) {
+        if (!serves(current, retired->id))
+            add_books(&account, retired->id, retired->books);
     }
     add(&account, " unaccounted=%" PRIu64, account.unaccounted);
     ut_log(app->log, account.unaccounted == 0 ? UT_LOG_INFO : UT_LOG_ERROR, "stopped", "%s",

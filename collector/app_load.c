@@ -44,7 +44,7 @@ static const char *read_env(const char *name)
     return getenv(name);
 }
 
-struct ut_config *ut_app_load(const char *path, const struct ut_app_types *types)
+struct ut_config *ut_app_load(const char *path, const struct ut_app_types *types, FILE *out)
 {
     struct ut_config_messages messages;
     struct ut_config *config = NULL;
@@ -59,7 +59,7 @@ struct ut_config *ut_app_load(const char *path, const struct ut_app_types *types
         struct ut_config_source source = {.text = ut_slice_of(text, size), .env = read_env};
         config = ut_config_read(&source, &types->types, &messages);
     }
-    ut_config_messages_print(&messages, stderr);
+    ut_config_messages_print(&messages, out);
     ut_config_messages_done(&messages);
     free(text);
     return config;

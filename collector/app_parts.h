@@ -2,41 +2,59 @@
 /*
  * What a running program is made of; shared by the app_*.c files, seen by nobody else.
  *
- * Start order: evidence → exporters and their queues → pipelines → receivers are made; then the
- * kernel is watched, then listeners open (so that no connection is older than the watch), then
- * capabilities go, then exporters start. Stop order is flow order, see app_stop.c.
+ * Start order: evidence → a generation (exporters and their queues, pipelines) → receivers are
+ * made; then the kernel is watched, then listeners open (so that no connection is older than the
+ * watch), then capabilities go, then exporters start. Stop order is flow order, see app_stop.c.
+ *
+ * A reload (app_reload.c) makes another generation, with receivers of its own, and retires the one
+ * before. The worker, the evidence and what watches the kernel stay; all else goes with its
+ * configuration.
  */
 #ifndef UT_APP_PARTS_H
 #define UT_APP_PARTS_H
 
+#include <stdio.h>
+
 #include "app.h"
 #include "component.h"
+#include "config/config.h"
 #include "evidence/evidence.h"
 #include "flow/pipeline.h"
 #include "telemetry/health.h"
 #include "web/http_server.h"
 
 struct ut_app;
+struct ut_app_generation;
+
+#define UT_APP_ERROR (UT_ERROR_TEXT + 128) /* bytes of "component: reason" */
 
 enum ut_app_phase {
     UT_APP_RUNNING,
     UT_APP_RECEIVERS, /* receivers of spans finish what is arriving */
-    UT_APP_QUEUES,    /* queues send what they hold */
-    UT_APP_EXPORTERS, /* exporters let go of what is in flight; the kernel is no longer watched */
+    UT_APP_QUEUES,    /* queues send what they hold, exporters let go of what is in flight */
+    UT_APP_KERNEL,    /* the kernel is no longer watched */
     UT_APP_STOPPED,
 };
 
 struct ut_app_receiver {
     struct ut_app *app;
+    struct ut_app_generation *generation; /* whose configuration it was made with */
     const struct ut_config_component *component;
     const struct ut_receiver_type *type;
     struct ut_receiver *receiver;
-    bool watches_kernel;
+    struct ut_app_receiver *next;
+    bool watches_kernel; /* it stays over reloads; the component is that of the present one */
     bool started;
+    /* While a reload is made: it has come with it, and whom it takes over from (NULL: nobody). */
+    bool fresh;
+    struct ut_app_receiver *before;
+    bool retired, stopping;           /* it goes when its connections have; they are sent away */
+    struct ut_app_generation *blocks; /* that waits for it before it drains; NULL: none */
+    struct ut_deferred gone;          /* frees it, off its own stack */
 };
 
 struct ut_app_exporter {
-    struct ut_app *app;
+    struct ut_app_generation *generation;
     const struct ut_config_component *component;
     const struct ut_exporter_type *type;
     struct ut_exporter *exporter;
@@ -44,8 +62,43 @@ struct ut_app_exporter {
     bool started, drained;
 };
 
+/* What a configuration makes and a reload replaces. States: serving → draining (the pipelines are
+ * flushed, the queues send what they hold) → stopping (exporters let go) → stopped. */
+struct ut_app_generation {
+    struct ut_app *app;
+    struct ut_config *config;        /* owned; everything in it is borrowed by the parts */
+    struct ut_extension *extensions; /* as in the config */
+    struct ut_app_exporter *exporters;
+    size_t exporter_count;
+    struct ut_pipeline **pipelines; /* as in the config, NULL until made */
+    struct ut_app_generation *next; /* among those that retire */
+    enum ut_generation_phase {
+        UT_GENERATION_SERVING,
+        UT_GENERATION_DRAINING,
+        UT_GENERATION_STOPPING,
+        UT_GENERATION_STOPPED,
+    } phase;
+    bool cut_off;          /* what its queues hold is dropped now, and counted */
+    size_t receivers;      /* that were made with its configuration */
+    size_t blocked;        /* by so many receivers that stop and still push to it */
+    size_t waiting_for;    /* exporters whose `stopped` is to come */
+    struct ut_deferred go; /* its next step, off the callbacks' stack */
+    struct ut_timer deadline;
+    void (*stopped)(struct ut_app_generation *generation);
+};
+
+/* The books of exporters whose generation is gone, by id. */
+struct ut_app_retired {
+    char *id;
+    struct ut_queue_books books;
+    struct ut_app_retired *next;
+};
+
+struct ut_app_types;
+
 struct ut_app {
-    const struct ut_config *config;
+    const char *path; /* of the configuration; NULL: the preset */
+    const struct ut_app_types *types;
     struct ut_log *log;
     struct ut_metrics *metrics;
     struct ut_worker worker;
@@ -53,12 +106,10 @@ struct ut_app {
     struct ut_health health;
     uint64_t started_ns; /* monotonic */
 
-    struct ut_extension *extensions; /* as in the config */
-    struct ut_app_exporter *exporters;
-    size_t exporter_count;
-    struct ut_pipeline **pipelines; /* as in the config, NULL until made */
-    struct ut_app_receiver *receivers;
-    size_t receiver_count;
+    struct ut_app_generation *current, *retiring;
+    struct ut_app_retired *retired;
+    struct ut_app_receiver *receivers; /* those that leave among them */
+    uint64_t reloads, reloads_failed;
 
     struct ut_http_server *web, *admin;
     uv_signal_t signals[3];
@@ -68,18 +119,54 @@ struct ut_app {
     enum ut_app_phase phase;
     struct ut_timer deadline;
     bool cut_off;          /* the deadline is over */
-    size_t waiting_for;    /* components whose `stopped` is to come */
+    size_t waiting_for;    /* receivers whose `stopped` is to come */
     struct ut_deferred go; /* the next step of stopping, off the callbacks' stack */
     int exit_code;
 };
 
-/* app_build.c: makes and starts all parts; false with the reason in the log. */
-bool ut_app_build(struct ut_app *app);
+/* app_build.c: makes and starts all parts; false with the reason in the log. `config` is taken over
+ * in any case. */
+bool ut_app_build(struct ut_app *app, struct ut_config *config);
 bool ut_app_start(struct ut_app *app);
 void ut_app_free_parts(struct ut_app *app);
+/* A receiver of `generation`, not started; NULL: the reason is in `error`. */
+struct ut_app_receiver *ut_app_receiver_new(struct ut_app_generation *generation,
+                                            const struct ut_config_component *component,
+                                            char error[UT_APP_ERROR]);
+void ut_app_receiver_free(struct ut_app_receiver *part);
+bool ut_app_receiver_start(struct ut_app_receiver *part, char error[UT_APP_ERROR]);
+struct ut_build ut_app_build_of(struct ut_app_generation *generation,
+                                const struct ut_config_component *component);
+
+/* app_generation.c. Makes its parts; takes `config` over in any case. NULL: the component and the
+ * reason are in `error`. */
+struct ut_app_generation *ut_app_generation_new(struct ut_app *app, struct ut_config *config,
+                                                char error[UT_APP_ERROR]);
+bool ut_app_generation_start(struct ut_app_generation *generation, char error[UT_APP_ERROR]);
+/* Frees its exporters and pipelines, and adds their books to the retired ones. Nothing of it may be
+ * in flight. The configuration stays for the receivers. */
+void ut_app_generation_free_parts(struct ut_app_generation *generation);
+/* All of it. NULL is fine. */
+void ut_app_generation_free(struct ut_app_generation *generation);
+/* Where a receiver pushes: the front of the pipeline that names it. */
+struct ut_push_target *ut_app_generation_target(const struct ut_app_generation *generation,
+                                                const struct ut_config_component *receiver);
+/* Drains and stops it, then calls stopped(generation) from the loop. */
+void ut_app_generation_retire(struct ut_app_generation *generation,
+                              void (*stopped)(struct ut_app_generation *generation));
+/* Does not wait for its queues any longer. */
+void ut_app_generation_cut_off(struct ut_app_generation *generation);
+
+/* app_reload.c: reads the configuration again and takes it into use. What there is to say goes to
+ * `out` as text for people, and to the log. False: nothing has changed. */
+bool ut_app_reload(struct ut_app *app, FILE *out);
+/* The receivers that reloads have left behind send their connections away. */
+void ut_app_reload_stop(struct ut_app *app);
 
 /* app_stop.c */
 void ut_app_stop(struct ut_app *app);
+/* What a stop may wait for has gone. */
+void ut_app_stop_go_on(struct ut_app *app);
 
 /* app_status.c: opens what one can look at from outside; failures are warnings. */
 void ut_app_status_open(struct ut_app *app);

@@ -52,10 +52,10 @@ static json_t *describe_programs(const struct ut_app *app)
 {
     json_t *list = json_array();
     struct ut_kernel_program programs[UT_KERNEL_PROGRAMS_MAX];
-    for (size_t i = 0; i < app->receiver_count; i++) {
-        if (!app->receivers[i].watches_kernel || !app->receivers[i].started)
+    for (const struct ut_app_receiver *part = app->receivers; part != NULL; part = part->next) {
+        if (!part->watches_kernel || !part->started)
             continue;
-        size_t count = ut_kernel_programs_of(app->receivers[i].receiver, programs);
+        size_t count = ut_kernel_programs_of(part->receiver, programs);
         for (size_t j = 0; j < count; j++)
             json_array_append_new(list,
                                   json_pack("{s:s, s:b, s:s, s:s}", "name", programs[j].name,
@@ -93,14 +93,14 @@ static void describe_evidence(const struct ut_app *app, json_t *root)
 static json_t *describe_exporters(const struct ut_app *app)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < app->exporter_count; i++) {
+    for (size_t i = 0; i < app->current->exporter_count; i++) {
         struct ut_queue_books books;
         uint64_t dropped = 0;
         json_t *row = json_object();
-        ut_queue_books(app->exporters[i].queue, &books);
+        ut_queue_books(app->current->exporters[i].queue, &books);
         for (int j = 0; j < UT_DROP_REASONS; j++)
             dropped += books.dropped[j];
-        json_object_set_new(row, "id", json_string(app->exporters[i].component->id));
+        json_object_set_new(row, "id", json_string(app->current->exporters[i].component->id));
         set_count(row, "accepted", books.accepted);
         set_count(row, "sent", books.sent);
         set_count(row, "held", books.held + books.in_flight);
@@ -122,8 +122,8 @@ static json_t *describe_receivers(const struct ut_app *app)
     for (int i = 0; i < 4; i++)
         set_count(object, names[i][0], (uint64_t)ut_metrics_sum(app->metrics, names[i][1]));
     uint64_t pending = 0;
-    for (size_t i = 0; i < app->config->pipeline_count; i++)
-        pending += ut_pipeline_pending_spans(app->pipelines[i]);
+    for (size_t i = 0; i < app->current->config->pipeline_count; i++)
+        pending += ut_pipeline_pending_spans(app->current->pipelines[i]);
     set_count(object, "in_processors", pending);
     return object;
 }
@@ -148,21 +148,29 @@ static void serve_doctor(void *arg, struct ut_http_response *response)
     json_decref(root);
 }
 
+static void serve_reload(void *arg, struct ut_http_response *response)
+{
+    FILE *out = open_memstream(&response->body, &response->size);
+    if (out == NULL)
+        return; /* without a body it is an error 500 */
+    if (!ut_app_reload(arg, out))
+        response->status = 409;
+    (void)fclose(out);
+}
+
 /* ---- where ----------------------------------------------------------------------------------- */
 
 static const struct ut_http_route web_routes[] = {
-    {"/metrics", serve_metrics},
-    {"/healthz", serve_health},
-    {"/readyz", serve_ready},
-    {NULL, NULL},
+    {"/metrics", serve_metrics, false},
+    {"/healthz", serve_health, false},
+    {"/readyz", serve_ready, false},
+    {NULL, NULL, false},
 };
 
 static const struct ut_http_route admin_routes[] = {
-    {"/doctor", serve_doctor},
-    {"/metrics", serve_metrics},
-    {"/healthz", serve_health},
-    {"/readyz", serve_ready},
-    {NULL, NULL},
+    {"/doctor", serve_doctor, false},  {"/metrics", serve_metrics, false},
+    {"/healthz", serve_health, false}, {"/readyz", serve_ready, false},
+    {"/reload", serve_reload, true},   {NULL, NULL, false},
 };
 
 static void open_web(struct ut_app *app, const char *address)
@@ -200,9 +208,9 @@ static void open_admin(struct ut_app *app, const char *endpoint)
 
 void ut_app_status_open(struct ut_app *app)
 {
-    const char *address = app->config->telemetry.metrics.address;
-    const char *admin = app->config->program.admin;
-    if (app->config->telemetry.metrics.level != 0 && address[0] != '\0')
+    const char *address = app->current->config->telemetry.metrics.address;
+    const char *admin = app->current->config->program.admin;
+    if (app->current->config->telemetry.metrics.level != 0 && address[0] != '\0')
         open_web(app, address);
     if (admin[0] != '\0')
         open_admin(app, admin);

@@ -34,29 +34,17 @@ static void on_stopped(void *arg)
     go_on(app);
 }
 
-static void on_drained(void *arg)
+static void on_generation_stopped(struct ut_app_generation *generation)
 {
-    struct ut_app_exporter *part = arg;
-    part->drained = true;
-    go_on(part->app);
-}
-
-static bool all_drained(const struct ut_app *app)
-{
-    for (size_t i = 0; i < app->exporter_count; i++) {
-        if (!app->exporters[i].drained)
-            return false;
-    }
-    return true;
+    go_on(generation->app);
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
 static void stop_receivers(struct ut_app *app, bool kernel)
 {
-    for (size_t i = 0; i < app->receiver_count; i++) {
-        struct ut_app_receiver *part = &app->receivers[i];
-        if (!part->started || part->watches_kernel != kernel)
+    for (struct ut_app_receiver *part = app->receivers; part != NULL; part = part->next) {
+        if (!part->started || part->retired || part->watches_kernel != kernel)
             continue;
         part->started = false;
         app->waiting_for++;
@@ -64,27 +52,21 @@ static void stop_receivers(struct ut_app *app, bool kernel)
     }
 }
 
-static void drain_queues(struct ut_app *app)
+/* Receivers that a reload has left behind. */
+static bool any_retired(const struct ut_app *app)
 {
-    for (size_t i = 0; i < app->config->pipeline_count; i++)
-        ut_pipeline_flush(app->pipelines[i]);
-    for (size_t i = 0; i < app->exporter_count; i++)
-        ut_queue_drain(app->exporters[i].queue, on_drained, &app->exporters[i]);
+    for (const struct ut_app_receiver *part = app->receivers; part != NULL; part = part->next) {
+        if (part->retired)
+            return true;
+    }
+    return false;
 }
 
-static void stop_exporters(struct ut_app *app)
+static void cut_off_generations(struct ut_app *app)
 {
-    for (size_t i = 0; i < app->exporter_count; i++)
-        ut_queue_abandon(app->exporters[i].queue);
-    for (size_t i = 0; i < app->exporter_count; i++) {
-        struct ut_app_exporter *part = &app->exporters[i];
-        if (!part->started)
-            continue;
-        part->started = false;
-        app->waiting_for++;
-        part->type->stop(part->exporter, on_stopped, app);
-    }
-    stop_receivers(app, true);
+    ut_app_generation_cut_off(app->current);
+    for (struct ut_app_generation *g = app->retiring; g != NULL; g = g->next)
+        ut_app_generation_cut_off(g);
 }
 
 static void close_handles(struct ut_app *app)
@@ -100,26 +82,33 @@ static void close_handles(struct ut_app *app)
 static void on_go(struct ut_deferred *deferred)
 {
     struct ut_app *app = UT_CONTAINER_OF(deferred, struct ut_app, go);
-    if (app->phase == UT_APP_RECEIVERS && (app->cut_off || app->waiting_for == 0)) {
+    bool quiet = app->waiting_for == 0 && !any_retired(app);
+    if (app->phase == UT_APP_RECEIVERS && (app->cut_off || quiet)) {
         app->phase = UT_APP_QUEUES;
-        drain_queues(app);
+        ut_app_generation_retire(app->current, on_generation_stopped);
     }
-    if (app->phase == UT_APP_QUEUES && (app->cut_off || all_drained(app))) {
-        app->phase = UT_APP_EXPORTERS;
-        stop_exporters(app);
+    if (app->phase == UT_APP_QUEUES && app->current->phase == UT_GENERATION_STOPPED &&
+        app->retiring == NULL) {
+        app->phase = UT_APP_KERNEL;
+        stop_receivers(app, true);
     }
-    if (app->phase == UT_APP_EXPORTERS && app->waiting_for == 0) {
+    if (app->phase == UT_APP_KERNEL && app->waiting_for == 0) {
         app->phase = UT_APP_STOPPED;
         close_handles(app);
     }
+}
+
+void ut_app_stop_go_on(struct ut_app *app)
+{
+    if (app->phase != UT_APP_RUNNING)
+        go_on(app);
 }
 
 /* A component does not let go. Freeing what it may still use would be worse than leaving. */
 static void give_up(struct ut_app *app)
 {
     ut_log(app->log, UT_LOG_ERROR, "stop_incomplete",
-           "components=%zu text=\"still busy after the deadline; leaving without them\"",
-           app->waiting_for);
+           "text=\"components are still busy after the deadline; leaving without them\"");
     ut_app_account(app);
     _exit(1);
 }
@@ -132,6 +121,7 @@ static void on_deadline(struct ut_timer *timer, uint64_t now_ns)
         return;
     }
     app->cut_off = true;
+    cut_off_generations(app);
     ut_timer_set(&app->worker.timers, &app->deadline, now_ns + GRACE_NS);
     go_on(app);
 }
@@ -151,9 +141,10 @@ void ut_app_stop(struct ut_app *app)
     app->go.run = on_go;
     app->deadline.fire = on_deadline;
     ut_log(app->log, UT_LOG_INFO, "stopping", "timeout_s=%.3g",
-           (double)app->config->program.shutdown_timeout_ns / 1e9);
+           (double)app->current->config->program.shutdown_timeout_ns / 1e9);
     ut_timer_set(&app->worker.timers, &app->deadline,
-                 now + app->config->program.shutdown_timeout_ns);
+                 now + app->current->config->program.shutdown_timeout_ns);
     stop_receivers(app, false);
+    ut_app_reload_stop(app);
     go_on(app);
 }

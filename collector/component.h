@@ -106,6 +106,21 @@ struct ut_receiver_type {
     /* Looks at once whether the files that the settings name (certificates, tokens) have changed:
      * somebody says they have (SIGHUP). NULL: it has none. */
     void (*reread_files)(struct ut_receiver *receiver);
+    /* A reload. `start_beside` is `start` while `old`, of the same id and type, goes on: an address
+     * that both have stays open throughout. Then either the new one is stopped again, or it is told
+     * to `take_over` and `old` to `retire`: that closes its listeners, keeps its connections and
+     * sends what they bring to `target`, and calls stopped(arg) when the last is gone. `retire` may
+     * come again with another target, and `stop` after it; then only the later `stopped` is called.
+     */
+    int (*start_beside)(struct ut_receiver *receiver, struct ut_receiver *old,
+                        char error[UT_ERROR_TEXT]);
+    void (*take_over)(struct ut_receiver *receiver, struct ut_receiver *old);
+    void (*retire)(struct ut_receiver *receiver, struct ut_push_target *target,
+                   void (*stopped)(void *arg), void *arg);
+    /* In place of these three, for one that cannot be made anew: whether the settings of `build`
+     * are those that it has. A negative errno says no, `error` what to do. */
+    int (*keep)(struct ut_receiver *receiver, const struct ut_build *build,
+                char error[UT_ERROR_TEXT]);
     /* Stops accepting and finishes what is arriving; calls stopped(arg) when nothing is left. */
     void (*stop)(struct ut_receiver *receiver, void (*stopped)(void *arg), void *arg);
     void (*free)(struct ut_receiver *receiver);

@@ -6,8 +6,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#define UT_DOCTOR_ADMIN "/run/undertrace/admin.sock"
-
 /* Prints the whole report on stdout. `admin` is the path of the admin socket of a running program.
  * Returns the exit code: 0 if nothing is missing, 1 otherwise. */
 int ut_doctor(const char *admin);

@@ -6,60 +6,10 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
-#include <unistd.h>
 
+#include "admin_client.h"
 #include "base/log.h"
 #include "doctor.h"
-
-#define ANSWER_MAX ((size_t)1 << 20)
-
-/* A connected socket, or a negative errno. */
-static int ask(const char *path)
-{
-    static const char request[] = "GET /doctor HTTP/1.1\r\nHost: localhost\r\n"
-                                  "Connection: close\r\n\r\n";
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct timeval patience = {.tv_sec = 2};
-    if (strlen(path) >= sizeof(address.sun_path))
-        return -ENAMETOOLONG;
-    memcpy(address.sun_path, path, strlen(path));
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
-        send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) != (ssize_t)sizeof(request) - 1) {
-        int error = -errno;
-        close(fd);
-        return error;
-    }
-    return fd;
-}
-
-/* The body of the answer as JSON; NULL if it is none. */
-static json_t *read_answer(int fd)
-{
-    char *text = malloc(ANSWER_MAX + 1);
-    size_t size = 0;
-    ssize_t got = 1;
-    json_t *root = NULL;
-    while (text != NULL && size < ANSWER_MAX && got > 0) {
-        got = recv(fd, text + size, ANSWER_MAX - size, 0);
-        size += got > 0 ? (size_t)got : 0;
-    }
-    if (text != NULL) {
-        text[size] = '\0';
-        const char *body = strstr(text, "\r\n\r\n");
-        if (strncmp(text, "HTTP/1.1 200 ", 13) == 0 && body != NULL)
-            root = json_loads(body + 4, 0, NULL);
-    }
-    free(text);
-    return root;
-}
 
 static uint64_t count_of(const json_t *object, const char *key)
 {
@@ -159,20 +109,21 @@ void ut_doctor_daemon(const char *admin)
 {
     char text[256];
     ut_doctor_heading("running program");
-    int fd = ask(admin);
-    if (fd == -ENOENT || fd == -ECONNREFUSED) {
+    char *answer;
+    int status = ut_admin_ask(admin, "GET", "/doctor", &answer);
+    if (status == -ENOENT || status == -ECONNREFUSED) {
         snprintf(text, sizeof(text), "no program answers at %.150s", admin);
         ut_doctor_line("note", "not running", text);
         return;
     }
-    if (fd < 0) {
-        snprintf(text, sizeof(text), "%.150s: %s%s", admin, strerror(-fd),
-                 fd == -EACCES ? " (run doctor as the same user, or as root)" : "");
+    if (status < 0) {
+        snprintf(text, sizeof(text), "%.150s: %s%s", admin, strerror(-status),
+                 status == -EACCES ? " (run doctor as the same user, or as root)" : "");
         ut_doctor_line("note", "cannot be asked", text);
         return;
     }
-    json_t *root = read_answer(fd);
-    close(fd);
+    json_t *root = status == 200 ? json_loads(answer, 0, NULL) : NULL;
+    free(answer);
     if (root == NULL)
         ut_doctor_line("note", "no answer", "what came back is not understood");
     else

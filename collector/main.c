@@ -3,9 +3,11 @@
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
+#include "admin_client.h"
 #include "app.h"
 #include "app_load.h"
 #include "doctor.h"
@@ -20,6 +22,7 @@ struct arguments {
 static const char usage_text[] = "Usage: undertrace [run] [--config FILE]\n"
                                  "       undertrace validate FILE\n"
                                  "       undertrace doctor [--admin PATH]\n"
+                                 "       undertrace reload [--admin PATH]\n"
                                  "       undertrace --version | --help\n";
 
 static const char help_text[] =
@@ -33,9 +36,11 @@ static const char help_text[] =
     "  doctor     Shows what works on this host, what is missing, what would help, and\n"
     "             what a running program says of itself. Exit code 1 if something is\n"
     "             missing.\n"
+    "  reload     Has a running program read its configuration again, and says how that\n"
+    "             went. SIGHUP does the same.\n"
     "\n"
     "  -c, --config FILE   the configuration, in the shape of the OpenTelemetry Collector's\n"
-    "      --admin PATH    admin socket of the running program (" UT_DOCTOR_ADMIN ")\n"
+    "      --admin PATH    admin socket of the running program (" UT_ADMIN_PATH ")\n"
     "      --version       the version\n"
     "  -h, --help          this text\n";
 
@@ -80,7 +85,7 @@ static bool parse_command(struct arguments *out, int argc, char **argv)
     if (strcmp(out->command, "validate") == 0 && left == 2)
         out->config = argv[optind++];
     bool known = strcmp(out->command, "run") == 0 || strcmp(out->command, "validate") == 0 ||
-                 strcmp(out->command, "doctor") == 0;
+                 strcmp(out->command, "doctor") == 0 || strcmp(out->command, "reload") == 0;
     if (!known)
         fprintf(stderr, "undertrace: unknown command \"%s\"\n", out->command);
     else if (optind < argc)
@@ -108,19 +113,14 @@ static int run(const struct arguments *arguments)
     struct ut_app_types types;
     raise_descriptors();
     ut_app_types_init(&types);
-    struct ut_config *config = ut_app_load(arguments->config, &types);
-    if (config == NULL)
-        return 1;
-    int code = ut_app_run(config);
-    ut_config_free(config);
-    return code;
+    return ut_app_run(arguments->config, &types);
 }
 
 static int validate(const struct arguments *arguments)
 {
     struct ut_app_types types;
     ut_app_types_init(&types);
-    struct ut_config *config = ut_app_load(arguments->config, &types);
+    struct ut_config *config = ut_app_load(arguments->config, &types, stderr);
     if (config == NULL)
         return 1;
     printf("%s: valid, %zu %s\n", arguments->config, config->pipeline_count,
@@ -129,9 +129,22 @@ static int validate(const struct arguments *arguments)
     return 0;
 }
 
+static int reload(const struct arguments *arguments)
+{
+    char *answer;
+    int status = ut_admin_ask(arguments->admin, "POST", "/reload", &answer);
+    if (status < 0) {
+        fprintf(stderr, "undertrace: %s: %s\n", arguments->admin, strerror(-status));
+        return 1;
+    }
+    fputs(answer, status == 200 ? stdout : stderr);
+    free(answer);
+    return status == 200 ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
-    struct arguments arguments = {.command = "run", .admin = UT_DOCTOR_ADMIN};
+    struct arguments arguments = {.command = "run", .admin = UT_ADMIN_PATH};
     if (!parse_options(&arguments, argc, argv)) {
         fputs(usage_text, stderr);
         return 2;
@@ -150,5 +163,7 @@ int main(int argc, char **argv)
         return validate(&arguments);
     if (strcmp(arguments.command, "doctor") == 0)
         return ut_doctor(arguments.admin);
+    if (strcmp(arguments.command, "reload") == 0)
+        return reload(&arguments);
     return run(&arguments);
 }

@@ -36,6 +36,11 @@ struct ut_log *ut_log_new(int fd, enum ut_log_level least)
     return log;
 }
 
+void ut_log_set_level(struct ut_log *log, enum ut_log_level least)
+{
+    log->least = least;
+}
+
 void ut_log_free(struct ut_log *log)
 {
     free(log);

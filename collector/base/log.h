@@ -18,6 +18,7 @@ struct ut_log;
 /* A log that writes to the descriptor `fd` (borrowed). NULL when out of memory. */
 struct ut_log *ut_log_new(int fd, enum ut_log_level least) UT_MUST_USE;
 void ut_log_free(struct ut_log *log);
+void ut_log_set_level(struct ut_log *log, enum ut_log_level least);
 
 /* `event` is a constant name, one per cause; `format` gives the `key=value` pairs. Values that may
  * hold blanks or come from outside are written with %q-like care: see ut_log_quote. A NULL log

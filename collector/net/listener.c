@@ -2,6 +2,7 @@
 #include "net/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -233,14 +234,19 @@ static int init_polls(struct ut_listener *listener)
     return ready > 0 ? 0 : error;
 }
 
+static void close_all(struct ut_listener *listener)
+{
+    for (size_t i = 0; i < listener->count; i++)
+        close(listener->sockets[i].fd);
+    listener->count = 0;
+}
+
 static int open_sockets(struct ut_listener *listener, const struct ut_endpoint_text *text)
 {
     int error = add_sockets(listener, text);
     if (error == 0)
         return init_polls(listener);
-    for (size_t i = 0; i < listener->count; i++)
-        close(listener->sockets[i].fd);
-    listener->count = 0;
+    close_all(listener);
     return error;
 }
 
@@ -300,4 +306,41 @@ int ut_listener_open(struct ut_listener *listener, struct ut_worker *worker, con
     }
     watch_all(listener, true);
     return 0;
+}
+
+int ut_listener_share(struct ut_listener *listener, const struct ut_listener *from,
+                      const struct ut_listener_ops *ops, char *error, size_t error_size)
+{
+    *listener = (struct ut_listener){
+        .ops = ops,
+        .worker = from->worker,
+        .port = from->port,
+        .place = from->place,
+        .rest = {.fire = on_rested},
+    };
+    int result = 0;
+    for (size_t i = 0; i < from->count && result == 0; i++) {
+        int fd = fcntl(from->sockets[i].fd, F_DUPFD_CLOEXEC, 0);
+        if (fd >= 0)
+            listener->sockets[listener->count++].fd = fd;
+        else
+            result = -errno;
+    }
+    if (result == 0)
+        result = init_polls(listener);
+    else
+        close_all(listener);
+    if (result != 0) {
+        (void)snprintf(error, error_size, "cannot share the listening socket: %s",
+                       strerror(-result));
+        return result;
+    }
+    watch_all(listener, true);
+    return 0;
+}
+
+void ut_listener_inherit(struct ut_listener *listener, struct ut_listener *from)
+{
+    listener->file = from->file;
+    from->file = (struct ut_unix_file){.inode = 0};
 }

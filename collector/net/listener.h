@@ -56,6 +56,13 @@ int ut_listener_open(struct ut_listener *listener, struct ut_worker *worker, con
 int ut_listener_open_unix(struct ut_listener *listener, struct ut_worker *worker,
                           const struct ut_unix_place *place, const struct ut_listener_ops *ops,
                           char *error, size_t error_size) UT_MUST_USE;
+/* Accepts from the sockets that `from` has open, beside it: with either alone nothing changes for
+ * who connects. Errors as above. */
+int ut_listener_share(struct ut_listener *listener, const struct ut_listener *from,
+                      const struct ut_listener_ops *ops, char *error,
+                      size_t error_size) UT_MUST_USE;
+/* The file of a unix socket is `listener`'s now, no longer that of `from`. */
+void ut_listener_inherit(struct ut_listener *listener, struct ut_listener *from);
 /* Stops accepting at once; on_closed follows. */
 void ut_listener_close(struct ut_listener *listener);
 

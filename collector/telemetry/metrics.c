@@ -18,12 +18,17 @@
 
 #define SAMPLES_MAX 4096
 
+struct reader {
+    struct reader *older;
+    double (*read)(void *arg);
+    void *arg;
+};
+
 struct sample {
     struct sample *next;
     char *labels;
-    uint64_t cell; /* where `read` is NULL */
-    double (*read)(void *arg);
-    void *arg;
+    uint64_t cell; /* where there is no reader */
+    struct reader *newest;
 };
 
 struct family {
@@ -52,6 +57,10 @@ struct ut_metrics *ut_metrics_new(void)
 
 static void free_sample(struct sample *sample)
 {
+    for (struct reader *reader = sample->newest, *older; reader != NULL; reader = older) {
+        older = reader->older;
+        free(reader);
+    }
     free(sample->labels);
     free(sample);
 }
@@ -115,16 +124,31 @@ uint64_t *ut_metrics_counter(struct ut_metrics *metrics, const char *name, const
 {
     struct sample *sample =
         find_sample(metrics, find_family(metrics, name, "counter", help), labels);
-    UT_CHECK(sample->read == NULL);
+    UT_CHECK(sample->newest == NULL);
     return &sample->cell;
+}
+
+uint64_t *ut_metrics_level(struct ut_metrics *metrics, const char *name, const char *labels,
+                           const char *help)
+{
+    struct sample *sample = find_sample(metrics, find_family(metrics, name, "gauge", help), labels);
+    UT_CHECK(sample->newest == NULL);
+    return &sample->cell;
+}
+
+static void add_reader(struct sample *sample, double (*read)(void *arg), void *arg)
+{
+    struct reader *reader = calloc(1, sizeof(*reader));
+    UT_CHECK(reader != NULL);
+    *reader = (struct reader){.older = sample->newest, .read = read, .arg = arg};
+    sample->newest = reader;
 }
 
 void ut_metrics_gauge(struct ut_metrics *metrics, const char *name, const char *labels,
                       const char *help, double (*read)(void *arg), void *arg)
 {
     struct sample *sample = find_sample(metrics, find_family(metrics, name, "gauge", help), labels);
-    sample->read = read;
-    sample->arg = arg;
+    add_reader(sample, read, arg);
 }
 
 void ut_metrics_counter_read(struct ut_metrics *metrics, const char *name, const char *labels,
@@ -132,8 +156,24 @@ void ut_metrics_counter_read(struct ut_metrics *metrics, const char *name, const
 {
     struct sample *sample =
         find_sample(metrics, find_family(metrics, name, "counter", help), labels);
-    sample->read = read;
-    sample->arg = arg;
+    add_reader(sample, read, arg);
+}
+
+/* Whether it had one and has none left. */
+static bool remove_readers(struct sample *sample, const void *arg)
+{
+    bool had = sample->newest != NULL;
+    struct reader **at = &sample->newest;
+    while (*at != NULL) {
+        struct reader *reader = *at;
+        if (reader->arg != arg) {
+            at = &reader->older;
+            continue;
+        }
+        *at = reader->older;
+        free(reader);
+    }
+    return had && sample->newest == NULL;
 }
 
 void ut_metrics_remove(struct ut_metrics *metrics, void *arg)
@@ -142,7 +182,7 @@ void ut_metrics_remove(struct ut_metrics *metrics, void *arg)
         struct sample **at = &family->first;
         while (*at != NULL) {
             struct sample *sample = *at;
-            if (sample->read == NULL || sample->arg != arg) {
+            if (!remove_readers(sample, arg)) {
                 at = &sample->next;
                 continue;
             }
@@ -155,7 +195,8 @@ void ut_metrics_remove(struct ut_metrics *metrics, void *arg)
 
 static double value_of(const struct sample *sample)
 {
-    return sample->read != NULL ? sample->read(sample->arg) : (double)sample->cell;
+    const struct reader *reader = sample->newest;
+    return reader != NULL ? reader->read(reader->arg) : (double)sample->cell;
 }
 
 double ut_metrics_sum(const struct ut_metrics *metrics, const char *name)
@@ -202,8 +243,8 @@ static void write_sample(FILE *out, const char *name, const struct sample *sampl
     if (sample->labels[0] != '\0')
         fprintf(out, "{%s}", sample->labels);
     fputc(' ', out);
-    if (sample->read != NULL)
-        write_number(out, sample->read(sample->arg));
+    if (sample->newest != NULL)
+        write_number(out, value_of(sample));
     else
         fprintf(out, "%llu", (unsigned long long)sample->cell);
     fputc('\n', out);

@@ -23,7 +23,11 @@ void ut_metrics_free(struct ut_metrics *metrics);
 uint64_t *ut_metrics_counter(struct ut_metrics *metrics, const char *name, const char *labels,
                              const char *help);
 
-/* A gauge, read by `read(arg)` at each look. `remove` by the same arg before arg is gone. */
+/* The cell of a gauge, likewise. */
+uint64_t *ut_metrics_level(struct ut_metrics *metrics, const char *name, const char *labels,
+                           const char *help);
+/* A gauge, read by `read(arg)` at each look. `remove` by the same arg before arg is gone. Of
+ * several with the same name and labels the newest is read, until it is removed. */
 void ut_metrics_gauge(struct ut_metrics *metrics, const char *name, const char *labels,
                       const char *help, double (*read)(void *arg), void *arg);
 /* A counter that its owner keeps itself, read by `read(arg)`. */

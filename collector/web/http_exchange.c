@@ -28,6 +28,8 @@ static const char *reason_of(int status)
         return "Not Found";
     case 405:
         return "Method Not Allowed";
+    case 409:
+        return "Conflict";
     case 413:
         return "Content Too Large";
     case 431:
@@ -62,12 +64,13 @@ static int append_answer(struct ut_http_exchange *exchange, const struct ut_http
 {
     char head[256];
     bool has_body = exchange->parser.method != HTTP_HEAD || exchange->refusal != 0;
+    bool refused = response->status == 405;
     int size = snprintf(head, sizeof(head),
                         "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
-                        "Cache-Control: no-store\r\n%s%s\r\n",
+                        "Cache-Control: no-store\r\n%s%s%s%s\r\n",
                         response->status, reason_of(response->status), response->content_type,
-                        response->size, response->status == 405 ? "Allow: GET, HEAD\r\n" : "",
-                        keep_alive ? "" : "Connection: close\r\n");
+                        response->size, refused ? "Allow: " : "", refused ? exchange->allowed : "",
+                        refused ? "\r\n" : "", keep_alive ? "" : "Connection: close\r\n");
     UT_CHECK(size > 0 && (size_t)size < sizeof(head));
     int error = append(exchange, head, (size_t)size);
     if (error == 0 && has_body)
@@ -106,7 +109,8 @@ static int answer(struct ut_http_exchange *exchange, bool keep_alive)
     int method = exchange->parser.method;
     if (route == NULL)
         return answer_with(exchange, 404, keep_alive);
-    if (method != HTTP_GET && method != HTTP_HEAD)
+    exchange->allowed = route->acts ? "POST" : "GET, HEAD";
+    if (route->acts ? method != HTTP_POST : method != HTTP_GET && method != HTTP_HEAD)
         return answer_with(exchange, 405, keep_alive);
     struct ut_http_response response = {.status = 200, .content_type = "text/plain; charset=utf-8"};
     route->serve(exchange->arg, &response);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * HTTP/1.1 of one connection, without sockets: bytes in, bytes out. It serves a fixed table of
- * paths to GET and HEAD; keep-alive and pipelined requests are answered in order. Whoever owns the
- * connection feeds it and sends what is pending.
+ * paths to GET and HEAD, or to POST; keep-alive and pipelined requests are answered in order.
+ * Whoever owns the connection feeds it and sends what is pending.
  *
  * Limits: UT_HTTP_HEAD_MAX bytes of a request's line and headers (431), UT_HTTP_BODY_MAX bytes of a
  * body, which is read and forgotten (413), UT_HTTP_OUTPUT_MAX bytes of answers that wait (the
@@ -31,6 +31,7 @@ struct ut_http_response {
 struct ut_http_route {
     const char *path; /* NULL ends the table */
     void (*serve)(void *arg, struct ut_http_response *response);
+    bool acts; /* it is asked for by POST; the others by GET or HEAD */
 };
 
 struct ut_http_exchange {
@@ -40,10 +41,11 @@ struct ut_http_exchange {
     char path[UT_HTTP_PATH_MAX];
     size_t path_size; /* beyond UT_HTTP_PATH_MAX: too long, known nowhere */
     size_t head_size, body_size;
-    int refusal;     /* status to answer with instead, 0: none */
-    bool in_request; /* from the first byte of a request until its answer is ready */
-    bool ending;     /* nothing more is read */
-    char *output;    /* from malloc; bytes sent … output_size are pending */
+    const char *allowed; /* methods, of the path that was asked for last */
+    int refusal;         /* status to answer with instead, 0: none */
+    bool in_request;     /* from the first byte of a request until its answer is ready */
+    bool ending;         /* nothing more is read */
+    char *output;        /* from malloc; bytes sent … output_size are pending */
     size_t output_size, output_capacity, sent;
 };
 

@@ -109,7 +109,7 @@ struct ebpf {
     struct ut_event_source source;
     struct ut_worker *worker;
     struct ut_event_sink *sink;
-    const struct config *config;
+    struct config config; /* a copy: it outlives the configuration */
     struct counters counters;
 
     struct ut_ebpf_programs programs;
@@ -311,7 +311,7 @@ static void on_tick(struct ut_timer *timer, uint64_t now_ns)
     /* More than one drain's worth was there: the rest at the next turn, sockets in between. */
     bool more = ebpf->drained >= DRAIN_RECORDS_MAX;
     ut_timer_set(&ebpf->worker->timers, timer,
-                 more ? now_ns : now_ns + ebpf->config->drain_interval_ns);
+                 more ? now_ns : now_ns + ebpf->config.drain_interval_ns);
 }
 
 /* ---- start ---------------------------------------------------------------------------------- */
@@ -373,12 +373,12 @@ static int open_ring(struct ebpf *ebpf)
 static void open_capture(struct ebpf *ebpf)
 {
     char quoted[256];
-    if (ebpf->config->capture_file == NULL)
+    if (ebpf->config.capture_file == NULL)
         return;
-    int error = ut_capture_create(&ebpf->capture, ebpf->config->capture_file);
+    int error = ut_capture_create(&ebpf->capture, ebpf->config.capture_file);
     if (error != 0)
         ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_capture_open", "file=%s error=\"%s\"",
-               ut_log_quote(quoted, sizeof(quoted), ebpf->config->capture_file), strerror(-error));
+               ut_log_quote(quoted, sizeof(quoted), ebpf->config.capture_file), strerror(-error));
 }
 
 static double read_works(void *arg)
@@ -401,9 +401,9 @@ static int start(struct ut_receiver *receiver, char error[UT_ERROR_TEXT])
 {
     struct ebpf *ebpf = UT_CONTAINER_OF(receiver, struct ebpf, receiver);
     struct ut_ebpf_settings settings = {
-        .ring_bytes = ebpf->config->ring_bytes,
-        .per_second = {[UT_RECORD_RETRANSMIT] = ebpf->config->retransmits_per_second,
-                       [UT_RECORD_CONNECTION] = ebpf->config->connections_per_second,
+        .ring_bytes = ebpf->config.ring_bytes,
+        .per_second = {[UT_RECORD_RETRANSMIT] = ebpf->config.retransmits_per_second,
+                       [UT_RECORD_CONNECTION] = ebpf->config.connections_per_second,
                        [UT_RECORD_CGROUP] = CGROUPS_PER_SECOND},
     };
     ut_ebpf_programs_init(&ebpf->programs, &settings, ebpf->worker->log);
@@ -464,6 +464,14 @@ static void make_counters(struct counters *counters, struct ut_metrics *metrics)
                            "opening was lost.");
 }
 
+static bool copy_config(struct config *copy, const struct config *config)
+{
+    *copy = *config;
+    if (config->capture_file != NULL)
+        copy->capture_file = strdup(config->capture_file);
+    return (copy->capture_file != NULL) == (config->capture_file != NULL);
+}
+
 static int create(struct ut_receiver **ret, const struct ut_build *build,
                   struct ut_push_target *target, struct ut_event_sink *sink)
 {
@@ -477,13 +485,36 @@ static int create(struct ut_receiver **ret, const struct ut_build *build,
     ebpf->source.drain = on_source_drain;
     ebpf->worker = build->worker;
     ebpf->sink = sink;
-    ebpf->config = build->config;
+    if (!copy_config(&ebpf->config, build->config)) {
+        free(ebpf);
+        return -ENOMEM;
+    }
     ebpf->timer.fire = on_tick;
     ebpf->edge = -1;
     make_counters(&ebpf->counters, build->worker->metrics);
     *ret = &ebpf->receiver;
     return 0;
 }
+
+/* ---- reload ---------------------------------------------------------------------------------- */
+
+/* The programs are loaded with these settings, and the rights to load others are gone. */
+static int keep(struct ut_receiver *receiver, const struct ut_build *build,
+                char error[UT_ERROR_TEXT])
+{
+    const struct config *a = &UT_CONTAINER_OF(receiver, struct ebpf, receiver)->config;
+    const struct config *b = build->config;
+    const char *capture_a = a->capture_file != NULL ? a->capture_file : "";
+    const char *capture_b = b->capture_file != NULL ? b->capture_file : "";
+    if (a->ring_bytes == b->ring_bytes && a->drain_interval_ns == b->drain_interval_ns &&
+        a->retransmits_per_second == b->retransmits_per_second &&
+        a->connections_per_second == b->connections_per_second && strcmp(capture_a, capture_b) == 0)
+        return 0;
+    snprintf(error, UT_ERROR_TEXT, "restart needed to change its settings");
+    return -EBUSY;
+}
+
+/* ---- stop ------------------------------------------------------------------------------------ */
 
 static void on_poll_closed(uv_handle_t *handle)
 {
@@ -522,6 +553,7 @@ static void free_receiver(struct ut_receiver *receiver)
     ut_capture_close(ebpf->capture);
     ut_ebpf_programs_done(&ebpf->programs);
     free(ebpf->per_cpu);
+    free(ebpf->config.capture_file);
     free(ebpf);
 }
 
@@ -543,6 +575,7 @@ const struct ut_receiver_type ut_receiver_ebpf = {
     .check = check,
     .create = create,
     .start = start,
+    .keep = keep,
     .stop = stop,
     .free = free_receiver,
     .event_source = event_source,

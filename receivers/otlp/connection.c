@@ -139,6 +139,7 @@ static void on_closed(struct ut_stream *stream)
     if (connection->next != NULL)
         connection->next->previous = connection->previous;
     connection->port->connection_count--;
+    --*receiver->counters[connection->port->transport].open_connections;
     ut_otlp_sources_leave(&connection->port->sources, connection->source);
     ut_pool_free(&receiver->worker->pool, connection);
     ut_otlp_receiver_settle(receiver);
@@ -250,6 +251,7 @@ static void link_connection(struct ut_otlp_connection *connection)
     receiver->connections = connection;
     connection->port->connection_count++;
     ++*receiver->counters[connection->port->transport].connections;
+    ++*receiver->counters[connection->port->transport].open_connections;
 }
 
 static struct ut_otlp_connection *new_connection(struct ut_otlp_port *port, int fd,

@@ -118,6 +118,8 @@ void ut_otlp_counters_init(struct ut_otlp_counters *counters, struct ut_metrics 
 {
     char labels[LABELS_BYTES], extra[64];
     init_spans(counters, metrics, ut_otlp_labels(labels, sizeof(labels), id, transport, ""));
+    counters->open_connections =
+        ut_metrics_level(metrics, "undertrace_receiver_connections", labels, "Open connections");
     counters->connections = ut_metrics_counter(metrics, "undertrace_receiver_connections_total",
                                                labels, "Connections that were accepted");
     counters->repaired =

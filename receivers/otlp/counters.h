@@ -41,7 +41,7 @@ struct ut_otlp_counters {
     uint64_t *received, *accepted, *refused, *rejected; /* spans */
     uint64_t *requests[UT_OTLP_STATUSES];               /* by status */
     uint64_t *limits[UT_OTLP_LIMITS];
-    uint64_t *connections;
+    uint64_t *connections, *open_connections;
     uint64_t *repaired; /* strings that were no UTF-8 */
     /* Bytes of whole bodies in a coding; none of identity. */
     uint64_t *compressed[UT_CODINGS], *inflated[UT_CODINGS];

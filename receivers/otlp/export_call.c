@@ -19,6 +19,7 @@ struct export
 {
     struct ut_push push;
     struct ut_otlp_receiver *receiver;
+    struct ut_push_target *target; /* the receiver's may be another one by the time of the answer */
     struct ut_otlp_counters *counters;
     uint32_t retry_after_ms;
     struct ut_call *call; /* NULL: the client has gone */
@@ -274,6 +275,7 @@ static void push(struct ut_call *call, struct ut_batch *batch, const struct ut_w
     *export = (struct export){
         .push = {.batch = batch, .deadline_ns = deadline_of(call), .done = on_pushed},
         .receiver = receiver,
+        .target = receiver->target,
         .counters = ut_otlp_counters_of(call),
         .retry_after_ms = call->calls->service->retry_after_ms,
         .call = call,
@@ -283,7 +285,7 @@ static void push(struct ut_call *call, struct ut_batch *batch, const struct ut_w
     };
     call->owner_data = export;
     receiver->pushes++;
-    receiver->target->push(receiver->target, &export->push);
+    export->target->push(export->target, &export->push);
 }
 
 static void count_coding(const struct ut_call *call)
@@ -318,7 +320,7 @@ void ut_otlp_export(struct ut_call *call)
 void ut_otlp_export_abandon(struct ut_call *call)
 {
     struct export *export = call->owner_data;
-    struct ut_push_target *target = export->receiver->target;
+    struct ut_push_target *target = export->target;
     export->call = NULL;
     if (target->abandon != NULL)
         target->abandon(target, &export->push);

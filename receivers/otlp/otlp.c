@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 
 #include "net/endpoint.h"
@@ -106,11 +107,6 @@ static const struct ut_listener_ops listener_ops = {
 
 /* ---- ports ---------------------------------------------------------------------------------- */
 
-static double read_connections(void *arg)
-{
-    return ((const struct ut_otlp_port *)arg)->connection_count;
-}
-
 static double read_exhausted(void *arg)
 {
     return (double)((const struct ut_otlp_port *)arg)->listener.exhausted;
@@ -121,8 +117,6 @@ static void register_gauges(struct ut_otlp_port *port)
     char labels[256];
     struct ut_metrics *metrics = port->receiver->worker->metrics;
     ut_otlp_labels(labels, sizeof(labels), port->receiver->id, port->transport, "");
-    ut_metrics_gauge(metrics, "undertrace_receiver_connections", labels, "Open connections",
-                     read_connections, port);
     ut_metrics_counter_read(metrics, "undertrace_receiver_accept_paused_total", labels,
                             "Times that descriptors or memory for connections ran out",
                             read_exhausted, port);
@@ -324,10 +318,22 @@ static int create(struct ut_receiver **ret, const struct ut_build *build,
     return result;
 }
 
-static int listen_on(struct ut_otlp_port *port, const char *labels, char error[UT_ERROR_TEXT])
+/* `beside`: the port of a receiver that this one may take over from, or NULL. */
+static bool shares(const struct ut_otlp_port *port, const struct ut_otlp_port *beside)
+{
+    return beside != NULL && beside->listening && strcmp(port->endpoint, beside->endpoint) == 0 &&
+           port->access_settings->transport == beside->access_settings->transport;
+}
+
+static int listen_on(struct ut_otlp_port *port, const struct ut_otlp_port *beside,
+                     const char *labels, char error[UT_ERROR_TEXT])
 {
     struct ut_worker *worker = port->receiver->worker;
-    if (!ut_otlp_access_is_unix(port->access_settings, port->endpoint))
+    bool is_unix = ut_otlp_access_is_unix(port->access_settings, port->endpoint);
+    if (!is_unix && shares(port, beside))
+        return ut_listener_share(&port->listener, &beside->listener, &listener_ops, error,
+                                 UT_ERROR_TEXT);
+    if (!is_unix)
         return ut_listener_open(&port->listener, worker, port->endpoint, &listener_ops, error,
                                 UT_ERROR_TEXT);
     int result = ut_otlp_access_init(&port->access, port->access_settings, port->endpoint, error,
@@ -335,6 +341,9 @@ static int listen_on(struct ut_otlp_port *port, const char *labels, char error[U
     if (result != 0)
         return result;
     ut_otlp_access_count(&port->access, worker->metrics, labels);
+    if (shares(port, beside))
+        return ut_listener_share(&port->listener, &beside->listener, &listener_ops, error,
+                                 UT_ERROR_TEXT);
     return ut_listener_open_unix(&port->listener, worker, &port->access.place, &listener_ops, error,
                                  UT_ERROR_TEXT);
 }
@@ -372,7 +381,8 @@ static int open_tls(struct ut_otlp_port *port, const char *labels, char error[UT
     return result;
 }
 
-static int open_port(struct ut_otlp_port *port, char error[UT_ERROR_TEXT])
+static int open_port(struct ut_otlp_port *port, const struct ut_otlp_port *beside,
+                     char error[UT_ERROR_TEXT])
 {
     struct ut_otlp_receiver *receiver = port->receiver;
     char labels[256];
@@ -381,7 +391,7 @@ static int open_port(struct ut_otlp_port *port, char error[UT_ERROR_TEXT])
     if (result == 0)
         result = open_tls(port, labels, error);
     if (result == 0)
-        result = listen_on(port, labels, error);
+        result = listen_on(port, beside, labels, error);
     if (result != 0)
         return result;
     port->listening = true;
@@ -405,17 +415,38 @@ static void close_ports(struct ut_otlp_receiver *receiver)
     }
 }
 
-static int start(struct ut_receiver *base, char error[UT_ERROR_TEXT])
+static int open_ports(struct ut_otlp_receiver *receiver, const struct ut_otlp_receiver *beside,
+                      char error[UT_ERROR_TEXT])
 {
-    struct ut_otlp_receiver *receiver = receiver_of(base);
     int result = 0;
     for (int i = 0; i < UT_TRANSPORTS && result == 0; i++) {
         if (receiver->ports[i].configured)
-            result = open_port(&receiver->ports[i], error);
+            result =
+                open_port(&receiver->ports[i], beside != NULL ? &beside->ports[i] : NULL, error);
     }
     if (result != 0)
         close_ports(receiver);
     return result;
+}
+
+static int start(struct ut_receiver *base, char error[UT_ERROR_TEXT])
+{
+    return open_ports(receiver_of(base), NULL, error);
+}
+
+static int start_beside(struct ut_receiver *base, struct ut_receiver *old,
+                        char error[UT_ERROR_TEXT])
+{
+    return open_ports(receiver_of(base), receiver_of(old), error);
+}
+
+static void take_over(struct ut_receiver *base, struct ut_receiver *old)
+{
+    struct ut_otlp_receiver *receiver = receiver_of(base), *from = receiver_of(old);
+    for (int i = 0; i < UT_TRANSPORTS; i++) {
+        if (receiver->ports[i].listening && shares(&receiver->ports[i], &from->ports[i]))
+            ut_listener_inherit(&receiver->ports[i].listener, &from->ports[i].listener);
+    }
 }
 
 void ut_otlp_receiver_settle(struct ut_otlp_receiver *receiver)
@@ -427,16 +458,24 @@ void ut_otlp_receiver_settle(struct ut_otlp_receiver *receiver)
     receiver->stopped(receiver->stopped_arg);
 }
 
-static void stop(struct ut_receiver *base, void (*stopped)(void *arg), void *arg)
+static void retire(struct ut_receiver *base, struct ut_push_target *target,
+                   void (*stopped)(void *arg), void *arg)
 {
     struct ut_otlp_receiver *receiver = receiver_of(base);
+    receiver->target = target;
     receiver->stopping = true;
     receiver->stopped = stopped;
     receiver->stopped_arg = arg;
     close_ports(receiver);
+    ut_otlp_receiver_settle(receiver);
+}
+
+static void stop(struct ut_receiver *base, void (*stopped)(void *arg), void *arg)
+{
+    struct ut_otlp_receiver *receiver = receiver_of(base);
     for (struct ut_otlp_connection *c = receiver->connections; c != NULL; c = c->next)
         ut_otlp_connection_drain(c, UT_OTLP_STOP_GRACE_NS);
-    ut_otlp_receiver_settle(receiver);
+    retire(base, receiver->target, stopped, arg);
 }
 
 static size_t endpoints(const void *config, const char **out, size_t room)
@@ -485,6 +524,9 @@ const struct ut_receiver_type ut_receiver_otlp = {
     .extensions = extensions,
     .create = create,
     .start = start,
+    .start_beside = start_beside,
+    .take_over = take_over,
+    .retire = retire,
     .reread_files = reread_files,
     .stop = stop,
     .free = free_receiver,

@@ -64,6 +64,7 @@ struct ut_otlp_receiver {
     struct ut_receiver base;
     struct ut_build build;
     const char *id;
+    struct ut_build next; /* of a reload that is being made */
     struct ut_worker *worker;
     struct ut_push_target *target;
     struct ut_otlp_port ports[UT_TRANSPORTS];
@@ -76,8 +77,8 @@ struct ut_otlp_receiver {
     enum ut_otlp_invalid_utf8 invalid_utf8;
     struct ut_otlp_connection *connections;
     uint32_t pushes; /* not answered yet */
-    bool stopping;
-    bool abandoned; /* freed while a listener of a failed start is still closing */
+    bool stopping;   /* it goes with its last connection */
+    bool abandoned;  /* freed while a listener of a failed start is still closing */
     void (*stopped)(void *arg);
     void *stopped_arg;
 };

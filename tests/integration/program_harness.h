@@ -21,9 +21,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "grpc_peer.h"
-#include "otlp_builder.h"
-
 enum { PROGRAM_PATIENCE_MS = 20000, PROGRAM_TEXT = 64 << 10, NOBODY = 65534 };
 
 struct program {
@@ -200,37 +197,6 @@ static inline void program_get(uint16_t port, const char *path, char answer[PROG
         all += got;
     answer[all] = '\0';
     close(fd);
-}
-
-/* Sends `count` spans in one request and waits for the answer; returns its gRPC status. */
-static inline int program_send_spans(uint16_t port, unsigned count)
-{
-    static uint8_t bytes[64 << 10];
-    struct otlp_bytes request = {0};
-    size_t resource_spans = otlp_begin(&request, 1);
-    size_t scope_spans = otlp_begin(&request, 2);
-    for (unsigned i = 1; i <= count; i++)
-        otlp_span(&request, &(struct otlp_span){.trace_id = i, .span_id = i, .name = "a span"});
-    otlp_end(&request, scope_spans);
-    otlp_end(&request, resource_spans);
-
-    struct grpc_peer peer;
-    int fd = program_connect(port);
-    grpc_peer_init(&peer);
-    struct grpc_reply *reply = grpc_peer_export(&peer, request.data, request.size);
-    while (!reply->closed) {
-        size_t size;
-        while ((size = grpc_peer_output(&peer, bytes, sizeof(bytes))) > 0)
-            cr_assert_eq(send(fd, bytes, size, MSG_NOSIGNAL), (ssize_t)size);
-        ssize_t got = reply->closed ? 0 : recv(fd, bytes, sizeof(bytes), 0);
-        if (got <= 0 || !grpc_peer_input(&peer, bytes, (size_t)got))
-            break;
-    }
-    int status = reply->closed ? reply->grpc_status : -1;
-    grpc_peer_done(&peer);
-    otlp_free(&request);
-    close(fd);
-    return status;
 }
 
 #endif

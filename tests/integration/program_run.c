@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The program from its start to its last line, over real sockets. */
-#include "program_harness.h"
+#include "program_client.h"
 
 #define HEAD                                                                                       \
     "receivers: {otlp: {protocols: {grpc: {endpoint: '127.0.0.1:0'}}}, ebpf: }\n"                  \
@@ -166,7 +166,7 @@ Test(program_run, a_port_that_is_taken_is_an_error_for_spans_and_a_warning_for_m
              "[otlp], exporters: [debug]}}}\nundertrace: {admin: ''}\n",
              program_port(&program, "event=listening"));
     cr_expect_eq(program_run(&second, "run", "--config", program_config(&second, config)), 1);
-    expect_in(second.err, "level=error event=start_failed component=otlp text=");
+    expect_in(second.err, "level=error event=start_failed text=\"otlp: ");
     program_done(&second);
 }
 

@@ -95,6 +95,33 @@ Test(metrics, the_texts_given_are_copied)
     ut_metrics_free(metrics);
 }
 
+Test(metrics, of_two_gauges_with_the_same_labels_the_newest_is_read_until_it_goes)
+{
+    struct ut_metrics *metrics = ut_metrics_new();
+    double old = 1, new = 2;
+    ut_metrics_gauge(metrics, "g", "", "G.", read_double, &old);
+    ut_metrics_gauge(metrics, "g", "", "G.", read_double, &new);
+    expect_text(metrics, "# HELP g G.\n# TYPE g gauge\ng 2\n");
+    ut_metrics_remove(metrics, &new);
+    expect_text(metrics, "# HELP g G.\n# TYPE g gauge\ng 1\n");
+    ut_metrics_gauge(metrics, "g", "", "G.", read_double, &new);
+    ut_metrics_remove(metrics, &old);
+    expect_text(metrics, "# HELP g G.\n# TYPE g gauge\ng 2\n");
+    ut_metrics_remove(metrics, &new);
+    expect_text(metrics, "");
+    ut_metrics_free(metrics);
+}
+
+Test(metrics, a_level_goes_up_and_down)
+{
+    struct ut_metrics *metrics = ut_metrics_new();
+    uint64_t *level = ut_metrics_level(metrics, "g", "", "G.");
+    *level += 3;
+    --*ut_metrics_level(metrics, "g", "", "G.");
+    expect_text(metrics, "# HELP g G.\n# TYPE g gauge\ng 2\n");
+    ut_metrics_free(metrics);
+}
+
 Test(metrics, sums_go_over_all_samples_of_a_name)
 {
     struct ut_metrics *metrics = ut_metrics_new();

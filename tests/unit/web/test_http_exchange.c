@@ -28,10 +28,11 @@ static void serve_large(void *arg, struct ut_http_response *response)
 }
 
 static const struct ut_http_route routes[] = {
-    {"/hello", serve_hello},
-    {"/none", serve_nothing},
-    {"/large", serve_large},
-    {NULL, NULL},
+    {"/hello", serve_hello, false},
+    {"/none", serve_nothing, false},
+    {"/large", serve_large, false},
+    {"/act", serve_hello, true},
+    {NULL, NULL, false},
 };
 
 static int served;
@@ -155,6 +156,19 @@ Test(http_exchange, other_requests_are_refused_with_their_status)
     expect_status("GET /hello HTTP/1.1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
                   -EBADMSG, "HTTP/1.1 400 Bad Request\r\n");
     expect_status("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", -EBADMSG, "HTTP/1.1 400 Bad Request\r\n");
+}
+
+Test(http_exchange, what_acts_is_asked_for_by_post_alone)
+{
+    expect_status("POST /act HTTP/1.1\r\nContent-Length: 0\r\n\r\n", 0, "HTTP/1.1 200 OK\r\n");
+    struct ut_http_exchange exchange;
+    setup(&exchange);
+    cr_expect_eq(feed(&exchange, "GET /act HTTP/1.1\r\n\r\n"), 0);
+    const char *out = take_output(&exchange);
+    cr_expect_not_null(strstr(out, "HTTP/1.1 405 Method Not Allowed\r\n"), "%s", out);
+    cr_expect_not_null(strstr(out, "\r\nAllow: POST\r\n"), "%s", out);
+    cr_expect_eq(served, 0);
+    ut_http_exchange_done(&exchange);
 }
 
 Test(http_exchange, a_long_path_is_known_nowhere)

@@ -30,7 +30,7 @@ static void serve_ok(void *arg, struct ut_http_response *response)
     response->size = 3;
 }
 
-static const struct ut_http_route routes[] = {{"/ok", serve_ok}, {NULL, NULL}};
+static const struct ut_http_route routes[] = {{"/ok", serve_ok, false}, {NULL, NULL, false}};
 
 static void on_quit(uv_async_t *quit)
 {

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reload: the configuration is read again and, if all of it can be had, takes the place of the one
+ * in force. Everything new is made and opened first, beside what runs; then, in one turn of the
+ * loop, the new receivers take over the listeners of those before. Connections that are open stay
+ * with the receiver that accepted them, under its settings, and push to the new pipelines; it goes
+ * with the last of them. The generation before drains for `shutdown_timeout` at most.
+ *
+ * A generation that fails half-made takes the same way out as one that has served.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "app_load.h"
+#include "app_parts.h"
+
+/* ---- what cannot be reloaded ----------------------------------------------------------------- */
+
+/* The name of a setting that holds for the life of the process and would change; NULL: none. */
+static const char *fixed_setting(const struct ut_config *now, const struct ut_config *next)
+{
+    if (now->program.memory.limit_mib != next->program.memory.limit_mib)
+        return "undertrace.memory.limit_mib";
+    if (strcmp(now->program.admin, next->program.admin) != 0)
+        return "undertrace.admin";
+    if (now->telemetry.metrics.level != next->telemetry.metrics.level)
+        return "service.telemetry.metrics.level";
+    if (strcmp(now->telemetry.metrics.address, next->telemetry.metrics.address) != 0)
+        return "service.telemetry.metrics.address";
+    return NULL;
+}
+
+static bool refuse(char error[UT_APP_ERROR], const char *what)
+{
+    snprintf(error, UT_APP_ERROR, "%s: restart needed to change it", what);
+    return false;
+}
+
+/* ---- what retires ---------------------------------------------------------------------------- */
+
+static void free_if_gone(struct ut_app_generation *generation)
+{
+    struct ut_app *app = generation->app;
+    struct ut_app_generation **at = &app->retiring;
+    if (generation->phase != UT_GENERATION_STOPPED || generation->receivers > 0)
+        return;
+    while (*at != generation)
+        at = &(*at)->next;
+    *at = generation->next;
+    ut_app_generation_free(generation);
+    ut_app_stop_go_on(app);
+}
+
+static void on_stopped(struct ut_app_generation *generation)
+{
+    ut_app_generation_free_parts(generation);
+    free_if_gone(generation);
+}
+
+static void on_deadline(struct ut_timer *timer, uint64_t now_ns)
+{
+    (void)now_ns;
+    ut_app_generation_cut_off(UT_CONTAINER_OF(timer, struct ut_app_generation, deadline));
+}
+
+static void retire(struct ut_app_generation *generation)
+{
+    struct ut_app *app = generation->app;
+    generation->next = app->retiring;
+    app->retiring = generation;
+    generation->deadline.fire = on_deadline;
+    ut_timer_set(&app->worker.timers, &generation->deadline,
+                 ut_worker_now(&app->worker) + generation->config->program.shutdown_timeout_ns);
+    if (generation->blocked == 0)
+        ut_app_generation_retire(generation, on_stopped);
+}
+
+static void on_gone(struct ut_deferred *deferred)
+{
+    struct ut_app_receiver *part = UT_CONTAINER_OF(deferred, struct ut_app_receiver, gone);
+    struct ut_app *app = part->app;
+    struct ut_app_generation *generation = part->generation, *blocked = part->blocks;
+    struct ut_app_receiver **at = &app->receivers;
+    while (*at != part)
+        at = &(*at)->next;
+    *at = part->next;
+    ut_app_receiver_free(part);
+    if (blocked != NULL && --blocked->blocked == 0)
+        ut_app_generation_retire(blocked, on_stopped);
+    free_if_gone(generation);
+    ut_app_stop_go_on(app);
+}
+
+/* Comes from inside the receiver, which is freed later. */
+static void on_left(void *arg)
+{
+    struct ut_app_receiver *part = arg;
+    part->gone.run = on_gone;
+    ut_worker_defer(&part->app->worker, &part->gone);
+}
+
+/* Its connections are sent away. */
+static void stop_receiver(struct ut_app_receiver *part)
+{
+    part->retired = part->stopping = true;
+    part->type->stop(part->receiver, on_left, part);
+}
+
+void ut_app_reload_stop(struct ut_app *app)
+{
+    for (struct ut_app_receiver *part = app->receivers; part != NULL; part = part->next) {
+        if (part->retired && !part->stopping)
+            stop_receiver(part);
+    }
+}
+
+/* ---- receivers ------------------------------------------------------------------------------- */
+
+static bool is_same(const struct ut_app_receiver *part, const struct ut_config_component *component)
+{
+    return component->uses != 0 && part->type == component->type->implementation &&
+           strcmp(part->component->id, component->id) == 0;
+}
+
+static struct ut_app_receiver *find_receiver(const struct ut_app *app,
+                                             const struct ut_config_component *component)
+{
+    for (struct ut_app_receiver *part = app->receivers; part != NULL; part = part->next) {
+        if (!part->retired && !part->fresh && is_same(part, component))
+            return part;
+    }
+    return NULL;
+}
+
+static const struct ut_config_component *find_component(const struct ut_app_generation *generation,
+                                                        const struct ut_app_receiver *part)
+{
+    const struct ut_config_components *all = &generation->config->receivers;
+    for (size_t i = 0; i < all->count; i++) {
+        if (is_same(part, &all->items[i]))
+            return &all->items[i];
+    }
+    return NULL;
+}
+
+/* A code with its words, or without. */
+static bool fail(char error[UT_APP_ERROR], const char *id, int code, const char *text)
+{
+    snprintf(error, UT_APP_ERROR, "%s: %s", id, text[0] != '\0' ? text : strerror(-code));
+    return false;
+}
+
+static bool keep_receiver(struct ut_app_generation *generation,
+                          const struct ut_config_component *component, char error[UT_APP_ERROR])
+{
+    char text[UT_ERROR_TEXT] = "";
+    struct ut_app_receiver *part = find_receiver(generation->app, component);
+    if (part == NULL)
+        return refuse(error, component->id);
+    struct ut_build build = ut_app_build_of(generation, component);
+    int code = part->type->keep(part->receiver, &build, text);
+    return code == 0 || fail(error, component->id, code, text);
+}
+
+static bool start_receiver(struct ut_app_receiver *part, char error[UT_APP_ERROR])
+{
+    char text[UT_ERROR_TEXT] = "";
+    if (part->before == NULL)
+        return ut_app_receiver_start(part, error);
+    int code = part->type->start_beside(part->receiver, part->before->receiver, text);
+    part->started = code == 0;
+    return code == 0 || fail(error, part->component->id, code, text);
+}
+
+static bool open_receiver(struct ut_app_generation *generation,
+                          const struct ut_config_component *component, char error[UT_APP_ERROR])
+{
+    struct ut_app *app = generation->app;
+    struct ut_app_receiver *before = find_receiver(app, component);
+    struct ut_app_receiver *part = ut_app_receiver_new(generation, component, error);
+    if (part == NULL)
+        return false;
+    part->before = before;
+    if (!start_receiver(part, error)) {
+        ut_app_receiver_free(part);
+        return false;
+    }
+    part->fresh = true;
+    part->next = app->receivers;
+    app->receivers = part;
+    return true;
+}
+
+static bool open_receivers(struct ut_app_generation *generation, char error[UT_APP_ERROR])
+{
+    const struct ut_config_components *all = &generation->config->receivers;
+    for (size_t i = 0; i < all->count; i++) {
+        const struct ut_receiver_type *type = all->items[i].type->implementation;
+        if (all->items[i].uses == 0)
+            continue;
+        if (type->keep != NULL ? !keep_receiver(generation, &all->items[i], error)
+                               : !open_receiver(generation, &all->items[i], error))
+            return false;
+    }
+    for (struct ut_app_receiver *part = generation->app->receivers; part != NULL;
+         part = part->next) {
+        if (part->type->keep != NULL && find_component(generation, part) == NULL)
+            return refuse(error, part->component->id);
+    }
+    return true;
+}
+
+static void abandon(struct ut_app_generation *generation)
+{
+    for (struct ut_app_receiver *part = generation->app->receivers; part != NULL;
+         part = part->next) {
+        if (!part->fresh)
+            continue;
+        part->fresh = false;
+        stop_receiver(part);
+    }
+    retire(generation);
+}
+
+/* Of the generation before, or of an earlier one whose connections are still there. */
+static void retire_receiver(struct ut_app_receiver *part, struct ut_app_generation *before)
+{
+    struct ut_app_generation *current = part->app->current;
+    const struct ut_config_component *successor = find_component(current, part);
+    if (successor != NULL) {
+        part->retired = true;
+        part->type->retire(part->receiver, ut_app_generation_target(current, successor), on_left,
+                           part);
+        return;
+    }
+    part->blocks = before;
+    before->blocked++;
+    stop_receiver(part);
+}
+
+/* One that stays has nothing of the configuration that it was made with. */
+static void adopt(struct ut_app_receiver *part, struct ut_app_generation *generation)
+{
+    part->component = find_component(generation, part);
+    part->generation->receivers--;
+    part->generation = generation;
+    generation->receivers++;
+}
+
+static void take_over(struct ut_app_generation *generation)
+{
+    struct ut_app *app = generation->app;
+    struct ut_app_generation *before = app->current;
+    app->current = generation;
+    for (struct ut_app_receiver *part = app->receivers; part != NULL; part = part->next) {
+        if (part->fresh && part->before != NULL)
+            part->type->take_over(part->receiver, part->before->receiver);
+    }
+    for (struct ut_app_receiver *part = app->receivers; part != NULL; part = part->next) {
+        if (part->type->keep != NULL)
+            adopt(part, generation);
+        else if (!part->fresh && !part->stopping)
+            retire_receiver(part, before);
+        part->fresh = false;
+        part->before = NULL;
+    }
+    retire(before);
+}
+
+/* ---- the reload ------------------------------------------------------------------------------ */
+
+static bool try_config(struct ut_app *app, struct ut_config *config, char error[UT_APP_ERROR])
+{
+    const char *fixed = fixed_setting(app->current->config, config);
+    if (fixed != NULL) {
+        ut_config_free(config);
+        return refuse(error, fixed);
+    }
+    struct ut_app_generation *generation = ut_app_generation_new(app, config, error);
+    if (generation == NULL)
+        return false;
+    if (!open_receivers(generation, error) || !ut_app_generation_start(generation, error)) {
+        abandon(generation);
+        return false;
+    }
+    take_over(generation);
+    ut_log_set_level(app->log, (enum ut_log_level)config->telemetry.logs.level);
+    return true;
+}
+
+/* Files that the settings name (certificates, credentials) may be what has changed. */
+static void reread_files(struct ut_app *app)
+{
+    for (struct ut_app_receiver *part = app->receivers; part != NULL; part = part->next) {
+        if (part->started && part->type->reread_files != NULL)
+            part->type->reread_files(part->receiver);
+    }
+}
+
+bool ut_app_reload(struct ut_app *app, FILE *out)
+{
+    char error[UT_APP_ERROR] = "the configuration has errors", shown[UT_APP_ERROR + 64];
+    bool done = false;
+    if (app->phase != UT_APP_RUNNING) {
+        snprintf(error, sizeof(error), "the program is stopping");
+    } else {
+        struct ut_config *config = ut_app_load(app->path, app->types, out);
+        done = config != NULL && try_config(app, config, error);
+    }
+    reread_files(app);
+    if (done) {
+        app->reloads++;
+        fprintf(out, "reloaded\n");
+        ut_log(app->log, UT_LOG_INFO, "reloaded", "pipelines=%zu",
+               app->current->config->pipeline_count);
+        return true;
+    }
+    app->reloads_failed++;
+    fprintf(out, "not reloaded: %s\n", error);
+    ut_log(app->log, UT_LOG_ERROR, "reload_failed",
+           "text=%s effect=\"the configuration before stays in force\"",
+           ut_log_quote(shown, sizeof(shown), error));
+    return false;
+}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The program takes another configuration into use while spans come in. */
+#include "program_client.h"
+
+#define CONFIG(batch, exporters, names, more)                                                      \
+    "receivers: {otlp: {protocols: {grpc: {endpoint: '127.0.0.1:0'}}}}\n"                          \
+    "processors: {batch: {timeout: " batch "}}\n"                                                  \
+    "exporters: {" exporters "}\n"                                                                 \
+    "service:\n"                                                                                   \
+    "  telemetry: {metrics: {level: none}}\n"                                                      \
+    "  pipelines: {traces: {receivers: [otlp], processors: [batch], exporters: [" names "]}}\n"    \
+    "undertrace: {" more "}\n"
+#define QUIET "admin: ''"
+/* Nobody listens on port 1. */
+#define NOWHERE "otlp_grpc: {endpoint: 'http://127.0.0.1:1'}"
+
+static struct program program;
+
+static void setup(void)
+{
+    program_init(&program);
+}
+
+static void teardown(void)
+{
+    program_done(&program);
+}
+
+TestSuite(program_reload, .init = setup, .fini = teardown, .timeout = 90);
+
+static void start(const char *config)
+{
+    program_start(&program, "run", "--config", program_config(&program, config), NULL);
+    program_await(&program, "event=ready");
+}
+
+static void expect_in(const char *text, const char *piece)
+{
+    cr_expect_not_null(strstr(text, piece), "no \"%s\" in:\n%s", piece, text);
+}
+
+static int count_in(const char *text, const char *piece)
+{
+    int count = 0;
+    for (; (text = strstr(text, piece)) != NULL; text++)
+        count++;
+    return count;
+}
+
+static void reload(const char *config, const char *event)
+{
+    program_listen_to(&program);
+    int before = count_in(program.err, event);
+    program_config(&program, config);
+    kill(program.pid, SIGHUP);
+    for (int ms = 0; ms < PROGRAM_PATIENCE_MS && count_in(program.err, event) == before; ms += 20) {
+        program_sleep(20);
+        program_listen_to(&program);
+    }
+    cr_assert_eq(count_in(program.err, event), before + 1, "%s", program.err);
+}
+
+static void stop(void)
+{
+    kill(program.pid, SIGTERM);
+    cr_expect_eq(program_wait(&program), 0, "%s", program.err);
+}
+
+Test(program_reload, a_connection_that_is_open_goes_on_into_the_new_pipeline)
+{
+    struct program_client client;
+    start(CONFIG("10ms", "debug: ", "debug", QUIET));
+    program_client_open(&client, program_port(&program, "event=listening"));
+    cr_expect_eq(program_client_send(&client, 3), 0);
+    reload(CONFIG("20ms", "debug/second: , debug: ", "debug, debug/second", QUIET),
+           "event=reloaded ");
+    cr_expect_eq(program_client_send(&client, 5), 0);
+    reload(CONFIG("10ms", "debug/second: ", "debug/second", QUIET), "event=reloaded ");
+    cr_expect_eq(program_client_send(&client, 7), 0);
+    program_client_close(&client);
+    stop();
+    expect_in(program.err, "received=15 accepted=15 refused=0 rejected=0 debug/second.accepted=12 "
+                           "debug/second.sent=12 debug.accepted=8 debug.sent=8 unaccounted=0\n");
+}
+
+Test(program_reload, a_bad_file_changes_nothing_and_says_why)
+{
+    start(CONFIG("10ms", "debug: ", "debug", QUIET));
+    reload(CONFIG("10ms", "debug: ", "bug", QUIET), "event=reload_failed ");
+    expect_in(program.err, "config.yaml:6:");
+    expect_in(program.err, "effect=\"the configuration before stays in force\"");
+    cr_expect_eq(program_send_spans(program_port(&program, "event=listening"), 2), 0);
+    stop();
+    expect_in(program.err, "debug.accepted=2 debug.sent=2 unaccounted=0\n");
+}
+
+Test(program_reload, an_exporter_that_cannot_start_changes_nothing)
+{
+    start(CONFIG("10ms", "debug: ", "debug", QUIET));
+    reload(CONFIG("10ms", "debug: , file: {path: /nonexistent/spans}", "debug, file", QUIET),
+           "event=reload_failed ");
+    expect_in(program.err, "/nonexistent/spans");
+    cr_expect_eq(program_send_spans(program_port(&program, "event=listening"), 2), 0);
+    stop();
+    expect_in(program.err, "received=2 accepted=2 refused=0 rejected=0 debug.accepted=2 "
+                           "debug.sent=2 ");
+}
+
+Test(program_reload, what_holds_for_the_life_of_the_process_is_refused_by_name)
+{
+    start(CONFIG("10ms", "debug: ", "debug", QUIET));
+    reload(CONFIG("10ms", "debug: ", "debug", QUIET ", memory: {limit_mib: 128}"),
+           "event=reload_failed ");
+    expect_in(program.err, "undertrace.memory.limit_mib: restart needed to change it");
+    stop();
+}
+
+Test(program_reload, what_an_exporter_that_goes_still_holds_is_counted_at_the_deadline)
+{
+    start(CONFIG("10ms", NOWHERE, "otlp_grpc", QUIET ", shutdown_timeout: 300ms"));
+    uint16_t port = program_port(&program, "event=listening");
+    cr_expect_eq(program_send_spans(port, 9), 0);
+    reload(CONFIG("10ms", "debug: ", "debug", QUIET ", shutdown_timeout: 300ms"),
+           "event=reloaded ");
+    cr_expect_eq(program_send_spans(port, 4), 0);
+    program_sleep(600);
+    stop();
+    expect_in(program.err, "received=13 accepted=13 refused=0 rejected=0 debug.accepted=4 "
+                           "debug.sent=4 otlp_grpc.accepted=9 otlp_grpc.sent=0 "
+                           "otlp_grpc.dropped_shutdown=9 unaccounted=0\n");
+}
+
+Test(program_reload, a_stop_does_not_forget_what_still_retires)
+{
+    start(CONFIG("10ms", NOWHERE, "otlp_grpc", QUIET ", shutdown_timeout: 300s"));
+    cr_expect_eq(program_send_spans(program_port(&program, "event=listening"), 9), 0);
+    reload(CONFIG("10ms", "debug: ", "debug", QUIET ", shutdown_timeout: 300ms"),
+           "event=reloaded ");
+    stop();
+    expect_in(program.err, "otlp_grpc.accepted=9 otlp_grpc.sent=0 otlp_grpc.dropped_shutdown=9 "
+                           "unaccounted=0\n");
+}
+
+Test(program_reload, the_command_says_how_it_went)
+{
+    char socket[128], admin[160], config[1024];
+    struct program command;
+    program_path(&program, "admin.sock", socket);
+    snprintf(admin, sizeof(admin), "admin: 'unix://%s'", socket);
+    snprintf(config, sizeof(config), CONFIG("10ms", "debug: ", "debug", "%s"), admin);
+    start(config);
+    program_init(&command);
+    program_start(&command, "reload", "--admin", socket, NULL);
+    cr_expect_eq(program_wait(&command), 0, "%s", command.err);
+    cr_expect_str_eq(command.out, "reloaded\n");
+
+    snprintf(config, sizeof(config), CONFIG("10ms", "debug: ", "bug", "%s"), admin);
+    program_config(&program, config);
+    program_start(&command, "reload", "--admin", socket, NULL);
+    cr_expect_eq(program_wait(&command), 1);
+    expect_in(command.err, "config.yaml:6:");
+    expect_in(command.err, "not reloaded: ");
+
+    program_start(&command, "reload", "--admin", "/nonexistent/socket", NULL);
+    cr_expect_eq(program_wait(&command), 1);
+    expect_in(command.err, "undertrace: /nonexistent/socket: No such file or directory\n");
+    program_done(&command);
+    stop();
+}
+
+/* The port of the newest listener. */
+static uint16_t newest_port(void)
+{
+    const char *line = program.err, *newest = NULL;
+    while ((line = strstr(line, "event=listening ")) != NULL)
+        newest = line++;
+    const char *port = newest != NULL ? strstr(newest, " port=") : NULL;
+    unsigned number = 0;
+    cr_assert(port != NULL && sscanf(port, " port=%u", &number) == 1);
+    return (uint16_t)number;
+}
+
+Test(program_reload, a_listener_whose_address_stays_keeps_its_socket)
+{
+    start(CONFIG("10ms", "debug: ", "debug", QUIET));
+    uint16_t port = program_port(&program, "event=listening");
+    reload(CONFIG("20ms", "debug: ", "debug", QUIET), "event=reloaded ");
+    cr_expect_eq(newest_port(), port, "port 0 is the port that it has");
+    cr_expect_eq(program_send_spans(port, 2), 0);
+    stop();
+}
+
+#define AT(endpoint)                                                                               \
+    "receivers: {otlp: {protocols: {grpc: {endpoint: '" endpoint "'}}}}\n"                         \
+    "exporters: {debug: }\n"                                                                       \
+    "service:\n"                                                                                   \
+    "  telemetry: {metrics: {level: none}}\n"                                                      \
+    "  pipelines: {traces: {receivers: [otlp], exporters: [debug]}}\n"                             \
+    "undertrace: {admin: ''}\n"
+
+Test(program_reload, an_address_that_changes_is_opened_before_the_other_is_closed)
+{
+    struct program_client client;
+    start(AT("127.0.0.1:0"));
+    uint16_t port = program_port(&program, "event=listening");
+    program_client_open(&client, port);
+    cr_expect_eq(program_client_send(&client, 1), 0);
+    reload(AT("localhost:0"), "event=reloaded ");
+    cr_expect_neq(newest_port(), port);
+    cr_expect_eq(program_send_spans(newest_port(), 2), 0);
+    cr_expect_eq(program_client_send(&client, 4), 0, "what is open stays open");
+    program_client_close(&client);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    cr_expect_neq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    close(fd);
+    stop();
+    expect_in(program.err, "received=7 accepted=7 ");
+}
+
+Test(program_reload, an_address_that_cannot_be_had_changes_nothing)
+{
+    struct program other;
+    char config[1024];
+    start(AT("127.0.0.1:0"));
+    program_init(&other);
+    program_start(&other, "run", "--config", program_config(&other, AT("127.0.0.1:0")), NULL);
+    program_await(&other, "event=ready");
+    snprintf(config, sizeof(config), AT("127.0.0.1:%u"), program_port(&other, "event=listening"));
+    reload(config, "event=reload_failed ");
+    expect_in(program.err, "otlp: cannot listen on 127.0.0.1:");
+    cr_expect_eq(program_send_spans(program_port(&program, "event=listening"), 3), 0);
+    stop();
+    kill(other.pid, SIGTERM);
+    cr_expect_eq(program_wait(&other), 0);
+    program_done(&other);
+}
+
+Test(program_reload, the_file_of_a_unix_socket_outlives_the_reload_and_goes_at_the_stop)
+{
+    char socket[128], config[1024];
+    program_path(&program, "otlp.sock", socket);
+    snprintf(config, sizeof(config), AT("unix://%s"), socket);
+    start(config);
+    reload(config, "event=reloaded ");
+    cr_expect_eq(access(socket, F_OK), 0);
+    stop();
+    cr_expect_neq(access(socket, F_OK), 0);
+}
+
+Test(program_reload, kernel_events_go_on_unless_their_settings_change, .disabled = !UT_WITH_BPF)
+{
+    static const char config[] =
+        "receivers: {otlp: {protocols: {grpc: {endpoint: '127.0.0.1:0'}}}, ebpf: {%s}}\n"
+        "processors: {correlate: }\n"
+        "exporters: {debug: }\n"
+        "service:\n"
+        "  telemetry: {metrics: {level: none}}\n"
+        "  pipelines: {traces: {receivers: [otlp, ebpf], processors: [correlate], "
+        "exporters: [debug]}}\n"
+        "undertrace: {admin: ''}\n";
+    char text[1024];
+    snprintf(text, sizeof(text), config, "");
+    start(text);
+    reload(text, "event=reloaded ");
+    cr_expect_eq(program_send_spans(program_port(&program, "event=listening"), 2), 0);
+    snprintf(text, sizeof(text), config, "drain_interval: 50ms");
+    reload(text, "event=reload_failed ");
+    expect_in(program.err, "ebpf: restart needed to change its settings");
+    stop();
+    expect_in(program.err, "debug.sent=2 unaccounted=0\n");
+}
