@@ -124,12 +124,12 @@ static void set_tickets(struct ut_tls_context *context)
 
 /* ---- making --------------------------------------------------------------------------------- */
 
-/* HTTP/2 where the client has it. A client that offers neither is told so (RFC 7301 3.2). */
+/* HTTP/2 where the client has it. A client that offers none is told so (RFC 7301 3.2). */
 static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_size,
                    const unsigned char *in, unsigned in_size, void *arg)
 {
     (void)ssl, (void)arg;
-    static const unsigned char ours[] = "\x02h2\x08http/1.1";
+    static const unsigned char ours[] = "\x02h2\x08http/1.1\x08http/1.0";
     unsigned char *chosen;
     if (SSL_select_next_proto(&chosen, out_size, ours, sizeof(ours) - 1, in, in_size) !=
         OPENSSL_NPN_NEGOTIATED)

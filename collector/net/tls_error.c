@@ -31,7 +31,7 @@ static const char *const advice[UT_TLS_FAILURES] = {
                                "allow",
     [UT_TLS_FAILURE_CIPHER] = "the client has none of the cipher suites of this listener, or they "
                               "do not fit its certificate's kind of key",
-    [UT_TLS_FAILURE_ALPN] = "the client asks (ALPN) for a protocol that is neither h2 nor http/1.1",
+    [UT_TLS_FAILURE_ALPN] = "the client asks (ALPN) for a protocol that is neither h2 nor http/1",
     [UT_TLS_FAILURE_NO_CERTIFICATE] = "the client shows no certificate, which client_ca_file "
                                       "demands: give it one and its key",
     [UT_TLS_FAILURE_CERTIFICATE] = "the client's certificate is not accepted: it must be valid now "

@@ -115,6 +115,11 @@ static void offer_http1(SSL_CTX *client)
     offer(client, "\x08http/1.0\x08http/1.1");
 }
 
+static void offer_http1_0(SSL_CTX *client)
+{
+    offer(client, "\x08http/1.0");
+}
+
 static void offer_other(SSL_CTX *client)
 {
     offer(client, "\x03"
@@ -127,7 +132,11 @@ Test(tls_handshake, http2_is_preferred_and_an_unknown_protocol_is_refused)
         void (*tune)(SSL_CTX *);
         enum ut_tls_protocol agreed;
     } rows[] = {
-        {NULL, UT_TLS_ALPN_NONE}, {offer_both, UT_TLS_ALPN_H2}, {offer_http1, UT_TLS_ALPN_HTTP1}};
+        {NULL, UT_TLS_ALPN_NONE},
+        {offer_both, UT_TLS_ALPN_H2},
+        {offer_http1, UT_TLS_ALPN_HTTP1},
+        {offer_http1_0, UT_TLS_ALPN_HTTP1},
+    };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct pair *pair = pair_open(&lab, rows[i].tune);
         cr_assert(pair_shake(pair));
