@@ -28,10 +28,10 @@ class Client:
     never_retries: bool = False     # what is refused for now is lost
     retries_too_large: bool = False  # although the refusal has no RetryInfo
     mute: bool = False              # says nothing of a partial success
+    tls_words: str = ""             # is said although it needs no certificate of its own
 
-    @property
-    def endpoint(self):
-        return f"http://{peers.GRPC if self.protocol == 'grpc' else peers.HTTP}"
+    def endpoint(self, scheme="http"):
+        return f"{scheme}://{peers.GRPC if self.protocol == 'grpc' else peers.HTTP}"
 
     def words(self):
         if not self.build:
@@ -45,12 +45,12 @@ class Client:
         return {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "LC_ALL": "C.UTF-8",
                 "UNDERTRACE_RUN": os.environ.get("UNDERTRACE_RUN", ""),
                 "PYTHONDONTWRITEBYTECODE": "1",
-                "OTEL_EXPORTER_OTLP_ENDPOINT": self.endpoint,
+                "OTEL_EXPORTER_OTLP_ENDPOINT": self.endpoint(),
                 "OTEL_EXPORTER_OTLP_PROTOCOL": self.protocol,
                 "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none",
                 "OTEL_SERVICE_NAME": RESOURCE["service.name"],
                 "OTEL_RESOURCE_ATTRIBUTES": f"test.text={QUOTED}",
-                "OTEL_LOG_LEVEL": "warn", "GRPC_GO_LOG_SEVERITY_LEVEL": "warning", **more}
+                "OTEL_LOG_LEVEL": "warn", "GRPC_GO_LOG_SEVERITY_LEVEL": "warning"} | more
 
 
 def built(name):
@@ -76,13 +76,15 @@ CURL = (sys.executable, "-B", str(HERE / "curl" / "client.py"))
 NODE = ("node", "{}/client.js")
 # Processes of two namespaces may have one number, by which a JVM names its performance file.
 JAVA = ("java", "-XX:-UsePerfData", "-cp", "{0}:{0}/lib/*", "Client")
+NODE_TLS = ("Client key and certificate must both be provided, but one was missing - attempting to "
+            "create credentials from just the root certificate\n")
 GO = RUST = ("{}/client",)
 TELEMETRYGEN = ("{}/telemetrygen", "traces")
 
 CLIENTS = {client.name: client for client in (
     Client("python_grpc", "", PYTHON, "grpc", PYTHON_CAN, retries_too_large=True, mute=True),
     Client("python_http", "", PYTHON, "http/protobuf", PYTHON_CAN, mute=True),
-    Client("node_grpc", "node", NODE, "grpc", NODE_CAN, never_retries=True),
+    Client("node_grpc", "node", NODE, "grpc", NODE_CAN, never_retries=True, tls_words=NODE_TLS),
     Client("node_http", "node", NODE, "http/protobuf", NODE_CAN),
     Client("node_json", "node", NODE, "http/json", NODE_CAN),
     Client("go_grpc", "go", GO, "grpc", GO_CAN),

@@ -9,6 +9,7 @@ import tempfile
 import time
 import traceback
 
+import certificates
 import clients
 import compare
 import peers
@@ -26,8 +27,14 @@ DEPTH = 32
 class Bed:
     """One client, undertrace with some settings, and a backend, in a folder of its own."""
 
-    def __init__(self, stack, client, folder, *settings, otelcol=False):
+    def __init__(self, stack, client, folder, *settings, otelcol=False, tls=None):
         self.client, self.folder, self.stack = client, pathlib.Path(folder), stack
+        self.environment, self.tls = {}, tls
+        if tls:
+            certificates.make(self.folder)
+            settings += (certificates.settings(folder, tls == "mutual"),)
+            self.environment = {**certificates.environment(folder, tls == "mutual"),
+                                "OTEL_EXPORTER_OTLP_ENDPOINT": client.endpoint("https")}
         self.plan, self.record = self.folder / "plan", self.folder / "record"
         self.backend = stack.enter_context(
             peers.Otelcol(folder, clients.built("otelcol") + "/otelcol") if otelcol
@@ -35,6 +42,7 @@ class Bed:
         self.undertrace = stack.enter_context(peers.Undertrace(folder, *settings))
 
     def start(self, words, gzip=False, **more):
+        more.update(self.environment)
         if gzip:
             more["OTEL_EXPORTER_OTLP_COMPRESSION"] = "gzip"
         return self.stack.enter_context(peers.Program(
@@ -104,7 +112,8 @@ def deliver(bed, count, gzip):
     """Every span arrives once and equal, without a word in the client's log or a request twice."""
     maker, start = plan.Maker(bed.client.can, bed.client.name), now()
     spans = [maker.span(index, start) for index in range(count)]
-    equal(finish(bed.start_plan(spans, gzip)), "", "the client's log")
+    words = bed.client.tls_words if bed.tls == "server" else ""
+    equal(finish(bed.start_plan(spans, gzip)), words, "the client's log")
     bed.check_requests()
     bed.check_compression(gzip)
     equal(bed.undertrace.spans("received"), count, "spans received")
@@ -209,7 +218,7 @@ def run_refusal(client, name, folder):
 
 def run(client, words, folder):
     with contextlib.ExitStack() as stack:
-        bed = Bed(stack, client, folder, peers.BATCH, otelcol=words.otelcol)
+        bed = Bed(stack, client, folder, peers.BATCH, otelcol=words.otelcol, tls=words.tls)
         if not words.otelcol:
             bed.backend.start()
         test = deliver_generated if client.command == clients.TELEMETRYGEN else deliver
@@ -237,6 +246,7 @@ def main():
     words.add_argument("client", choices=clients.CLIENTS)
     words.add_argument("--spans", type=int, default=2000, help="how many; 2000")
     words.add_argument("--gzip", action="store_true", help="the client compresses")
+    words.add_argument("--tls", choices=("server", "mutual"), help="whose certificate is asked for")
     words.add_argument("--otelcol", action="store_true", help="an OpenTelemetry Collector receives")
     words.add_argument("--refusals", nargs="*", choices=REFUSALS, metavar="NAME",
                        help=f"what is refused instead: {', '.join(REFUSALS)}; all where none is "

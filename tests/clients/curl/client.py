@@ -52,6 +52,11 @@ class Sender:
         self.json = environment["OTEL_EXPORTER_OTLP_PROTOCOL"] == "http/json"
         self.gzip = environment.get("OTEL_EXPORTER_OTLP_COMPRESSION") == "gzip"
         self.url = environment["OTEL_EXPORTER_OTLP_ENDPOINT"] + "/v1/traces"
+        self.tls = []
+        for name, option in (("CERTIFICATE", "--cacert"), ("CLIENT_CERTIFICATE", "--cert"),
+                             ("CLIENT_KEY", "--key")):
+            if file := environment.get(f"OTEL_EXPORTER_OTLP_{name}"):
+                self.tls += [option, file]
         self.made, self.sent = [], 0
         pairs = (pair.split("=", 1) for pair in environment["OTEL_RESOURCE_ATTRIBUTES"].split(","))
         resource = {name: {"string": urllib.parse.unquote(text)} for name, text in pairs}
@@ -111,9 +116,10 @@ class Sender:
             way = WAYS[self.sent % len(WAYS)]
             self.sent += 1
             words = [word.format(answer=answer) for word in CURL]
-            said = subprocess.run([*words, *way, *encoding, "--header", f"Content-Type: {kind}",
-                                   "--data-binary", f"@{body}", self.url], check=False,
-                                  stdout=subprocess.PIPE, text=True).stdout
+            said = subprocess.run(
+                [*words, *self.tls, *way, *encoding, "--header", f"Content-Type: {kind}",
+                 "--data-binary", f"@{body}", self.url],
+                check=False, stdout=subprocess.PIPE, text=True).stdout
             answered = answer.read_bytes() if answer.exists() else b""
             if said != f"200 {kind}" or answered != (b"{}" if self.json else b""):
                 print(f"{' '.join(way)}: {said}: {answered!r}", file=sys.stderr)
