@@ -258,6 +258,7 @@ void ut_http_client_stop(struct ut_http_client *client, void (*stopped)(void *ar
         (void)curl_multi_remove_handle(client->multi, call->handle);
         curl_easy_cleanup(call->handle);
         (void)snprintf(call->error, sizeof(call->error), "stopping");
+        call->cause = UT_SETBACK_LOCAL;
         end_call(call);
     }
     while (client->idle_count > 0)

@@ -19,6 +19,7 @@
 #include "base/segment.h"
 #include "base/slice.h"
 #include "loop/worker.h"
+#include "model/verdict.h"
 #include "net/http_client_settings.h"
 
 enum {
@@ -41,6 +42,7 @@ struct ut_http_call {
     /* Valid in `done`. */
     int status;                             /* 0: no answer came, and `error` says why */
     char error[UT_HTTP_CLIENT_ERROR];       /* for people */
+    enum ut_setback cause;                  /* where no answer came */
     uint32_t retry_after_ms;                /* what Retry-After asked for; 0: nothing */
     char type[UT_HTTP_CLIENT_FIELD_ROOM];   /* Content-Type of the answer */
     char target[UT_HTTP_CLIENT_FIELD_ROOM]; /* Location */

@@ -152,6 +152,7 @@ void ut_http_easy_end(const struct ut_http_easy *easy, CURL *handle, struct ut_h
         retry_after_s = RETRY_AFTER_MAX_S;
     call->retry_after_ms = retry_after_s > 0 ? (uint32_t)retry_after_s * MS_PER_S : 0;
     call->body = ut_slice_of(call->kept, call->kept_size);
+    call->cause = code == CURLE_OPERATION_TIMEDOUT ? UT_SETBACK_TIMEOUT : UT_SETBACK_TRANSPORT;
     if (is_answer(call, code, status))
         call->status = (int)status;
     else

@@ -29,6 +29,7 @@ struct send {
     struct ut_item *item;
     struct ut_splice splice;
     enum ut_result result;
+    enum ut_setback cause;
     size_t written; /* bytes */
     char text[UT_FILE_TEXT];
 };
@@ -74,9 +75,11 @@ static void write_send(struct file *file, struct send *send)
         error = ut_file_target_write(&file->target, record.runs, record.count, record.bytes,
                                      send->text);
         send->result = error == 0 ? UT_SENT : UT_RETRY;
+        send->cause = UT_SETBACK_TRANSPORT;
         send->written = error == 0 ? record.bytes : 0;
     } else {
         send->result = error == -ENOMEM ? UT_RETRY : UT_PERMANENT;
+        send->cause = UT_SETBACK_LOCAL;
         (void)snprintf(send->text, sizeof(send->text), "%s",
                        error == -ENOMEM ? "out of memory" : "the spans cannot be written as JSON");
     }
@@ -95,7 +98,7 @@ static void run_job(uv_work_t *job)
 static void finish(struct file *file, struct send *send)
 {
     struct ut_item *item = send->item;
-    struct ut_outcome outcome = {.result = send->result};
+    struct ut_outcome outcome = {.result = send->result, .cause = send->cause};
     char text[UT_FILE_TEXT];
     if (send->result != UT_SENT) {
         memcpy(text, send->text, sizeof(text));
@@ -145,7 +148,8 @@ static void on_job_done(uv_work_t *job, int status)
 
 static void refuse(struct ut_item *item, const char *text)
 {
-    item->done(item, &(struct ut_outcome){.result = UT_RETRY, .text = text});
+    item->done(item,
+               &(struct ut_outcome){.result = UT_RETRY, .cause = UT_SETBACK_LOCAL, .text = text});
 }
 
 static void send_item(struct ut_exporter *base, struct ut_item *item)
@@ -235,6 +239,7 @@ static void stop(struct ut_exporter *base, void (*stopped)(void *arg), void *arg
     clear(&file->waiting);
     for (struct send *send = waiting.first; send != NULL; send = send->next) {
         send->result = UT_RETRY;
+        send->cause = UT_SETBACK_LOCAL;
         (void)snprintf(send->text, sizeof(send->text), "stopping");
     }
     finish_all(file, waiting);

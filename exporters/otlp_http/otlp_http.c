@@ -90,11 +90,7 @@ static void on_done(struct ut_http_call *call)
         return;
     }
     memcpy(text, call->error, sizeof(text));
-    finish(send, &(struct ut_outcome){
-                     .result = UT_RETRY,
-                     .cause = send->exporter->stopping ? UT_SETBACK_LOCAL : UT_SETBACK_TRANSPORT,
-                     .text = text,
-                 });
+    finish(send, &(struct ut_outcome){.result = UT_RETRY, .cause = call->cause, .text = text});
 }
 
 /* ---- sending --------------------------------------------------------------------------------- */

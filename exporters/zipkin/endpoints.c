@@ -45,7 +45,7 @@ static void note_place(struct ut_zipkin_place *places, const struct keys *keys, 
 void ut_zipkin_ends_note(struct ut_zipkin_ends *ends, ut_slice key, ut_slice any)
 {
     /* All keys of interest begin with one of these letters. */
-    if (key.size == 0 || memchr("dnps", key.data[0], 4) == NULL)
+    if (key.size == 0 || strchr("dnps", key.data[0]) == NULL)
         return;
     for (size_t i = 0; i < UT_ZIPKIN_NAMES; i++) {
         if (is_key(key, names[i]))

@@ -84,14 +84,15 @@ static void on_done(struct ut_http_call *call)
         return;
     }
     memcpy(text, call->error, sizeof(text));
-    finish(send, &(struct ut_outcome){.result = UT_RETRY, .text = text});
+    finish(send, &(struct ut_outcome){.result = UT_RETRY, .cause = call->cause, .text = text});
 }
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
 static void refuse(struct ut_item *item, enum ut_result result, const char *text)
 {
-    item->done(item, &(struct ut_outcome){.result = result, .text = text});
+    item->done(item,
+               &(struct ut_outcome){.result = result, .cause = UT_SETBACK_LOCAL, .text = text});
 }
 
 /* 0, -EMSGSIZE with the size in *ret_bytes, or -ENOMEM. */
