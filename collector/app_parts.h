@@ -172,6 +172,10 @@ void ut_app_stop_go_on(struct ut_app *app);
 void ut_app_status_open(struct ut_app *app);
 void ut_app_status_close(struct ut_app *app);
 
+/* app_status_queue.c: adds what there is to say of the exporter's queue to its row. */
+struct json_t;
+void ut_app_describe_queue(const struct ut_queue *queue, struct json_t *row);
+
 /* app_account.c: the one line that accounts for every span. */
 void ut_app_account(struct ut_app *app);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What one can look at from outside: /metrics, /healthz and /readyz on the telemetry address, and
- * /doctor, as JSON, on the admin socket beside them. Neither is needed for the data to flow: where
- * an address is taken, that is a warning.
+ * /doctor and /status, as JSON, on the admin socket beside them. Neither is needed for the data to
+ * flow: where an address is taken, that is a warning.
  */
 #include <jansson.h>
 #include <stdlib.h>
@@ -105,6 +105,7 @@ static json_t *describe_exporters(const struct ut_app *app)
         set_count(row, "sent", books.sent);
         set_count(row, "held", books.held + books.in_flight);
         set_count(row, "dropped", dropped);
+        ut_app_describe_queue(app->current->exporters[i].queue, row);
         json_array_append_new(list, row);
     }
     return list;
@@ -168,9 +169,13 @@ static const struct ut_http_route web_routes[] = {
 };
 
 static const struct ut_http_route admin_routes[] = {
-    {"/doctor", serve_doctor, false},  {"/metrics", serve_metrics, false},
-    {"/healthz", serve_health, false}, {"/readyz", serve_ready, false},
-    {"/reload", serve_reload, true},   {NULL, NULL, false},
+    {"/status", serve_doctor, false},
+    {"/doctor", serve_doctor, false},
+    {"/metrics", serve_metrics, false},
+    {"/healthz", serve_health, false},
+    {"/readyz", serve_ready, false},
+    {"/reload", serve_reload, true},
+    {NULL, NULL, false},
 };
 
 static void open_web(struct ut_app *app, const char *address)

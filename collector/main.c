@@ -11,18 +11,20 @@
 #include "app.h"
 #include "app_load.h"
 #include "doctor.h"
+#include "status.h"
 
 struct arguments {
     const char *command; /* "run" where none is named */
     const char *config;  /* NULL: the preset */
     const char *admin;
-    bool help, version;
+    bool help, version, json;
 };
 
 static const char usage_text[] = "Usage: undertrace [run] [--config FILE]\n"
                                  "       undertrace validate FILE\n"
                                  "       undertrace doctor [--admin PATH]\n"
                                  "       undertrace reload [--admin PATH]\n"
+                                 "       undertrace status [--json] [--admin PATH]\n"
                                  "       undertrace --version | --help\n";
 
 static const char help_text[] =
@@ -38,22 +40,23 @@ static const char help_text[] =
     "             missing.\n"
     "  reload     Has a running program read its configuration again, and says how that\n"
     "             went. SIGHUP does the same.\n"
+    "  status     What a running program has taken, sent, holds and has dropped, for each\n"
+    "             exporter, and why something is not sent.\n"
     "\n"
     "  -c, --config FILE   the configuration, in the shape of the OpenTelemetry Collector's\n"
     "      --admin PATH    admin socket of the running program (" UT_ADMIN_PATH ")\n"
+    "      --json          status as JSON\n"
     "      --version       the version\n"
     "  -h, --help          this text\n";
 
 /* Reads the options; false where getopt has complained. */
 static bool parse_options(struct arguments *out, int argc, char **argv)
 {
-    enum { ADMIN = 256, VERSION };
+    enum { ADMIN = 256, JSON, VERSION };
     static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"admin", required_argument, NULL, ADMIN},
-        {"version", no_argument, NULL, VERSION},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"config", required_argument, NULL, 'c'}, {"admin", required_argument, NULL, ADMIN},
+        {"json", no_argument, NULL, JSON},        {"version", no_argument, NULL, VERSION},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
     };
     for (int option; (option = getopt_long(argc, argv, "c:h", options, NULL)) != -1;) {
         switch (option) {
@@ -62,6 +65,9 @@ static bool parse_options(struct arguments *out, int argc, char **argv)
             break;
         case ADMIN:
             out->admin = optarg;
+            break;
+        case JSON:
+            out->json = true;
             break;
         case VERSION:
             out->version = true;
@@ -85,7 +91,8 @@ static bool parse_command(struct arguments *out, int argc, char **argv)
     if (strcmp(out->command, "validate") == 0 && left == 2)
         out->config = argv[optind++];
     bool known = strcmp(out->command, "run") == 0 || strcmp(out->command, "validate") == 0 ||
-                 strcmp(out->command, "doctor") == 0 || strcmp(out->command, "reload") == 0;
+                 strcmp(out->command, "doctor") == 0 || strcmp(out->command, "reload") == 0 ||
+                 strcmp(out->command, "status") == 0;
     if (!known)
         fprintf(stderr, "undertrace: unknown command \"%s\"\n", out->command);
     else if (optind < argc)
@@ -165,5 +172,7 @@ int main(int argc, char **argv)
         return ut_doctor(arguments.admin);
     if (strcmp(arguments.command, "reload") == 0)
         return reload(&arguments);
+    if (strcmp(arguments.command, "status") == 0)
+        return ut_status(arguments.admin, arguments.json);
     return run(&arguments);
 }

@@ -194,6 +194,45 @@ Test(program_run, the_admin_socket_tells_doctor_how_it_goes)
     cr_expect_neq(access(socket, F_OK), 0, "its file is removed");
 }
 
+Test(program_run, status_shows_what_cannot_be_sent_and_why)
+{
+    char config[1024], socket[128];
+    program_path(&program, "admin.sock", socket);
+    snprintf(config, sizeof(config),
+             HEAD
+             "exporters: {otlp_grpc: {endpoint: 'http://127.0.0.1:1', timeout: 200ms}}\n" SERVICE
+                 PIPELINE("otlp", "otlp_grpc") "undertrace: {admin: 'unix://%s'}\n",
+             socket);
+    start(config);
+    cr_expect_eq(program_send_spans(program_port(&program, "event=listening"), 4), 0);
+    program_await(&program, "event=export_retry");
+
+    struct program status;
+    program_init(&status);
+    program_start(&status, "status", "--admin", socket, NULL);
+    cr_expect_eq(program_wait(&status), 0);
+    expect_in(status.out, ", ready, up ");
+    expect_in(status.out, "\nspans: received 4, accepted 4\n");
+    expect_in(status.out, "\notlp_grpc\n    accepted 4, sent 0, held 4 (in flight 0), dropped 0\n"
+                          "    queue 1 of 1000 requests, ");
+    expect_in(status.out, "    retries: transport 1\n    4 spans tried in vain for ");
+    expect_in(status.out, "\"cannot connect to 127.0.0.1:1: connection refused\"\n");
+    cr_expect_str_empty(status.err);
+    program_done(&status);
+    program_init(&status);
+    snprintf(config, sizeof(config), "--admin=%s", socket);
+    program_start(&status, "status", "--json", config, NULL);
+    cr_expect_eq(program_wait(&status), 0);
+    expect_in(status.out, "\"retries_by_cause\": {\n");
+    expect_in(status.out, "\"failing_spans\": 4,\n");
+    program_done(&status);
+    kill(program.pid, SIGTERM);
+    kill(program.pid, SIGTERM);
+    cr_expect_eq(program_wait(&program), 0);
+    cr_expect_eq(program_run(&program, "status", "--admin", "/nonexistent/admin.sock"), 1);
+    expect_in(program.err, "No such file or directory\n");
+}
+
 Test(program_run, doctor_says_what_is_missing_without_rights)
 {
     program.unprivileged = true;
