@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""reload.py TIMES: the configuration is reloaded again and again under a load of spans on one old
+connection and on new ones. No request fails, no span is lost, nothing is left open."""
+import pathlib
+import sys
+import threading
+import time
+
+from harness import wire
+from harness.bed import COLLECTOR
+from harness.check import Failed, case, equal, expect, until
+from harness.program import CONFIG, Undertrace
+from restart import one_span
+
+SINK = "127.0.0.1:14318"
+
+
+class Load(threading.Thread):
+    """Sends one-span requests until it is stopped; on a connection of each one, or all on one."""
+
+    def __init__(self, first, keeps):
+        super().__init__(daemon=True)
+        self.number, self.keeps = first, keeps
+        self.sent, self.failures, self.running = [], [], True
+        self.start()
+
+    def run(self):
+        sender = wire.Sender(COLLECTOR)
+        while self.running:
+            self.number += 1
+            body = one_span(self.number)
+            code, _ = sender.send(body)
+            if code.name != "OK":
+                self.failures.append(code.name)
+            self.sent.append(wire.spans_of(body)[0][2:18])
+            time.sleep(0.002)
+            if not self.keeps:
+                sender.channel.close()
+                sender = wire.Sender(COLLECTOR)
+
+    def stop(self):
+        self.running = False
+        self.join(20)
+
+
+def config(folder, turn):
+    """A different one each time: another exporter, other times, more or fewer limits."""
+    name = ("otlp_grpc", "otlp_grpc/second")[turn % 2]
+    text = CONFIG.replace("otlp_grpc:", name + ":").replace("[otlp_grpc]", f"[{name}]")
+    text = text.replace("settle: 300ms", f"settle: {20 + turn % 3 * 40}ms")
+    return text.format(listen=COLLECTOR, backend=SINK, folder=folder, more="")
+
+
+def held(process):
+    """(descriptors, KiB resident)"""
+    status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+    resident = int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
+    return len(list(pathlib.Path(f"/proc/{process.pid}/fd").iterdir())), resident
+
+
+def reload(undertrace, turn):
+    undertrace.config.write_text(config(undertrace.folder, turn))
+    done = undertrace.command("reload", "--admin", undertrace.admin)
+    if done.returncode != 0:
+        raise Failed(f"reload {turn}: {done.stderr}{undertrace.log.read_text()[-2000:]}")
+
+
+@case
+def test(lab, folder):
+    times = int(sys.argv[1])
+    lab.bridge("10.78.0.1/24")
+    received = wire.ByteSink(SINK).start()
+    undertrace = Undertrace(lab, folder, COLLECTOR, received.address).start()
+    loads = [Load(1 << 40, True), Load(2 << 40, False)]
+    warm = max(10, times // 10)
+    for turn in range(1, warm + 1):
+        reload(undertrace, turn)
+    time.sleep(1)
+    before = held(undertrace.process)
+    for turn in range(warm + 1, warm + times + 1):
+        reload(undertrace, turn)
+    for load in loads:
+        load.stop()
+        equal(load.failures, [], "requests that failed")
+    sent = {span for load in loads for span in load.sent}
+    expect(len(sent) > times, f"only {len(sent)} spans sent")
+
+    def missing():
+        return sent - {span[2:18] for span in received.spans()}
+
+    until(lambda: not missing(), 15, "everything acknowledged arrives")
+    equal(len(received.spans()), len(sent), "spans at the sink")
+    until(lambda: held(undertrace.process)[0] <= before[0], 10,
+          f"no more descriptors than the {before[0]} of before")
+    after = held(undertrace.process)
+    expect(after[1] < before[1] + 2048, f"resident memory grew from {before[1]} to {after[1]} KiB")
+    print(f"{times} reloads, {len(sent)} spans, {before} → {after} (descriptors, KiB)")
+    undertrace.stop()
+    received.stop()
