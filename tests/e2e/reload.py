@@ -2,6 +2,7 @@
 """reload.py TIMES: the configuration is reloaded again and again under a load of spans on one old
 connection and on new ones. No request fails, no span is lost, nothing is left open."""
 import pathlib
+import re
 import sys
 import threading
 import time
@@ -53,9 +54,9 @@ def config(folder, turn):
 
 def held(process):
     """(descriptors, KiB resident)"""
-    status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
-    resident = int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
-    return len(list(pathlib.Path(f"/proc/{process.pid}/fd").iterdir())), resident
+    proc = pathlib.Path(f"/proc/{process.pid}")
+    resident = re.search(r"^VmRSS:\s*(\d+)", (proc / "status").read_text(), re.M).group(1)
+    return len(list((proc / "fd").iterdir())), int(resident)
 
 
 def reload(undertrace, turn):
