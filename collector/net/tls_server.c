@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -162,4 +163,12 @@ void ut_tls_server_look(struct ut_tls_server *server)
 {
     server->tries = 0;
     look(server, ut_worker_now(server->worker));
+}
+
+void ut_tls_server_inherit(struct ut_tls_server *server, const struct ut_tls_server *from)
+{
+    struct ut_tls_context *context = server->context, *before = from->context;
+    if (memcmp(context->digest, before->digest, sizeof(context->digest)) == 0 &&
+        server->settings->client_optional == from->settings->client_optional)
+        memcpy(context->ticket_keys, before->ticket_keys, sizeof(context->ticket_keys));
 }

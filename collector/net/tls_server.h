@@ -37,6 +37,9 @@ int ut_tls_server_init(struct ut_tls_server *server, const struct ut_tls_server_
                        struct ut_tls_error *error) UT_MUST_USE;
 /* All connections must be gone. Nothing where it was never initialised but cleared. */
 void ut_tls_server_done(struct ut_tls_server *server);
+/* The tickets that `from` has given are good here too, as long as the files are the same and
+ * clients are asked for the same. */
+void ut_tls_server_inherit(struct ut_tls_server *server, const struct ut_tls_server *from);
 /* Looks at the files now. */
 void ut_tls_server_look(struct ut_tls_server *server);
 

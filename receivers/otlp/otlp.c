@@ -444,8 +444,12 @@ static void take_over(struct ut_receiver *base, struct ut_receiver *old)
 {
     struct ut_otlp_receiver *receiver = receiver_of(base), *from = receiver_of(old);
     for (int i = 0; i < UT_TRANSPORTS; i++) {
-        if (receiver->ports[i].listening && shares(&receiver->ports[i], &from->ports[i]))
-            ut_listener_inherit(&receiver->ports[i].listener, &from->ports[i].listener);
+        struct ut_otlp_port *port = &receiver->ports[i], *before = &from->ports[i];
+        if (!port->listening || !shares(port, before))
+            continue;
+        ut_listener_inherit(&port->listener, &before->listener);
+        if (port->tls_settings != NULL && before->tls_settings != NULL)
+            ut_tls_server_inherit(&port->tls, &before->tls);
     }
 }
 

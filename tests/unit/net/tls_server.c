@@ -143,6 +143,25 @@ Test(tls_server, ticket_keys_are_replaced_by_age)
     cr_expect_neq(memcmp(&server.context->ticket_keys[0], &first, sizeof(first)), 0);
 }
 
+Test(tls_server, tickets_outlive_the_server_if_all_that_they_stand_for_stays)
+{
+    struct ut_tls_server next;
+    struct ut_tls_error error;
+    struct ut_tls_settings settings = lab.settings;
+    const struct ut_tls_server_config config = {&worker, &settings, "otlp", "receiver=\"otlp\""};
+    const size_t size = sizeof(server.context->ticket_keys);
+    for (int i = 0; i < 3; i++) {
+        settings.client_optional = i == 1;
+        if (i == 2)
+            replace(true, true);
+        cr_assert_eq(ut_tls_server_init(&next, &config, &error), 0, "%s", error.text);
+        ut_tls_server_inherit(&next, &server);
+        bool same = memcmp(next.context->ticket_keys, server.context->ticket_keys, size) == 0;
+        cr_expect_eq(same, i == 0, "%d", i);
+        ut_tls_server_done(&next);
+    }
+}
+
 static void expect_error(const char *key, const char *part)
 {
     struct ut_tls_context *context;
