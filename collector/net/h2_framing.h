@@ -21,8 +21,9 @@ struct ut_h2_frame {
 
 struct ut_h2_framing {
     uint32_t left; /* of the frame's payload, or of the preface */
-    uint8_t head_size, head[UT_H2_FRAME_HEAD];
-    bool in_block; /* a header block has begun and is not complete */
+    uint8_t head_size;
+    uint8_t head[UT_H2_FRAME_HEAD]; /* the newest one, until the next call */
+    bool in_block;                  /* a header block has begun and is not complete */
     bool ends_block;
 };
 

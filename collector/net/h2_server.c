@@ -24,12 +24,14 @@ static int end_connection(struct ut_h2_server *server, enum ut_h2_hit hit)
     return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
+static bool has_token(struct ut_h2_server *server, enum ut_h2_hit kind)
+{
+    return ut_h2_guard_take(&server->guard, kind, server->now_ns, server->streams != NULL);
+}
+
 static int take(struct ut_h2_server *server, enum ut_h2_hit kind)
 {
-    bool open = server->streams != NULL;
-    return ut_h2_guard_take(&server->guard, kind, server->now_ns, open)
-               ? 0
-               : end_connection(server, kind);
+    return has_token(server, kind) ? 0 : end_connection(server, kind);
 }
 
 /* ---- frames in ------------------------------------------------------------------------------ */
@@ -426,45 +428,64 @@ static enum ut_h2_hit kind_of(const struct ut_h2_server *server, const struct ut
     }
 }
 
-static int judge_frame(struct ut_h2_server *server, const struct ut_h2_frame *frame)
+/* Judges a frame whose header begins at `head`; `*fed` is up to where nghttp2 has the bytes. It
+ * gets those before the header where the judgement hangs on them, and before the connection ends.
+ */
+static int judge_frame(struct ut_h2_server *server, const struct ut_h2_frame *frame,
+                       const uint8_t **fed, const uint8_t *head)
 {
+    int error = 0;
+    if (is_doubtful(server, frame)) {
+        error = feed(server, *fed, head);
+        *fed = head;
+    }
+    if (error != 0)
+        return error;
     enum ut_h2_hit kind = kind_of(server, frame);
     if (frame->type == NGHTTP2_HEADERS) {
         server->header_since_ns = server->now_ns;
         if (frame->stream > server->newest_id)
             server->newest_id = frame->stream;
     }
-    return kind != UT_H2_HIT_NONE && take(server, kind) != 0 ? -EPROTO : 0;
+    if (kind == UT_H2_HIT_NONE || has_token(server, kind))
+        return 0;
+    error = feed(server, *fed, head);
+    if (error == 0)
+        (void)end_connection(server, kind);
+    return -EPROTO;
 }
 
-/* Each frame is judged by its header before nghttp2 gets it. */
+/* nghttp2 gets frame headers whole: it takes each piece of one for another CONTINUATION. */
+static int receive(struct ut_h2_server *server, const uint8_t *at, const uint8_t *end)
+{
+    struct ut_h2_framing *framing = &server->framing;
+    const uint8_t *fed = at;
+    while (at < end) {
+        struct ut_h2_frame frame;
+        bool found;
+        size_t had = framing->head_size;
+        at += ut_h2_framing_next(framing, ut_slice_of(at, (size_t)(end - at)), &frame, &found);
+        const uint8_t *head = at - ((found ? (size_t)UT_H2_FRAME_HEAD : framing->head_size) - had);
+        if (!found)
+            return feed(server, fed, head);
+        int error = judge_frame(server, &frame, &fed, head);
+        if (error == 0 && had > 0) {
+            error = feed(server, framing->head, framing->head + UT_H2_FRAME_HEAD);
+            fed = at;
+        }
+        if (error != 0)
+            return error;
+    }
+    return feed(server, fed, end);
+}
+
 int ut_h2_server_receive(struct ut_h2_server *server, ut_slice bytes, uint64_t now_ns)
 {
     if (server->ended_by != UT_H2_HIT_NONE)
         return -EPROTO;
-    const uint8_t *fed = bytes.data, *at = bytes.data, *end = bytes.data + bytes.size;
-    int error = 0;
     server->now_ns = now_ns;
-    server->input_end = end;
-    while (at < end && error == 0) {
-        struct ut_h2_frame frame;
-        bool found;
-        const uint8_t *before = at;
-        at += ut_h2_framing_next(&server->framing, ut_slice_of(at, (size_t)(end - at)), &frame,
-                                 &found);
-        if (!found)
-            break;
-        if (is_doubtful(server, &frame)) {
-            /* What its stream is by now; a header that came in pieces is fed in part already. */
-            const uint8_t *head = at - before > UT_H2_FRAME_HEAD ? at - UT_H2_FRAME_HEAD : before;
-            error = feed(server, fed, head);
-            fed = head;
-        }
-        if (error == 0)
-            error = judge_frame(server, &frame);
-    }
-    if (error == 0)
-        error = feed(server, fed, end);
+    server->input_end = bytes.data + bytes.size;
+    int error = receive(server, bytes.data, bytes.data + bytes.size);
     server->input_end = NULL;
     if (!server->framing.in_block)
         server->header_since_ns = 0;

@@ -32,7 +32,8 @@ from table import ATTACKS
 AT_ONCE = 100          # connections
 AT_ONCE_SLOW = 200     # of each, and so within what one address may have
 PATIENCE = 60          # seconds until a connection that should have been cut is a failure
-GROWTH_KIB = 4096      # of the resident memory, which is all that the allocator may keep
+GROWTH_KIB = 4096      # of the resident memory, once every attack has been played
+WARM_UP = 200          # connections of each, so that the pool keeps what it will ever keep
 
 CONFIG = """
 receivers:
@@ -42,12 +43,16 @@ receivers:
               max_recv_msg_size_mib: 1}}
       http: {{endpoint: '127.0.0.1:{http}', read_header_timeout: 2s, {limits},
               max_request_body_size: 256KiB}}
+  otlp/tls:
+    protocols:
+      grpc: {{endpoint: '127.0.0.1:{tls}', handshake_timeout: 2s, {limits},
+              tls: {{cert_file: '{folder}/cert.pem', key_file: '{folder}/key.pem'}}}}
 exporters:
   file: {{path: /dev/null}}
 service:
   telemetry: {{metrics: {{address: '127.0.0.1:{metrics}'}}}}
   pipelines:
-    traces: {{receivers: [otlp], exporters: [file]}}
+    traces: {{receivers: [otlp, otlp/tls], exporters: [file]}}
 undertrace: {{admin: ''}}
 """
 LIMITS = "read_timeout: 20s, write_timeout: 2s, receive_grace: 2s"
@@ -61,14 +66,22 @@ def free_ports(count):
     return ports
 
 
+def certify(folder):
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=x", "-days", "2",
+                    "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
+                   check=True, capture_output=True)
+
+
 class Program:
     """The program with its log; `with` stops it, and wants it to leave with 0."""
 
     def __init__(self, path, folder):
         self.folder = pathlib.Path(folder)
-        self.ports = dict(zip(("grpc", "http", "metrics"), free_ports(3)))
+        self.ports = dict(zip(("grpc", "http", "tls", "metrics"), free_ports(4)))
         config = self.folder / "attacked.yaml"
-        config.write_text(CONFIG.format(**self.ports, limits=LIMITS))
+        config.write_text(CONFIG.format(**self.ports, limits=LIMITS, folder=folder))
+        certify(self.folder)
         self.log = self.folder / "log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen([path, "--config", config], stdout=log, stderr=log)
@@ -144,7 +157,7 @@ def fault_of(attack, data):
     if isinstance(attack.answer, set):
         code = frames.goaway_code(data)
         return None if code in attack.answer else f"GOAWAY with {code}"
-    if not attack.reads:  # it was cut, though answers had come
+    if not attack.reads or attack.port == "tls":  # cut, though something had come
         return None
     if attack.answer is None:
         return f"an answer: {data[:200]}" if data.startswith(b"HTTP/") else None
@@ -154,9 +167,20 @@ def fault_of(attack, data):
     return None if fine else f"answers {statuses}"
 
 
+async def reach(attack, port):
+    """A connected socket; of a peer that does not read, with as little room as there can be."""
+    sock = socket.socket()
+    sock.setblocking(False)
+    if not attack.reads:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+    return sock
+
+
 async def play_one(attack, port):
     loop = asyncio.get_running_loop()
-    transport, peer = await loop.create_connection(lambda: Peer(attack), "127.0.0.1", port)
+    sock = await reach(attack, port)
+    transport, peer = await loop.create_connection(lambda: Peer(attack), sock=sock)
     dripping = asyncio.create_task(peer.drip()) if attack.drip else None
     try:
         if not attack.reads:  # nobody reads: only the socket's state tells
@@ -253,6 +277,8 @@ def main():
     slow = [attack for attack in chosen if attack.slow]
     failed = 0
     with tempfile.TemporaryDirectory() as folder, Program(asked.program, folder) as program:
+        for group in groups if asked.memory and asked.connections > WARM_UP * 10 else []:
+            play(program, group, WARM_UP, False)
         for group in groups + ([slow] if slow else []):
             start = time.monotonic()
             with Honest(program.ports) as honest:

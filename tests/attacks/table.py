@@ -2,7 +2,7 @@
 """The attacks: what each connection sends, how it ends, and which counter it moves.
 
     name      what it is known as
-    port      grpc or http
+    port      grpc, http, or tls, which is gRPC's with TLS
     send      the bytes, all at once
     limit     of undertrace_receiver_limit_hits_total: moved by one a connection; None: it is
               answered with a status, and `status` tells which
@@ -14,6 +14,7 @@
     slow      it ends by time: all of these are played at the same time
 """
 import dataclasses
+import ssl
 import struct
 
 from frames import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, GRPC, JSON, PADDED,
@@ -181,4 +182,31 @@ HTTP1 = [
            "protocol", None),
 ]
 
-ATTACKS = HTTP2 + HTTP1
+
+
+def client_hello():
+    out = ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), out, server_hostname="x")
+    try:
+        client.do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    return out.read()
+
+
+HELLO = client_hello()
+
+#: Handshakes that are never finished.
+TLS = [
+    Attack("TLS: not a word", "tls", b"", "handshake_timeout", slow=True),
+    Attack("TLS: half a ClientHello", "tls", HELLO[:100], "handshake_timeout", slow=True),
+    Attack("TLS: a ClientHello and no more", "tls", HELLO, "handshake_timeout", slow=True),
+    Attack("TLS: a ClientHello and no more, the answer unread", "tls", HELLO, "handshake_timeout",
+           reads=False, slow=True),
+    Attack("TLS: a ClientHello that drips", "tls", b"\x16\x03\x01\x3f\xff\x01\0\x3f\xfb",
+           "handshake_timeout", drip=b"\x03", slow=True),
+    Attack("TLS: nothing but changes of the cipher", "tls", HELLO, "handshake_timeout",
+           drip=b"\x14\x03\x03\0\x01\x01", slow=True),
+]
+
+ATTACKS = HTTP2 + HTTP1 + TLS

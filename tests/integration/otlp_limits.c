@@ -388,7 +388,7 @@ Test(otlp_limits, streams_held_open_cost_little)
     harness_turns(&harness, client, 300);
     cr_expect_eq(port_of(UT_TRANSPORT_GRPC)->connection_count, 1);
     cr_expect_gt(harness.worker.pool.in_use, before + 128 * 512);
-    cr_expect_leq(harness.worker.pool.in_use - before, 2 * MIB, "%zu",
+    cr_expect_leq(harness.worker.pool.in_use - before, MIB, "%zu",
                   harness.worker.pool.in_use - before);
     harness_disconnect(client);
 }

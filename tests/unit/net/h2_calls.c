@@ -379,6 +379,17 @@ Test(h2_calls, continuation_flood_ends_the_connection)
     cr_expect_eq(server.h2.ended_by, UT_H2_HIT_CONTINUATIONS);
 }
 
+/* nghttp2 1.52 takes each piece of a frame header for another CONTINUATION. */
+Test(h2_calls, continuation_may_come_byte_by_byte)
+{
+    static const uint8_t frames[] = "\0\0\1\1\1\0\0\0\1\x82" /* GET */
+                                    "\0\0\2\11\0\0\0\0\1\x84\x86"
+                                    "\0\0\3\11\4\0\0\0\1\x41\1x";
+    open_raw();
+    cr_expect(give_server(frames, sizeof(frames) - 1, 1));
+    cr_expect_eq(server.h2.ended_by, UT_H2_HIT_NONE);
+}
+
 Test(h2_calls, farewell_of_a_go_client_is_no_offence)
 {
     static const uint8_t goaway[] = {0,    0,    8,    NGHTTP2_GOAWAY, 0, 0, 0, 0, 0,
