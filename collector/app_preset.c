@@ -74,20 +74,6 @@ static const char *get_protocol(struct preset *preset)
     return known[0];
 }
 
-/* What this version cannot do is refused, so that nobody believes it is done. */
-static void check_unsupported(struct preset *preset, bool http)
-{
-    static const char *const tls[] = {"CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"};
-    char name[NAME_MAX_BYTES];
-    for (size_t i = 0; !http && i < sizeof(tls) / sizeof(tls[0]); i++) {
-        const char *value = get(preset, tls[i], name);
-        if (value != NULL)
-            refuse(preset, name, value,
-                   "gRPC has no TLS in this version; use an http:// endpoint, or "
-                   "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf");
-    }
-}
-
 static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
@@ -177,7 +163,16 @@ static void write_timeout(struct preset *preset)
         fprintf(preset->out, "    timeout: %llums\n", (unsigned long long)ms);
 }
 
-static void write_insecure(struct preset *preset)
+/* A row of the exporter's `tls`, which begins with the first. */
+static FILE *begin_tls_row(struct preset *preset, bool *begun)
+{
+    if (!*begun)
+        fputs("    tls:\n", preset->out);
+    *begun = true;
+    return preset->out;
+}
+
+static void write_insecure(struct preset *preset, bool *begun)
 {
     char name[NAME_MAX_BYTES];
     bool insecure;
@@ -187,10 +182,10 @@ static void write_insecure(struct preset *preset)
     if (ut_scalar_bool(&insecure, value) != NULL)
         refuse(preset, name, value, "expected true or false");
     else
-        fprintf(preset->out, "    tls: {insecure: %s}\n", insecure ? "true" : "false");
+        fprintf(begin_tls_row(preset, begun), "      insecure: %s\n", insecure ? "true" : "false");
 }
 
-static void write_tls_files(struct preset *preset)
+static void write_tls_files(struct preset *preset, bool *begun)
 {
     static const struct {
         const char *name, *key;
@@ -198,15 +193,13 @@ static void write_tls_files(struct preset *preset)
                  {"CLIENT_CERTIFICATE", "cert_file"},
                  {"CLIENT_KEY", "key_file"}};
     char name[NAME_MAX_BYTES];
-    bool any = false;
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         const char *value = get(preset, files[i].name, name);
         if (value == NULL)
             continue;
-        fprintf(preset->out, "%s      %s: ", any ? "" : "    tls:\n", files[i].key);
+        fprintf(begin_tls_row(preset, begun), "      %s: ", files[i].key);
         write_quoted(preset->out, value, strlen(value));
         fputc('\n', preset->out);
-        any = true;
     }
 }
 
@@ -216,7 +209,6 @@ static void write_http(struct preset *preset, const char *endpoint, bool for_tra
     fprintf(preset->out, "  otlp_http:\n    %s: ", for_traces ? "traces_endpoint" : "endpoint");
     write_quoted(preset->out, endpoint, strlen(endpoint));
     fprintf(preset->out, "\n    encoding: %s\n", json ? "json" : "proto");
-    write_tls_files(preset);
 }
 
 static void write_compression(struct preset *preset)
@@ -235,6 +227,7 @@ static void write_compression(struct preset *preset)
 static const char *write_exporter(struct preset *preset)
 {
     char name[NAME_MAX_BYTES];
+    bool tls = false;
     const char *endpoint = get(preset, "ENDPOINT", name);
     if (endpoint == NULL) {
         fputs("  debug:\n", preset->out);
@@ -242,7 +235,6 @@ static const char *write_exporter(struct preset *preset)
     }
     const char *protocol = get_protocol(preset);
     bool http = strcmp(protocol, "grpc") != 0;
-    check_unsupported(preset, http);
     if (http) {
         write_http(preset, endpoint, strstr(name, "TRACES") != NULL,
                    strcmp(protocol, "http/json") == 0);
@@ -250,9 +242,10 @@ static const char *write_exporter(struct preset *preset)
         fputs("  otlp_grpc:\n    endpoint: ", preset->out);
         write_quoted(preset->out, endpoint, strlen(endpoint));
         fputc('\n', preset->out);
-        write_insecure(preset);
-        write_compression(preset);
+        write_insecure(preset, &tls);
     }
+    write_tls_files(preset, &tls);
+    write_compression(preset);
     write_timeout(preset);
     write_headers(preset);
     return http ? "otlp_http" : "otlp_grpc";

@@ -295,6 +295,11 @@ static void reread_files(struct ut_app *app)
         if (part->started && part->type->reread_files != NULL)
             part->type->reread_files(part->receiver);
     }
+    for (size_t i = 0; i < app->current->exporter_count; i++) {
+        const struct ut_app_exporter *part = &app->current->exporters[i];
+        if (part->type->reread_files != NULL)
+            part->type->reread_files(part->exporter);
+    }
 }
 
 bool ut_app_reload(struct ut_app *app, FILE *out)

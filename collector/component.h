@@ -218,6 +218,7 @@ struct ut_exporter_type {
     /* How many endpoints there are now, 1 … UT_ENDPOINTS_MAX; the queue spreads the items over
      * those that answer. NULL: one. */
     uint32_t (*endpoints)(const struct ut_exporter *exporter);
+    void (*reread_files)(struct ut_exporter *exporter); /* as a receiver's */
     /* Borrows the item and finishes it exactly once. */
     void (*send)(struct ut_exporter *exporter, struct ut_item *item);
     /* Finishes what is in flight as UT_RETRY at once; calls stopped(arg) when nothing is left. */

@@ -12,39 +12,6 @@
 #include "base/slice.h"
 #include "model/address.h"
 
-#define AT(member) offsetof(struct ut_http_client_tls, member)
-#define TEXT(name)                                                                                 \
-    {                                                                                              \
-        .key = #name, .type = UT_FIELD_STRING, .offset = AT(name), .present = UT_FIELD_NO_PRESENT, \
-    }
-#define FLAG(name)                                                                                 \
-    {                                                                                              \
-        .key = #name, .type = UT_FIELD_BOOL, .offset = AT(name), .present = UT_FIELD_NO_PRESENT,   \
-    }
-#define VERSION(name, otherwise)                                                                   \
-    {                                                                                              \
-        .key = #name, .type = UT_FIELD_ENUM, .offset = AT(name), .fallback = (otherwise),          \
-        .words = versions, .present = UT_FIELD_NO_PRESENT,                                         \
-    }
-
-static const char *const versions[] = {"1.2", "1.3", NULL};
-
-const struct ut_field ut_http_client_tls_fields[] = {
-    FLAG(insecure),
-    FLAG(insecure_skip_verify),
-    FLAG(include_system_ca_certs_pool),
-    TEXT(ca_file),
-    TEXT(ca_pem),
-    TEXT(cert_file),
-    TEXT(cert_pem),
-    TEXT(key_file),
-    TEXT(key_pem),
-    TEXT(server_name_override),
-    VERSION(min_version, "1.2"),
-    VERSION(max_version, "1.3"),
-    UT_FIELD_END,
-};
-
 /* ---- URLs ------------------------------------------------------------------------------------ */
 
 /* A part of a URL in text of its own, for curl_free; NULL where there is none. */
@@ -152,34 +119,7 @@ static void check_headers(const struct ut_pairs *headers, struct ut_config_repor
                       UT_HTTP_CLIENT_HEADERS_MAX, UT_HTTP_CLIENT_HEADER_BYTES);
 }
 
-/* ---- TLS ------------------------------------------------------------------------------------- */
-
-static void check_file(const char *file, const char *path, struct ut_config_report *report)
-{
-    char reason[96];
-    if (file != NULL && access(file, R_OK) != 0)
-        report->error(report, path, "cannot read %s: %s", file,
-                      strerror_r(errno, reason, sizeof(reason)));
-}
-
-static void check_tls(const struct ut_http_client_tls *tls, struct ut_config_report *report)
-{
-    bool cert = tls->cert_file != NULL || tls->cert_pem != NULL;
-    bool key = tls->key_file != NULL || tls->key_pem != NULL;
-    if (tls->ca_file != NULL && tls->ca_pem != NULL)
-        report->error(report, "tls.ca_pem", "ca_file is given as well; one of them is wanted");
-    if (tls->cert_file != NULL && tls->cert_pem != NULL)
-        report->error(report, "tls.cert_pem", "cert_file is given as well; one of them is wanted");
-    if (tls->key_file != NULL && tls->key_pem != NULL)
-        report->error(report, "tls.key_pem", "key_file is given as well; one of them is wanted");
-    if (cert != key)
-        report->error(report, "tls", "a client certificate needs both cert_file and key_file");
-    if (tls->min_version > tls->max_version)
-        report->error(report, "tls.min_version", "is above max_version");
-    check_file(tls->ca_file, "tls.ca_file", report);
-    check_file(tls->cert_file, "tls.cert_file", report);
-    check_file(tls->key_file, "tls.key_file", report);
-}
+/* ---- the check ------------------------------------------------------------------------------- */
 
 static void check_proxy(const char *url, struct ut_config_report *report)
 {
@@ -217,5 +157,5 @@ void ut_http_client_check(const struct ut_http_client_settings *settings,
                       settings->compression);
     check_headers(&settings->headers, report);
     check_proxy(settings->proxy_url, report);
-    check_tls(&settings->tls, report);
+    ut_tls_check(&settings->tls, UT_TLS_CLIENT, "tls", report);
 }

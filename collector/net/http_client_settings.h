@@ -9,28 +9,17 @@
 
 #include "config/field.h"
 #include "net/inflate.h"
+#include "net/tls_settings.h"
 
 enum { UT_HTTP_CLIENT_HEADERS_MAX = 32, UT_HTTP_CLIENT_HEADER_BYTES = 8192 };
 
-struct ut_http_client_tls {
-    bool insecure; /* the Collector's word for no TLS; the URL's scheme says that here */
-    bool insecure_skip_verify;
-    bool include_system_ca_certs_pool; /* besides ca_file or ca_pem */
-    char *ca_file, *ca_pem;
-    char *cert_file, *cert_pem, *key_file, *key_pem; /* of a client that shows who it is */
-    char *server_name_override;
-    int min_version, max_version; /* index into "1.2", "1.3" */
-};
-
 struct ut_http_client_settings {
     struct ut_pairs headers;
-    uint64_t timeout_ns; /* of one request, connecting included */
-    char *proxy_url;     /* NULL: as the environment says */
-    char *compression;   /* NULL: gzip, but none where the backend is on this host */
-    struct ut_http_client_tls tls;
+    uint64_t timeout_ns;        /* of one request, connecting included */
+    char *proxy_url;            /* NULL: as the environment says */
+    char *compression;          /* NULL: gzip, but none where the backend is on this host */
+    struct ut_tls_settings tls; /* `insecure` means nothing: the URL's scheme says it */
 };
-
-extern const struct ut_field ut_http_client_tls_fields[];
 
 #define UT_HTTP_CLIENT_FIELD(config, settings, name)                                               \
     .offset = offsetof(config, settings) + offsetof(struct ut_http_client_settings, name),         \
@@ -62,7 +51,7 @@ extern const struct ut_field ut_http_client_tls_fields[];
         },                                                                                         \
     {                                                                                              \
         .key = "tls", .type = UT_FIELD_MAP, UT_HTTP_CLIENT_FIELD(config, settings, tls),           \
-        .fields = ut_http_client_tls_fields,                                                       \
+        .fields = ut_tls_client_fields,                                                            \
     }
 
 /* Whether `text` is a URL that can be sent to: http or https, with a host, without a user. NULL: it

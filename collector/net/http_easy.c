@@ -7,10 +7,10 @@
 #include <strings.h>
 
 #include "base/clock.h"
+#include "net/tls_ciphers.h"
 
 enum {
     DNS_CACHE_S = 10, /* a name that moved is found soon */
-    CA_CACHE_S = 60,  /* and so are certificates that were replaced */
     RETRY_AFTER_MAX_S = 3600,
     MS_PER_S = 1000,
 };
@@ -124,7 +124,7 @@ static bool is_cut_off(const struct ut_http_call *call, CURLcode code)
 static void say_why(const struct ut_http_easy *easy, CURL *handle, struct ut_http_call *call,
                     CURLcode code)
 {
-    const struct ut_http_client_tls *tls = &easy->options->settings->tls;
+    const struct ut_tls_settings *tls = &easy->options->settings->tls;
     bool cut_off = is_cut_off(call, code);
     bool secure = strncasecmp(easy->options->url, "https:", 6) == 0;
     char reason[96];
@@ -185,14 +185,20 @@ static void set_blob(struct setter *setter, CURLoption option, const char *text)
     SET(setter, option, &blob);
 }
 
-static void set_tls(struct setter *setter, const struct ut_http_client_tls *tls)
+static void set_tls(struct setter *setter, const struct ut_tls_settings *tls)
 {
     static const long least[] = {CURL_SSLVERSION_TLSv1_2, CURL_SSLVERSION_TLSv1_3};
     static const long most[] = {CURL_SSLVERSION_MAX_TLSv1_2, CURL_SSLVERSION_MAX_TLSv1_3};
     SET(setter, CURLOPT_SSLVERSION, least[tls->min_version] | most[tls->max_version]);
     SET(setter, CURLOPT_SSL_VERIFYPEER, tls->insecure_skip_verify ? 0L : 1L);
     SET(setter, CURLOPT_SSL_VERIFYHOST, tls->insecure_skip_verify ? 0L : 2L);
-    SET(setter, CURLOPT_CA_CACHE_TIMEOUT, (long)CA_CACHE_S);
+    /* Certificate and key are read for each connection, and the CA as often as is configured. */
+    SET(setter, CURLOPT_CA_CACHE_TIMEOUT, (long)(tls->reload_interval_ns / UT_NS_PER_S));
+    struct ut_tls_cipher_lists ciphers;
+    if (tls->cipher_suites.count > 0 && ut_tls_cipher_lists(&ciphers, &tls->cipher_suites) == 0) {
+        SET(setter, CURLOPT_SSL_CIPHER_LIST, ciphers.tls_1_2);
+        SET(setter, CURLOPT_TLS13_CIPHERS, ciphers.tls_1_3);
+    }
     if ((tls->ca_file != NULL || tls->ca_pem != NULL) && !tls->include_system_ca_certs_pool)
         SET(setter, CURLOPT_CAPATH, NULL);
     set_text(setter, CURLOPT_CAINFO, tls->ca_file);

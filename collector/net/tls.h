@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The server's end of one TLS connection, between a stream and its protocol, on OpenSSL: encrypted
- * bytes in and out on one side, plain ones on the other. No socket.
+ * Our end of one TLS connection, a server's or a client's, between a stream and its protocol, on
+ * OpenSSL: encrypted bytes in and out on one side, plain ones on the other. No socket.
  *
  * What arrives is decrypted into the worker's buffer and handed on in one piece; what the protocol
  * has pending is encrypted in full records when the socket has taken all that came before, so the
@@ -42,6 +42,7 @@ struct ut_tls {
     const struct ut_tls_ops *ops;
     struct ut_tls_port port;
     struct ut_tls_context *context; /* a reference */
+    const char *host;               /* of a client: who the server must be; borrowed */
     SSL *ssl;                       /* NULL while new */
     uint8_t state;                  /* enum ut_tls_state */
     bool notified;                  /* our close_notify is out */
@@ -50,9 +51,15 @@ struct ut_tls {
     struct ut_tls_why why; /* it failed */
 };
 
-/* Takes a reference to the context that new connections are to have. */
+/* A server's end. Takes a reference to the context that new connections are to have. */
 void ut_tls_init(struct ut_tls *tls, struct ut_tls_context *context, struct ut_tls_channel *channel,
                  const struct ut_tls_ops *ops);
+/* A client's end, whose first words are pending at once. `host` is the name, or the numeric
+ * address, that the server's certificate must have; it outlives the context. A session that was
+ * opened with the same host is resumed. 0; -ENOMEM: then nothing is to be done. */
+int ut_tls_init_client(struct ut_tls *tls, struct ut_tls_context *context,
+                       struct ut_tls_channel *channel, const struct ut_tls_ops *ops,
+                       const char *host) UT_MUST_USE;
 void ut_tls_done(struct ut_tls *tls);
 
 /* At most UT_TLS_IN_BYTES at once. 0; what on_bytes said; -EPROTO: it has failed, tls->why says
@@ -70,6 +77,9 @@ enum ut_tls_protocol { UT_TLS_ALPN_NONE, UT_TLS_ALPN_H2, UT_TLS_ALPN_HTTP1 };
 
 enum ut_tls_protocol ut_tls_protocol(const struct ut_tls *tls);
 bool ut_tls_is_resumed(const struct ut_tls *tls);
+
+/* Why a client's connection failed, and what to do about it, for people. Returns `out`. */
+const char *ut_tls_client_trouble(const struct ut_tls *tls, char *out, size_t size);
 
 /* The names in the peer's certificate, which was verified; none if it has shown none. */
 enum ut_tls_name {

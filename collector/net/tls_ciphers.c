@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LIST_BYTES = 2048 };
-
 /* AES-128 first: it is the cheapest where the processor knows AES; a client that puts ChaCha20
  * first does not, and is given that (SSL_OP_PRIORITIZE_CHACHA). */
 static const char suites_1_3[] =
@@ -71,25 +69,39 @@ bool ut_tls_cipher_check(const char *name, char *text, size_t size)
     return wrong == NULL;
 }
 
-static void append(char list[LIST_BYTES], const char *name)
+static void append(char *list, size_t size, const char *name)
 {
     size_t had = strlen(list);
-    (void)snprintf(list + had, LIST_BYTES - had, "%s%s", had > 0 ? ":" : "", name);
+    (void)snprintf(list + had, size - had, "%s%s", had > 0 ? ":" : "", name);
+}
+
+int ut_tls_cipher_lists(struct ut_tls_cipher_lists *ret, const struct ut_strings *names)
+{
+    SSL_CTX *scratch = names->count > 0 ? new_scratch() : NULL;
+    if (names->count > 0 && scratch == NULL)
+        return -ENOMEM;
+    ret->tls_1_2[0] = ret->tls_1_3[0] = '\0';
+    for (size_t i = 0; i < names->count; i++) {
+        const SSL_CIPHER *cipher = find(scratch, names->items[i]);
+        if (cipher != NULL)
+            append(is_1_3(cipher) ? ret->tls_1_3 : ret->tls_1_2, sizeof(ret->tls_1_2),
+                   SSL_CIPHER_get_name(cipher));
+    }
+    SSL_CTX_free(scratch);
+    if (ret->tls_1_2[0] == '\0')
+        append(ret->tls_1_2, sizeof(ret->tls_1_2), suites_1_2);
+    if (ret->tls_1_3[0] == '\0')
+        append(ret->tls_1_3, sizeof(ret->tls_1_3), suites_1_3);
+    return 0;
 }
 
 int ut_tls_ciphers_set(SSL_CTX *ssl, const struct ut_strings *names)
 {
-    char lists[2][LIST_BYTES] = {"", ""}; /* of 1.2, of 1.3 */
-    SSL_CTX *scratch = names->count > 0 ? new_scratch() : NULL;
-    if (names->count > 0 && scratch == NULL)
-        return -ENOMEM;
-    for (size_t i = 0; i < names->count; i++) {
-        const SSL_CIPHER *cipher = find(scratch, names->items[i]);
-        if (cipher != NULL)
-            append(lists[is_1_3(cipher)], SSL_CIPHER_get_name(cipher));
-    }
-    SSL_CTX_free(scratch);
-    bool set = SSL_CTX_set_cipher_list(ssl, lists[0][0] != '\0' ? lists[0] : suites_1_2) == 1 &&
-               SSL_CTX_set_ciphersuites(ssl, lists[1][0] != '\0' ? lists[1] : suites_1_3) == 1;
+    struct ut_tls_cipher_lists lists;
+    int error = ut_tls_cipher_lists(&lists, names);
+    if (error != 0)
+        return error;
+    bool set = SSL_CTX_set_cipher_list(ssl, lists.tls_1_2) == 1 &&
+               SSL_CTX_set_ciphersuites(ssl, lists.tls_1_3) == 1;
     return set ? 0 : -EINVAL;
 }

@@ -8,13 +8,19 @@
 
 #include <openssl/ssl.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "config/field.h"
 
 /* Whether `name` can be used here; if not, why, in `text`. */
 bool ut_tls_cipher_check(const char *name, char *text, size_t size);
-/* Sets the suites of both versions; a version that `names` (checked) has none of keeps the default.
- * 0 or -EINVAL. */
-int ut_tls_ciphers_set(SSL_CTX *ssl, const struct ut_strings *names);
+
+/* OpenSSL's lists of `names` (checked); a version that has none of them: the default. */
+struct ut_tls_cipher_lists {
+    char tls_1_2[2048], tls_1_3[2048];
+};
+
+int ut_tls_cipher_lists(struct ut_tls_cipher_lists *ret, const struct ut_strings *names);
+int ut_tls_ciphers_set(SSL_CTX *ssl, const struct ut_strings *names); /* 0, -EINVAL, -ENOMEM */
 
 #endif

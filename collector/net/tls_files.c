@@ -66,18 +66,19 @@ static int read_pem(struct ut_tls_pem *pem, const char *file, const char *text,
 }
 
 int ut_tls_files_read(struct ut_tls_files *files, const struct ut_tls_settings *settings,
-                      struct ut_tls_error *error)
+                      enum ut_tls_role role, struct ut_tls_error *error)
 {
+    const char *ca = role == UT_TLS_SERVER ? "client_ca_file" : "ca_file";
     *files = (struct ut_tls_files){
         .cert = {.key = settings->cert_pem != NULL ? "cert_pem" : "cert_file"},
         .key = {.key = settings->key_pem != NULL ? "key_pem" : "key_file"},
-        .client_ca = {.key = "client_ca_file"},
+        .ca = {.key = settings->ca_pem != NULL ? "ca_pem" : ca},
     };
     int result = read_pem(&files->cert, settings->cert_file, settings->cert_pem, error);
     if (result == 0)
         result = read_pem(&files->key, settings->key_file, settings->key_pem, error);
     if (result == 0)
-        result = read_pem(&files->client_ca, settings->client_ca_file, NULL, error);
+        result = read_pem(&files->ca, settings->ca_file, settings->ca_pem, error);
     return result;
 }
 
@@ -85,12 +86,12 @@ void ut_tls_files_done(struct ut_tls_files *files)
 {
     OPENSSL_free(files->cert.data);
     OPENSSL_clear_free(files->key.data, files->key.size);
-    OPENSSL_free(files->client_ca.data);
+    OPENSSL_free(files->ca.data);
 }
 
 int ut_tls_files_digest(const struct ut_tls_files *files, uint8_t digest[UT_TLS_DIGEST])
 {
-    const struct ut_tls_pem *const all[] = {&files->cert, &files->key, &files->client_ca};
+    const struct ut_tls_pem *const all[] = {&files->cert, &files->key, &files->ca};
     EVP_MD_CTX *hash = EVP_MD_CTX_new();
     bool good = hash != NULL && EVP_DigestInit_ex(hash, EVP_sha256(), NULL) == 1;
     for (size_t i = 0; good && i < sizeof(all) / sizeof(all[0]); i++) {
@@ -181,7 +182,6 @@ int ut_tls_files_use_certificate(const struct ut_tls_files *files, SSL_CTX *ssl,
     return result == 0 ? use_key(files, ssl, error) : result;
 }
 
-/* Takes the certificates over, into the store and into the list that clients are told. */
 static int use_authorities(const struct ut_tls_pem *pem, BIO *text, SSL_CTX *ssl,
                            struct ut_tls_error *error)
 {
@@ -189,8 +189,9 @@ static int use_authorities(const struct ut_tls_pem *pem, BIO *text, SSL_CTX *ssl
     X509 *certificate;
     bool bad, any = false;
     while ((certificate = next_certificate(text, &bad)) != NULL) {
-        int used = X509_STORE_add_cert(store, certificate) == 1 &&
-                   SSL_CTX_add_client_CA(ssl, certificate) == 1;
+        /* The second is the list of names that a server tells its clients. */
+        bool used = X509_STORE_add_cert(store, certificate) == 1 &&
+                    SSL_CTX_add_client_CA(ssl, certificate) == 1;
         X509_free(certificate);
         if (!used)
             return fail_openssl(error, pem);
@@ -202,17 +203,12 @@ static int use_authorities(const struct ut_tls_pem *pem, BIO *text, SSL_CTX *ssl
     return 0;
 }
 
-int ut_tls_files_use_client_ca(const struct ut_tls_files *files, bool optional, SSL_CTX *ssl,
-                               struct ut_tls_error *error)
+int ut_tls_files_use_ca(const struct ut_tls_files *files, SSL_CTX *ssl, struct ut_tls_error *error)
 {
-    BIO *text = BIO_new_mem_buf(files->client_ca.data, (int)files->client_ca.size);
-    int result = text != NULL ? use_authorities(&files->client_ca, text, ssl, error) : -ENOMEM;
+    BIO *text = BIO_new_mem_buf(files->ca.data, (int)files->ca.size);
+    int result = text != NULL ? use_authorities(&files->ca, text, ssl, error) : -ENOMEM;
     BIO_free(text);
-    if (result != 0)
-        return result;
-    int required = optional ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
-    SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | required, NULL);
     /* An intermediate in the file is trusted by itself, as in the Collector. */
     X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ssl), X509_V_FLAG_PARTIAL_CHAIN);
-    return 0;
+    return result;
 }

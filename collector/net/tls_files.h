@@ -20,21 +20,20 @@ struct ut_tls_pem {
 };
 
 struct ut_tls_files {
-    struct ut_tls_pem cert, key, client_ca; /* data NULL: not configured */
+    struct ut_tls_pem cert, key, ca; /* data NULL: not configured */
 };
 
 /* 0, or a negative errno with *error. To be let go by ut_tls_files_done in either case. */
 int ut_tls_files_read(struct ut_tls_files *files, const struct ut_tls_settings *settings,
-                      struct ut_tls_error *error) UT_MUST_USE;
+                      enum ut_tls_role role, struct ut_tls_error *error) UT_MUST_USE;
 void ut_tls_files_done(struct ut_tls_files *files);
 int ut_tls_files_digest(const struct ut_tls_files *files, uint8_t digest[UT_TLS_DIGEST]);
 
 /* Puts certificate, chain and key into `ssl`. */
 int ut_tls_files_use_certificate(const struct ut_tls_files *files, SSL_CTX *ssl,
                                  struct ut_tls_error *error) UT_MUST_USE;
-/* Makes every peer prove a certificate of the client CA; where it is optional, every one that shows
- * one. */
-int ut_tls_files_use_client_ca(const struct ut_tls_files *files, bool optional, SSL_CTX *ssl,
-                               struct ut_tls_error *error) UT_MUST_USE;
+/* Makes the CA the peer's: whoever is verified needs a certificate of it. */
+int ut_tls_files_use_ca(const struct ut_tls_files *files, SSL_CTX *ssl,
+                        struct ut_tls_error *error) UT_MUST_USE;
 
 #endif

@@ -7,21 +7,11 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "otlp_grpc_exporter/link_connection.h"
 
 #define PAUSE_FIRST_NS (100 * UT_NS_PER_MS)
 #define PAUSE_MOST_NS (5 * UT_NS_PER_S)
 #define PROBE_NS (2500 * UT_NS_PER_MS)
-
-struct ut_link_connection {
-    struct ut_link *link;
-    struct ut_link_connection *previous, *next;
-    struct ut_stream stream;
-    struct ut_h2_client client;
-    struct ut_timer probe;
-    uint64_t probe_bytes_out; /* `bytes_out` of the stream when the probe was set */
-    bool answered;            /* at least one call */
-    char where[UT_CONNECTOR_WHERE];
-};
 
 /* ---- pause between attempts ----------------------------------------------------------------- */
 
@@ -112,49 +102,82 @@ static void look_after(struct ut_link_connection *connection)
         ut_stream_end_when_flushed(&connection->stream);
 }
 
+int ut_link_connection_receive(struct ut_link_connection *connection, ut_slice bytes)
+{
+    int error = ut_h2_client_receive(&connection->client, bytes);
+    look_after(connection);
+    return error;
+}
+
+void ut_link_connection_consumed(struct ut_link_connection *connection, size_t bytes)
+{
+    ut_h2_client_consumed(&connection->client, bytes);
+    look_after(connection);
+}
+
 static int on_bytes(struct ut_stream *stream, ut_slice bytes)
 {
     struct ut_link_connection *connection = connection_of(stream);
-    int error = ut_h2_client_receive(&connection->client, bytes);
+    int error = connection->secure ? ut_link_secure_receive(connection, bytes)
+                                   : ut_link_connection_receive(connection, bytes);
     ut_stream_flush_later(stream);
-    look_after(connection);
     return error;
 }
 
 static int on_pending(struct ut_stream *stream, struct iovec *runs, size_t room)
 {
-    return ut_h2_client_pending(&connection_of(stream)->client, runs, room);
+    struct ut_link_connection *connection = connection_of(stream);
+    return connection->secure ? ut_link_secure_pending(connection, runs, room)
+                              : ut_h2_client_pending(&connection->client, runs, room);
 }
 
 static void on_consumed(struct ut_stream *stream, size_t bytes)
 {
     struct ut_link_connection *connection = connection_of(stream);
     *connection->link->sent_bytes += bytes;
-    ut_h2_client_consumed(&connection->client, bytes);
-    look_after(connection);
+    if (connection->secure)
+        ut_tls_consumed(&connection->tls, bytes);
+    else
+        ut_link_connection_consumed(connection, bytes);
+}
+
+/* Why the connection has ended, into the link's `trouble`. Whether TLS was the reason. */
+static bool describe_end(struct ut_link_connection *connection, int error)
+{
+    struct ut_link *link = connection->link;
+    const char *reason = connection->client.reason;
+    char text[304];
+    bool by_tls = connection->secure && ut_link_secure_ended(connection, error, text, sizeof(text));
+    if (by_tls)
+        (void)snprintf(link->trouble, sizeof(link->trouble), "no TLS with %s: %s",
+                       connection->where, text);
+    else
+        (void)snprintf(link->trouble, sizeof(link->trouble), "connection to %s lost: %s%s%s",
+                       connection->where,
+                       link->stopping ? "stopping"
+                       : error == 0   ? "closed by the backend"
+                                      : ut_connector_error_text(error),
+                       reason[0] != '\0' ? ": " : "", reason);
+    return by_tls;
 }
 
 static void on_end(struct ut_stream *stream, int error)
 {
     struct ut_link_connection *connection = connection_of(stream);
     struct ut_link *link = connection->link;
-    const char *reason = connection->client.reason;
-    char text[300];
-    bool expected = link->stopping || (error == 0 && ut_h2_client_calls(&connection->client) == 0);
-
-    (void)snprintf(link->trouble, sizeof(link->trouble), "connection to %s lost: %s%s%s",
-                   connection->where,
-                   link->stopping ? "stopping"
-                   : error == 0   ? "closed by the backend"
-                                  : ut_connector_error_text(error),
-                   reason[0] != '\0' ? ": " : "", reason);
+    char text[sizeof(link->trouble) + 32];
+    bool expected =
+        !describe_end(connection, error) &&
+        (link->stopping || (error == 0 && ut_h2_client_calls(&connection->client) == 0));
     ut_log(link->worker->log, expected ? UT_LOG_DEBUG : UT_LOG_WARN, "export_connection_lost",
            "exporter=%s calls=%" PRIu32 " error=%s", link->options.id,
            ut_h2_client_calls(&connection->client),
            ut_log_quote(text, sizeof(text), link->trouble));
     ut_timer_cancel(&link->worker->timers, &connection->probe);
-    if (link->current == connection) {
-        link->current = NULL;
+    if (link->securing == connection)
+        (*link->connect_failures)++;
+    if (link->current == connection || link->securing == connection) {
+        link->current = link->securing = NULL;
         if (!connection->answered)
             count_failure(link);
     }
@@ -187,11 +210,15 @@ static const struct ut_stream_ops stream_ops = {
     .on_closed = on_closed,
 };
 
-/* The PING is unanswered. As long as bytes leave, the peer is slow but there. */
+/* The handshake, or a PING, is unanswered. As long as bytes leave, the peer is slow but there. */
 static void on_probe(struct ut_timer *timer, uint64_t now_ns)
 {
     struct ut_link_connection *connection =
         UT_CONTAINER_OF(timer, struct ut_link_connection, probe);
+    if (connection->link->securing == connection) {
+        ut_stream_close(&connection->stream, -ETIMEDOUT);
+        return;
+    }
     if (!connection->client.ping_outstanding)
         return;
     if (connection->stream.bytes_out == connection->probe_bytes_out) {
@@ -210,6 +237,36 @@ static void probe(struct ut_link_connection *connection)
     ut_h2_client_ping(&connection->client);
     connection->probe_bytes_out = connection->stream.bytes_out;
     ut_timer_set(&worker->timers, &connection->probe, ut_worker_now(worker) + PROBE_NS);
+}
+
+void ut_link_connection_ready(struct ut_link_connection *connection)
+{
+    struct ut_link *link = connection->link;
+    ut_timer_cancel(&link->worker->timers, &connection->probe);
+    link->securing = NULL;
+    link->current = connection;
+    link->trouble[0] = '\0';
+    (*link->connects)++;
+    ut_log(link->worker->log, UT_LOG_INFO, "export_connected", "exporter=%s address=%s tls=%s",
+           link->options.id, connection->where,
+           connection->secure ? SSL_get_version(connection->tls.ssl) : "no");
+    /* The sends that wait can go. */
+    link->options.on_ready(link);
+}
+
+/* TLS first, where the link has it; the connection takes calls when the handshake is through. */
+static int secure(struct ut_link_connection *connection)
+{
+    struct ut_link *link = connection->link;
+    if (link->options.tls == NULL)
+        return 0;
+    link->securing = connection;
+    int error = ut_link_secure_open(connection);
+    if (error != 0)
+        return error;
+    ut_timer_set(&link->worker->timers, &connection->probe,
+                 ut_worker_now(link->worker) + link->options.connect_timeout_ns);
+    return 0;
 }
 
 /* Takes the descriptor over, also on failure. */
@@ -235,9 +292,16 @@ static int open_connection(struct ut_link *link, int fd)
     connection->next = link->connections;
     if (link->connections != NULL)
         link->connections->previous = connection;
-    link->connections = link->current = connection;
+    link->connections = connection;
     link->connection_count++;
+    error = secure(connection);
+    if (error != 0) { /* which ends in on_end */
+        ut_stream_close(&connection->stream, error);
+        return 0;
+    }
     ut_stream_flush_later(&connection->stream);
+    if (!connection->secure)
+        ut_link_connection_ready(connection);
     return 0;
 fail:
     ut_pool_free(&worker->pool, connection);
@@ -273,22 +337,17 @@ static void on_connector_done(struct ut_connector *connector, int fd, int error)
     }
     if (error == 0)
         error = open_connection(link, fd);
-    if (error != 0) {
-        report_failure(link, error);
-    } else {
-        (*link->connects)++;
-        link->trouble[0] = '\0';
-        ut_log(link->worker->log, UT_LOG_INFO, "export_connected", "exporter=%s address=%s",
-               link->options.id, connector->where);
-    }
-    /* With a connection the sends that wait go; without one they ask for the next attempt. */
+    if (error == 0)
+        return;
+    report_failure(link, error);
+    /* The sends that wait ask for the next attempt. */
     link->options.on_ready(link);
 }
 
 void ut_link_connect(struct ut_link *link)
 {
     struct ut_worker *worker = link->worker;
-    if (link->stopping || link->current != NULL || link->connector.busy ||
+    if (link->stopping || link->current != NULL || link->securing != NULL || link->connector.busy ||
         ut_timer_is_set(&link->pause))
         return;
     if (ut_worker_now(worker) < link->next_start_ns)

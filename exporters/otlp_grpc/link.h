@@ -9,7 +9,7 @@
  * connection that takes no calls and has none is closed; 3. the pause grows with each attempt that
  * brought no answered call, and begins anew with the first answer.
  *
- * States: idle → pause → connecting → open → idle; any → stopping → stopped.
+ * States: idle → pause → connecting (→ securing) → open → idle; any → stopping → stopped.
  */
 #ifndef UT_OTLP_GRPC_LINK_H
 #define UT_OTLP_GRPC_LINK_H
@@ -19,6 +19,7 @@
 #include "net/endpoint.h"
 #include "net/h2_client.h"
 #include "net/stream.h"
+#include "net/tls_end.h"
 
 struct ut_link;
 struct ut_link_connection;
@@ -33,7 +34,8 @@ struct ut_link_options {
     struct ut_endpoint_text endpoint;
     const struct ut_h2_header *headers;
     size_t header_count;
-    uint64_t connect_timeout_ns;
+    struct ut_tls_end *tls;      /* NULL: cleartext */
+    uint64_t connect_timeout_ns; /* for TCP, and again for a TLS handshake */
     /* Something has changed: submit what waits, and ask for a connection if that fails. */
     void (*on_ready)(struct ut_link *link);
     /* Nothing of the link is in use any more, after ut_link_stop. */
@@ -48,13 +50,14 @@ struct ut_link {
     struct ut_deferred stopped;
     struct ut_link_connection *connections; /* all that are not freed */
     struct ut_link_connection *current;     /* the one that takes calls, or NULL */
+    struct ut_link_connection *securing;    /* the one whose TLS handshake is under way, or NULL */
     uint32_t connection_count;
     uint32_t failures;      /* attempts in a row that brought no answer */
     uint64_t random;        /* state of the jitter */
     uint64_t next_start_ns; /* not before then is a connection opened */
     bool stopping;
     uint64_t *connects, *connect_failures, *sent_bytes; /* counters */
-    char trouble[256]; /* why there is no connection, for people; "" where there is one */
+    char trouble[384]; /* why there is no connection, for people; "" where there is one */
 };
 
 /* Registers the metrics; opens nothing. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The otlp_grpc exporter: an item becomes one Export call over cleartext HTTP/2. The message is the
- * splice's list of runs behind a gRPC prefix; no byte of a span is copied on its way to the socket.
+ * The otlp_grpc exporter: an item becomes one Export call over HTTP/2, with TLS or without. The
+ * message is the splice's list of runs behind a gRPC prefix; no byte of a span is copied on its way
+ * to the socket, or to encryption.
  * With `compression` it is one compressed run instead, made when the item comes: as many bytes as
  * are on their way are kept in this form beside their batch.
  *
@@ -52,7 +53,9 @@ struct otlp_grpc {
     struct ut_exporter base;
     struct ut_worker *worker;
     const struct ut_otlp_grpc_config *config;
+    const char *id;
     struct ut_link link;
+    struct ut_tls_end tls; /* cleared: cleartext */
     struct ut_otlp_grpc_headers headers;
     struct ut_compressor *compressor; /* NULL: messages go as they are */
     struct send *waiting_first, *waiting_last;
@@ -358,7 +361,11 @@ static int create(struct ut_exporter **ret, const struct ut_build *build)
     if (exporter == NULL)
         return -ENOMEM;
     *exporter = (struct otlp_grpc){
-        .base = {&ut_exporter_otlp_grpc}, .worker = build->worker, .config = build->config};
+        .base = {&ut_exporter_otlp_grpc},
+        .worker = build->worker,
+        .config = build->config,
+        .id = build->id,
+    };
     enum ut_coding coding = ut_otlp_grpc_coding(build->config, &options.endpoint);
     if (coding != UT_CODING_IDENTITY) {
         exporter->compressor = ut_compressor_new(&build->worker->pool, coding);
@@ -371,17 +378,46 @@ static int create(struct ut_exporter **ret, const struct ut_build *build)
     options.headers = exporter->headers.fields;
     options.header_count = exporter->headers.count;
     options.connect_timeout_ns = exporter->config->timeout_ns;
+    if (ut_otlp_grpc_is_secure(exporter->config, &options.endpoint))
+        options.tls = &exporter->tls;
     ut_link_init(&exporter->link, build->worker, &options);
     *ret = &exporter->base;
     return 0;
 }
 
+static int open_tls(struct otlp_grpc *exporter, char error[UT_ERROR_TEXT])
+{
+    char labels[160];
+    struct ut_tls_error why;
+    if (exporter->link.options.tls == NULL)
+        return 0;
+    (void)snprintf(labels, sizeof(labels), "exporter=\"%s\"", exporter->id);
+    const struct ut_tls_end_config config = {
+        .worker = exporter->worker,
+        .role = UT_TLS_CLIENT,
+        .settings = &exporter->config->tls,
+        .id = exporter->id,
+        .labels = labels,
+    };
+    int result = ut_tls_end_init(&exporter->tls, &config, &why);
+    if (result != 0)
+        (void)snprintf(error, UT_ERROR_TEXT, "tls.%.16s: %s", why.key, why.text);
+    return result;
+}
+
 /* Connects at once, so that an address that is wrong shows in the log before the first span. */
 static int start(struct ut_exporter *base, char error[UT_ERROR_TEXT])
 {
-    (void)error;
-    ut_link_connect(&UT_CONTAINER_OF(base, struct otlp_grpc, base)->link);
-    return 0;
+    struct otlp_grpc *exporter = UT_CONTAINER_OF(base, struct otlp_grpc, base);
+    int result = open_tls(exporter, error);
+    if (result == 0)
+        ut_link_connect(&exporter->link);
+    return result;
+}
+
+static void reread_files(struct ut_exporter *base)
+{
+    ut_tls_end_look(&UT_CONTAINER_OF(base, struct otlp_grpc, base)->tls);
 }
 
 static void stop(struct ut_exporter *base, void (*stopped)(void *arg), void *arg)
@@ -405,6 +441,7 @@ static void free_exporter(struct ut_exporter *base)
     struct otlp_grpc *exporter = UT_CONTAINER_OF(base, struct otlp_grpc, base);
     UT_CHECK(exporter->sends == 0);
     ut_link_done(&exporter->link);
+    ut_tls_end_done(&exporter->tls);
     ut_compressor_free(exporter->compressor);
     ut_pool_free(&exporter->worker->pool, exporter);
 }
@@ -428,6 +465,7 @@ const struct ut_exporter_type ut_exporter_otlp_grpc = {
     .settings = settings_of,
     .create = create,
     .start = start,
+    .reread_files = reread_files,
     .send = send_item,
     .stop = stop,
     .free = free_exporter,

@@ -10,16 +10,6 @@
 
 enum { DEFAULT_PORT = 4317 };
 
-static const struct ut_field tls_fields[] = {
-    {
-        .key = "insecure",
-        .type = UT_FIELD_BOOL,
-        .fallback = "false",
-        .present = UT_FIELD_NO_PRESENT,
-    },
-    UT_FIELD_END,
-};
-
 const struct ut_field ut_otlp_grpc_fields[] = {
     {
         .key = "endpoint",
@@ -31,7 +21,7 @@ const struct ut_field ut_otlp_grpc_fields[] = {
         .key = "tls",
         .type = UT_FIELD_MAP,
         .offset = offsetof(struct ut_otlp_grpc_config, tls),
-        .fields = tls_fields,
+        .fields = ut_tls_client_fields,
         .present = UT_FIELD_NO_PRESENT,
     },
     {
@@ -92,6 +82,14 @@ int ut_otlp_grpc_endpoint(const struct ut_otlp_grpc_config *config, struct ut_en
     return error;
 }
 
+bool ut_otlp_grpc_is_secure(const struct ut_otlp_grpc_config *config,
+                            const struct ut_endpoint_text *endpoint)
+{
+    if (endpoint->scheme != UT_SCHEME_NONE)
+        return endpoint->scheme == UT_SCHEME_HTTPS;
+    return !config->tls.insecure;
+}
+
 /* ---- the check ------------------------------------------------------------------------------ */
 
 static void check_endpoint(const struct ut_otlp_grpc_config *config,
@@ -102,7 +100,7 @@ static void check_endpoint(const struct ut_otlp_grpc_config *config,
     if (config->endpoint == NULL || config->endpoint[0] == '\0') {
         report->error(report, "",
                       "endpoint is missing: the backend's address, as "
-                      "\"http://127.0.0.1:4317\"");
+                      "\"https://traces.example:4317\"; http:// sends without TLS");
         return;
     }
     if (ut_otlp_grpc_endpoint(config, &endpoint, &error) != 0) {
@@ -110,15 +108,8 @@ static void check_endpoint(const struct ut_otlp_grpc_config *config,
                       error);
         return;
     }
-    if (endpoint.scheme == UT_SCHEME_HTTPS)
-        report->error(report, "endpoint",
-                      "https:// needs TLS, which this version does not have yet; send to a port "
-                      "without TLS with http://");
-    else if (endpoint.scheme == UT_SCHEME_NONE && !config->tls.insecure)
-        report->error(report, "tls.insecure",
-                      "TLS is not in this version yet: to send without encryption write "
-                      "\"tls: {insecure: true}\", or the endpoint as \"http://%s\"",
-                      config->endpoint);
+    if (ut_otlp_grpc_is_secure(config, &endpoint))
+        ut_tls_check(&config->tls, UT_TLS_CLIENT, "tls", report);
 }
 
 static bool is_token(const char *text)
@@ -257,7 +248,7 @@ void ut_otlp_grpc_headers_init(struct ut_otlp_grpc_headers *headers,
                    (unsigned long long)(config->timeout_ns / UT_NS_PER_MS));
     headers->count = 0;
     add(headers, ":method", "POST");
-    add(headers, ":scheme", "http");
+    add(headers, ":scheme", ut_otlp_grpc_is_secure(config, endpoint) ? "https" : "http");
     add(headers, ":path", "/opentelemetry.proto.collector.trace.v1.TraceService/Export");
     add(headers, ":authority", headers->authority);
     add(headers, "te", "trailers");

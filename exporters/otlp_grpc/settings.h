@@ -7,6 +7,7 @@
 #include "net/endpoint.h"
 #include "net/h2_client.h"
 #include "net/inflate.h"
+#include "net/tls_settings.h"
 
 #define UT_OTLP_GRPC_HEADERS_MAX 32 /* pairs in `headers` */
 #define UT_OTLP_GRPC_HEADER_BYTES 8192
@@ -14,9 +15,7 @@
 struct ut_otlp_grpc_config {
     struct ut_exporter_settings settings;
     char *endpoint;
-    struct {
-        bool insecure;
-    } tls;
+    struct ut_tls_settings tls;
     struct ut_pairs headers;
     uint64_t timeout_ns;        /* of one send, connecting included */
     uint64_t max_message_bytes; /* of one request */
@@ -31,6 +30,10 @@ void ut_otlp_grpc_check(const void *config, struct ut_config_report *report);
 /* What requests are compressed with; `config` has passed the check. */
 enum ut_coding ut_otlp_grpc_coding(const struct ut_otlp_grpc_config *config,
                                    const struct ut_endpoint_text *endpoint);
+
+/* Whether TLS is spoken: by the endpoint's scheme or, where it has none, unless tls.insecure. */
+bool ut_otlp_grpc_is_secure(const struct ut_otlp_grpc_config *config,
+                            const struct ut_endpoint_text *endpoint);
 
 /* The header fields of every request. Their texts point into this struct and into the config. */
 struct ut_otlp_grpc_headers {

@@ -288,7 +288,7 @@ static void free_receiver(struct ut_receiver *base)
     for (int i = 0; i < UT_TRANSPORTS; i++) {
         ut_metrics_remove(receiver->worker->metrics, &receiver->ports[i]);
         ut_otlp_auth_stop(&receiver->ports[i].auth);
-        ut_tls_server_done(&receiver->ports[i].tls);
+        ut_tls_end_done(&receiver->ports[i].tls);
     }
     ut_inflates_done(&receiver->inflates);
     receiver->abandoned = true;
@@ -352,7 +352,7 @@ static int listen_on(struct ut_otlp_port *port, const struct ut_otlp_port *besid
 static void warn_open(const struct ut_otlp_port *port)
 {
     struct ut_endpoint_text text;
-    bool certified = port->tls_settings != NULL && port->tls_settings->client_ca_file != NULL;
+    bool certified = port->tls_settings != NULL && port->tls_settings->ca_file != NULL;
     if (port->auth.wanted || certified || ut_endpoint_parse(&text, port->endpoint, 0, NULL) != 0)
         return;
     if (text.host[0] == '\0' || strcmp(text.host, "::") == 0 || strcmp(text.host, "0.0.0.0") == 0)
@@ -369,13 +369,14 @@ static int open_tls(struct ut_otlp_port *port, const char *labels, char error[UT
     struct ut_otlp_receiver *receiver = port->receiver;
     if (port->tls_settings == NULL)
         return 0;
-    const struct ut_tls_server_config config = {
+    const struct ut_tls_end_config config = {
         .worker = receiver->worker,
+        .role = UT_TLS_SERVER,
         .settings = port->tls_settings,
         .id = receiver->id,
         .labels = labels,
     };
-    int result = ut_tls_server_init(&port->tls, &config, &why);
+    int result = ut_tls_end_init(&port->tls, &config, &why);
     if (result != 0)
         (void)snprintf(error, UT_ERROR_TEXT, "tls.%.16s: %s", why.key, why.text);
     return result;
@@ -449,7 +450,7 @@ static void take_over(struct ut_receiver *base, struct ut_receiver *old)
             continue;
         ut_listener_inherit(&port->listener, &before->listener);
         if (port->tls_settings != NULL && before->tls_settings != NULL)
-            ut_tls_server_inherit(&port->tls, &before->tls);
+            ut_tls_end_inherit(&port->tls, &before->tls);
     }
 }
 
@@ -514,8 +515,7 @@ static void reread_files(struct ut_receiver *base)
     struct ut_otlp_receiver *receiver = receiver_of(base);
     for (int i = 0; i < UT_TRANSPORTS; i++) {
         ut_otlp_auth_reread(&receiver->ports[i].auth);
-        if (receiver->ports[i].tls.context != NULL)
-            ut_tls_server_look(&receiver->ports[i].tls);
+        ut_tls_end_look(&receiver->ports[i].tls);
     }
 }
 

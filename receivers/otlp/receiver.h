@@ -21,7 +21,7 @@
 #include "net/listener.h"
 #include "net/rate_floor.h"
 #include "net/stream.h"
-#include "net/tls_server.h"
+#include "net/tls_end.h"
 #include "settings.h"
 #include "signals.h"
 #include "sources.h"
@@ -39,7 +39,7 @@ struct ut_otlp_port {
     bool configured, listening;
     struct ut_tls_settings tls_own;             /* the same, with what auth makes of it */
     const struct ut_tls_settings *tls_settings; /* NULL: without TLS */
-    struct ut_tls_server tls;
+    struct ut_tls_end tls;
     struct ut_listener listener;
     const struct ut_otlp_access_settings *access_settings;
     struct ut_otlp_access access; /* of a unix socket */

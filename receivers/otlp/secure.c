@@ -50,12 +50,12 @@ static const struct ut_tls_ops tls_ops = {
 
 int ut_otlp_secure_open(struct ut_otlp_connection *connection)
 {
-    struct ut_tls_server *server = &connection->port->tls;
-    struct secured *secured = ut_pool_alloc(&server->worker->pool, sizeof(*secured));
+    struct ut_tls_end *end = &connection->port->tls;
+    struct secured *secured = ut_pool_alloc(&end->worker->pool, sizeof(*secured));
     if (secured == NULL)
         return -ENOMEM;
     secured->connection = connection;
-    ut_tls_init(&secured->tls, server->context, server->channel, &tls_ops);
+    ut_tls_init(&secured->tls, end->context, end->channel, &tls_ops);
     connection->tls = &secured->tls;
     return 0;
 }
@@ -63,14 +63,14 @@ int ut_otlp_secure_open(struct ut_otlp_connection *connection)
 void ut_otlp_secure_close(struct ut_otlp_connection *connection, int error)
 {
     struct ut_tls *tls = connection->tls;
-    struct ut_tls_server *server = &connection->port->tls;
+    struct ut_tls_end *end = &connection->port->tls;
     if (tls == NULL)
         return;
     /* One that was too slow is counted as that. */
     if (tls->state == UT_TLS_HANDSHAKE && error != -ETIMEDOUT)
-        ++*server->failures[UT_TLS_FAILURE_CLOSED];
+        ++*end->failures[UT_TLS_FAILURE_CLOSED];
     ut_tls_done(tls);
-    ut_pool_free(&server->worker->pool, secured_of(tls));
+    ut_pool_free(&end->worker->pool, secured_of(tls));
     connection->tls = NULL;
 }
 
@@ -89,6 +89,8 @@ int ut_otlp_secure_receive(struct ut_otlp_connection *connection, ut_slice bytes
     struct ut_tls *tls = connection->tls;
     bool failed = tls->state == UT_TLS_FAILED;
     int error = ut_tls_receive(tls, bytes);
+    if (connection->tls == NULL) /* an answer has closed the connection */
+        return 0;
     if (tls->state == UT_TLS_FAILED) {
         if (!failed) {
             ++*connection->port->tls.failures[tls->why.failure];

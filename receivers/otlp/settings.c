@@ -240,7 +240,7 @@ static void check_certificates(struct ut_config_report *report, const char *path
                                const struct ut_otlp_access_settings *access,
                                const struct ut_tls_settings *tls)
 {
-    if (access->auth.has_client_cert && (tls == NULL || tls->client_ca_file == NULL))
+    if (access->auth.has_client_cert && (tls == NULL || tls->ca_file == NULL))
         report->error(report, path, "needs tls.client_ca_file beside auth");
 }
 
@@ -315,9 +315,9 @@ void ut_otlp_receiver_check(const void *config, struct ut_config_report *report)
     check_certificates(report, "protocols.http.auth.client_cert", &http->access,
                        http->has_tls ? &http->tls : NULL);
     if (settings->protocols.has_grpc && grpc->has_tls)
-        ut_tls_server_check(&grpc->tls, "protocols.grpc.tls", report);
+        ut_tls_check(&grpc->tls, UT_TLS_SERVER, "protocols.grpc.tls", report);
     if (settings->protocols.has_http && http->has_tls)
-        ut_tls_server_check(&http->tls, "protocols.http.tls", report);
+        ut_tls_check(&http->tls, UT_TLS_SERVER, "protocols.http.tls", report);
     check_path(report, "protocols.http.traces_url_path", http->traces_url_path);
     check_path(report, "protocols.http.metrics_url_path", http->metrics_url_path);
     check_path(report, "protocols.http.logs_url_path", http->logs_url_path);

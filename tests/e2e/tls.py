@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TLS and mutual TLS with the Python SDK (gRPC, HTTP) and curl: each span arrives once, no client
-has a word of warning, while certificate and key are replaced again and again, and SIGHUP comes in
-the middle of it. Who has no certificate, or does not speak TLS, is told so."""
+"""TLS and mutual TLS with the Python SDK (gRPC, HTTP) and curl, and out again to a gRPC server that
+wants a certificate: each span arrives once, no client has a word of warning, while certificate and
+key are replaced again and again, and SIGHUP comes in the middle of it. Who has no certificate, or
+does not speak TLS, is told so."""
 import json
 import pathlib
 import signal
@@ -36,7 +37,11 @@ receivers:
           key_file: {folder}/server.key
 exporters:
   otlp_grpc:
-    endpoint: http://{backend}
+    endpoint: {backend}
+    tls:
+      ca_file: {folder}/ca.pem
+      cert_file: {folder}/client.pem
+      key_file: {folder}/client.key
 service:
   pipelines:
     traces: {{receivers: [otlp], exporters: [otlp_grpc]}}
@@ -152,7 +157,10 @@ def test(lab, folder):
     make_certificate(folder, "ca", "basicConstraints=critical,CA:TRUE")
     make_certificate(folder, "server", "subjectAltName=DNS:localhost,IP:127.0.0.1", "ca")
     make_certificate(folder, "client", "subjectAltName=DNS:client", "ca")
-    received = wire.ByteSink().start()
+    make_certificate(folder, "sink", "subjectAltName=DNS:localhost", "ca")
+    received = wire.ByteSink("localhost:14319", grpc.ssl_server_credentials(
+        [((folder / "sink.key").read_bytes(), (folder / "sink.pem").read_bytes())],
+        (folder / "ca.pem").read_bytes(), require_client_auth=True)).start()
     undertrace = Undertrace(lab, folder, GRPC, received.address, config=CONFIG).start()
     check_curl(folder)
     check_grpc_without_tls()
@@ -178,6 +186,7 @@ def test(lab, folder):
     expect("reason=plain_http" in log and "reason=no_certificate" in log, "the log says who failed")
     expect("tls_reload_failed" not in log, "no change was reported as bad")
     handshakes = undertrace.metric("undertrace_receiver_tls_handshakes")
+    expect(undertrace.metric("undertrace_exporter_tls_handshakes") >= 1, "TLS to the sink as well")
     print(json.dumps({"changes": changes, "handshakes": handshakes}))
     undertrace.stop()
     received.stop()

@@ -16,7 +16,7 @@ static void set_up(void)
     tls_harness_defaults(&harness);
     (void)snprintf(tokens, sizeof(tokens), "%s/tokens", harness.folder);
     test_write_text("sesame\n", tokens);
-    http()->tls.client_ca_file = harness.ca;
+    http()->tls.ca_file = harness.ca;
     http()->access.has_auth = http()->access.auth.has_client_cert = true;
     http()->access.auth.client_cert.names = (struct ut_strings){names, 2};
 }

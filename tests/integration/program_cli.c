@@ -96,27 +96,29 @@ Test(program_cli, the_collectors_name_of_the_exporter_is_understood)
     cr_expect_str_empty(program.err);
 }
 
-Test(program_cli, an_exporter_without_tls_says_what_to_write)
+Test(program_cli, tls_is_the_default_and_a_file_that_it_lacks_is_named)
 {
     const char *path = program_config(
         &program, "receivers: {otlp: {protocols: {grpc: }}}\n"
                   "exporters:\n  otlp_grpc:\n    endpoint: backend:4317\n"
+                  "    tls: {ca_file: /no/such}\n"
                   "service: {pipelines: {traces: {receivers: [otlp], exporters: [otlp_grpc]}}}\n");
     cr_expect_eq(program_run(&program, "validate", path, NULL), 1);
-    cr_expect_not_null(strstr(program.err, "config.yaml:3:3: exporters.otlp_grpc.tls.insecure: "),
+    cr_expect_not_null(strstr(program.err, "config.yaml:5:20: exporters.otlp_grpc.tls.ca_file: "
+                                           "/no/such cannot be read: No such file"),
                        "%s", program.err);
-    cr_expect_not_null(strstr(program.err, "tls: {insecure: true}"), "%s", program.err);
 }
 
 Test(program_cli, a_refused_setting_does_not_hide_what_else_is_wrong_with_its_component)
 {
     const char *path = program_config(
         &program, "receivers: {otlp: {protocols: {grpc: }}}\n"
-                  "exporters: {otlp_grpc: {endpoint: 'backend:4317', timeout: 5}}\n"
+                  "exporters: {otlp_grpc: {endpoint: 'backend:4317', timeout: 5,\n"
+                  "    tls: {min_version: 1.3, max_version: 1.2}}}\n"
                   "service: {pipelines: {traces: {receivers: [otlp], exporters: [otlp_grpc]}}}\n");
     cr_expect_eq(program_run(&program, "validate", path, NULL), 1);
     cr_expect_not_null(strstr(program.err, "exporters.otlp_grpc.timeout: "), "%s", program.err);
-    cr_expect_not_null(strstr(program.err, "exporters.otlp_grpc.tls.insecure: "), "%s",
+    cr_expect_not_null(strstr(program.err, "exporters.otlp_grpc.tls.min_version: "), "%s",
                        program.err);
 }
 
@@ -160,13 +162,14 @@ Test(program_cli, the_environment_is_honoured_or_refused_with_a_reason)
     expect_env_refused("OTEL_EXPORTER_OTLP_COMPRESSION", "snappy",
                        "OTEL_EXPORTER_OTLP_COMPRESSION: snappy is refused: expected none, gzip or "
                        "zstd");
-    expect_env_refused("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "/c.pem",
-                       "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE: /c.pem is refused: gRPC has no TLS");
     expect_env_refused("OTEL_EXPORTER_OTLP_TIMEOUT", "10s",
                        "OTEL_EXPORTER_OTLP_TIMEOUT: 10s is refused: expected milliseconds");
     expect_env_refused("OTEL_EXPORTER_OTLP_HEADERS", "novalue",
                        "OTEL_EXPORTER_OTLP_HEADERS: expected key=value");
-    expect_env_refused("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://h:4317", "TLS");
+    setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://h:4317", 1);
+    expect_env_refused("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "/no/such",
+                       "exporters.otlp_grpc.tls.ca_file: /no/such cannot be read");
+    unsetenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
     expect_env_refused("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317",
                        "would send to http://localhost:4317, where receiver \"otlp\" of this same "
                        "program listens");
@@ -177,5 +180,5 @@ Test(program_cli, the_environment_is_honoured_or_refused_with_a_reason)
                        "would send to http://localhost:4318");
     setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "https://127.0.0.1:1", 1);
     expect_env_refused("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such",
-                       "exporters.otlp_http.tls.ca_file: cannot read /no/such");
+                       "exporters.otlp_http.tls.ca_file: /no/such cannot be read");
 }

@@ -127,7 +127,7 @@ Test(tls_receiver, grpc_without_tls_is_answered_as_grpc_clients_understand)
 Test(tls_receiver, a_client_is_refused_with_an_alert_that_it_can_read)
 {
     struct ut_otlp_protocols *protocols = &harness.base.settings.protocols;
-    protocols->grpc.tls.client_ca_file = harness.ca;
+    protocols->grpc.tls.ca_file = harness.ca;
     tls_harness_start(&harness);
     struct tls_client *client = tls_connect(&harness, harness.grpc_port, "\x02h2");
     for (int i = 0; i < 200 && !client->ended; i++)
@@ -146,7 +146,7 @@ Test(tls_receiver, a_client_is_refused_with_an_alert_that_it_can_read)
 
 Test(tls_receiver, a_client_with_a_certificate_is_served)
 {
-    harness.base.settings.protocols.http.tls.client_ca_file = harness.ca;
+    harness.base.settings.protocols.http.tls.ca_file = harness.ca;
     tls_harness_start(&harness);
     struct test_identity agent = test_identity_make(&(struct test_wish){
         .name = "agent", .alternatives = "DNS:agent", .issuer = &harness.authority});

@@ -17,8 +17,8 @@ class ByteSink(grpc.GenericRpcHandler):
     """Answers every Export with success and keeps its bytes. Can be stopped and started again on
     the same port; what it answered it has."""
 
-    def __init__(self, address="127.0.0.1:14318"):
-        self.address, self.bodies = address, []
+    def __init__(self, address="127.0.0.1:14318", credentials=None):
+        self.address, self.credentials, self.bodies = address, credentials, []
         self.lock, self.server = threading.Lock(), None
 
     def service(self, details):
@@ -35,7 +35,9 @@ class ByteSink(grpc.GenericRpcHandler):
         self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(4), handlers=[self],
                                   options=[("grpc.so_reuseport", 0),
                                            ("grpc.max_receive_message_length", -1)])
-        if self.server.add_insecure_port(self.address) == 0:
+        port = (self.server.add_secure_port(self.address, self.credentials) if self.credentials
+                else self.server.add_insecure_port(self.address))
+        if port == 0:
             raise OSError(f"cannot listen on {self.address}")
         self.server.start()
         return self

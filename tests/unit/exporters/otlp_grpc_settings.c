@@ -37,28 +37,46 @@ static struct recorder check_endpoint(const char *endpoint, bool insecure)
 {
     char text[128];
     (void)snprintf(text, sizeof(text), "%s", endpoint);
-    return check(&(struct ut_otlp_grpc_config){.endpoint = text, .tls = {insecure}});
+    return check(&(struct ut_otlp_grpc_config){.endpoint = text, .tls = {.insecure = insecure}});
 }
 
-Test(otlp_grpc_settings, sending_unencrypted_is_asked_for)
+static bool is_secure(const char *endpoint, bool insecure)
 {
-    cr_assert_eq(check_endpoint("http://10.0.0.7:4317", false).errors, 0);
-    cr_assert_eq(check_endpoint("10.0.0.7:4317", true).errors, 0);
-    cr_assert_eq(check_endpoint("[::1]:4317", true).errors, 0);
-    cr_assert_eq(check_endpoint("jaeger:4317", true).errors, 0);
+    char text[128];
+    struct ut_endpoint_text parsed;
+    (void)snprintf(text, sizeof(text), "%s", endpoint);
+    struct ut_otlp_grpc_config config = {.endpoint = text, .tls = {.insecure = insecure}};
+    cr_assert_eq(ut_otlp_grpc_endpoint(&config, &parsed, NULL), 0);
+    cr_expect_eq(check(&config).errors, 0);
+    return ut_otlp_grpc_is_secure(&config, &parsed);
+}
 
-    struct recorder secure = check_endpoint("jaeger:4317", false);
-    cr_assert_eq(secure.errors, 1);
-    cr_assert_str_eq(secure.path, "tls.insecure");
-    cr_assert_not_null(strstr(secure.text, "http://jaeger:4317"));
-    struct recorder https = check_endpoint("https://jaeger:4317", true);
-    cr_assert_eq(https.errors, 1);
-    cr_assert_str_eq(https.path, "endpoint");
+Test(otlp_grpc_settings, tls_is_the_default_as_in_the_collector)
+{
+    cr_expect(is_secure("jaeger:4317", false));
+    cr_expect(is_secure("https://jaeger:4317", false));
+    cr_expect(is_secure("https://jaeger:4317", true), "a scheme is plain speech");
+    cr_expect_not(is_secure("http://10.0.0.7:4317", false));
+    cr_expect_not(is_secure("10.0.0.7:4317", true));
+    cr_expect_not(is_secure("[::1]:4317", true));
+}
+
+Test(otlp_grpc_settings, tls_that_cannot_work_is_an_error)
+{
+    char endpoint[] = "jaeger:4317", clear[] = "http://jaeger:4317", file[] = "/no/such";
+    struct ut_otlp_grpc_config config = {.endpoint = endpoint, .tls = {.ca_file = file}};
+    struct recorder missing = check(&config);
+    cr_expect_eq(missing.errors, 1);
+    cr_expect_str_eq(missing.path, "tls.ca_file");
+    config.tls = (struct ut_tls_settings){.cert_file = file};
+    cr_expect_eq(check(&config).errors, 2, "no key, and no such file");
+    config.endpoint = clear;
+    cr_expect_eq(check(&config).errors, 0, "nothing of it is used");
 }
 
 Test(otlp_grpc_settings, endpoint_is_needed)
 {
-    struct recorder missing = check(&(struct ut_otlp_grpc_config){.tls = {true}});
+    struct recorder missing = check(&(struct ut_otlp_grpc_config){.tls = {.insecure = true}});
     cr_assert_eq(missing.errors, 1);
     cr_assert_not_null(strstr(missing.text, "endpoint is missing"));
     cr_assert_eq(check_endpoint(":4317", true).errors, 1);

@@ -180,7 +180,7 @@ static void make_client(const struct test_identity *issuer, const char *alternat
 
 static void demand_certificates(void)
 {
-    lab.settings.client_ca_file = lab.ca;
+    lab.settings.ca_file = lab.ca;
     lab_renew(&lab);
 }
 
@@ -270,7 +270,7 @@ static bool is_resumed_after(void (*change)(void), void (*tune)(SSL_CTX *))
 
 static void rotate(void)
 {
-    ut_tls_context_rotate(lab.context);
+    ut_tls_tickets_rotate(&lab.context->tickets);
 }
 
 static void rotate_twice(void)

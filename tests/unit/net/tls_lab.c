@@ -44,8 +44,8 @@ void lab_renew(struct lab *lab)
 {
     struct ut_tls_error error;
     ut_tls_context_unref(lab->context);
-    cr_assert_eq(ut_tls_context_new(&lab->context, &lab->settings, &error), 0, "%s: %s", error.key,
-                 error.text);
+    cr_assert_eq(ut_tls_context_new(&lab->context, &lab->settings, UT_TLS_SERVER, &error), 0,
+                 "%s: %s", error.key, error.text);
 }
 
 void lab_close(struct lab *lab)

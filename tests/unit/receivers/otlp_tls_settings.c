@@ -114,7 +114,7 @@ Test(otlp_tls_settings, every_key_is_read_and_has_the_collectors_default)
     cr_expect(settings->protocols.grpc.has_tls && !settings->protocols.http.has_tls);
     cr_expect_eq(tls->min_version, UT_TLS_1_2);
     cr_expect_eq(tls->max_version, UT_TLS_1_3);
-    cr_expect_null(tls->client_ca_file);
+    cr_expect_null(tls->ca_file);
     cr_expect_eq(tls->cipher_suites.count, 0);
     cr_expect_eq(tls->reload_interval_ns, 60 * UT_NS_PER_S);
     ut_config_free(config);
@@ -127,7 +127,7 @@ Test(otlp_tls_settings, every_key_is_read_and_has_the_collectors_default)
     settings = config->receivers.items[0].config;
     tls = &settings->protocols.grpc.tls;
     cr_expect_eq(tls->min_version, UT_TLS_1_3);
-    cr_expect_not_null(tls->client_ca_file);
+    cr_expect_not_null(tls->ca_file);
     cr_expect_eq(tls->cipher_suites.count, 1);
     cr_expect_eq(tls->reload_interval_ns, 0);
     ut_config_free(config);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A listener's certificate follows its files; time is virtual. */
-#include "net/tls_server.h"
+#include "net/tls_end.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -11,7 +11,7 @@
 
 static struct lab lab;
 static struct ut_worker worker;
-static struct ut_tls_server server;
+static struct ut_tls_end end;
 static uint64_t now_ns;
 
 static void set_up(void)
@@ -21,21 +21,21 @@ static void set_up(void)
     lab.settings.reload_interval_ns = 60 * UT_NS_PER_S;
     cr_assert_eq(ut_worker_init(&worker, (size_t)1 << 20, NULL, ut_metrics_new()), 0);
     now_ns = ut_worker_now(&worker);
-    const struct ut_tls_server_config config = {&worker, &lab.settings, "otlp",
-                                                "receiver=\"otlp\""};
-    cr_assert_eq(ut_tls_server_init(&server, &config, &error), 0, "%s", error.text);
+    const struct ut_tls_end_config config = {&worker, UT_TLS_SERVER, &lab.settings, "otlp",
+                                             "receiver=\"otlp\""};
+    cr_assert_eq(ut_tls_end_init(&end, &config, &error), 0, "%s", error.text);
 }
 
 static void tear_down(void)
 {
     struct ut_metrics *metrics = worker.metrics;
-    ut_tls_server_done(&server);
+    ut_tls_end_done(&end);
     ut_worker_done(&worker);
     ut_metrics_free(metrics);
     lab_close(&lab);
 }
 
-TestSuite(tls_server, .init = set_up, .fini = tear_down);
+TestSuite(tls_end, .init = set_up, .fini = tear_down);
 
 /* Timers fire as if that time had passed. */
 static void pass(uint64_t seconds)
@@ -55,79 +55,79 @@ static void replace(bool cert, bool key)
     test_identity_free(&fresh);
 }
 
-Test(tls_server, files_that_stay_the_same_keep_the_context)
+Test(tls_end, files_that_stay_the_same_keep_the_context)
 {
-    const struct ut_tls_context *first = server.context;
+    const struct ut_tls_context *first = end.context;
     pass(61);
-    ut_tls_server_look(&server);
-    cr_expect_eq(server.context, first);
-    cr_expect_eq(*server.reloaded, 0);
-    cr_expect(ut_timer_is_set(&server.look));
+    ut_tls_end_look(&end);
+    cr_expect_eq(end.context, first);
+    cr_expect_eq(*end.reloaded, 0);
+    cr_expect(ut_timer_is_set(&end.look));
 }
 
-Test(tls_server, replaced_files_are_taken_at_the_interval_or_when_told)
+Test(tls_end, replaced_files_are_taken_at_the_interval_or_when_told)
 {
-    const struct ut_tls_context *first = server.context;
+    const struct ut_tls_context *first = end.context;
     replace(true, true);
     pass(59);
-    cr_expect_eq(server.context, first, "not before its time");
+    cr_expect_eq(end.context, first, "not before its time");
     pass(2);
-    cr_expect_neq(server.context, first);
-    cr_expect_eq(*server.reloaded, 1);
+    cr_expect_neq(end.context, first);
+    cr_expect_eq(*end.reloaded, 1);
     replace(true, true);
-    ut_tls_server_look(&server);
-    cr_expect_eq(*server.reloaded, 2);
-    cr_expect_eq(*server.failed, 0);
+    ut_tls_end_look(&end);
+    cr_expect_eq(*end.reloaded, 2);
+    cr_expect_eq(*end.failed, 0);
 }
 
-Test(tls_server, a_key_that_does_not_match_yet_is_tried_again_soon)
+Test(tls_end, a_key_that_does_not_match_yet_is_tried_again_soon)
 {
-    const struct ut_tls_context *first = server.context;
+    const struct ut_tls_context *first = end.context;
     struct test_identity fresh = test_identity_make(&(struct test_wish){
         .name = "server", .alternatives = "DNS:localhost", .issuer = &lab.authority});
     test_write_certificate(&fresh, lab.cert);
-    ut_tls_server_look(&server);
-    cr_expect_eq(server.context, first);
-    cr_expect_eq(*server.failed, 0, "it may be right in a moment");
+    ut_tls_end_look(&end);
+    cr_expect_eq(end.context, first);
+    cr_expect_eq(*end.failed, 0, "it may be right in a moment");
     test_write_key(&fresh, lab.key);
     pass(1);
-    cr_expect_neq(server.context, first);
-    cr_expect_eq(*server.reloaded, 1);
-    cr_expect_eq(*server.failed, 0);
+    cr_expect_neq(end.context, first);
+    cr_expect_eq(*end.reloaded, 1);
+    cr_expect_eq(*end.failed, 0);
     test_identity_free(&fresh);
 }
 
-Test(tls_server, bad_files_leave_the_old_certificate_and_are_counted_until_they_are_good)
+Test(tls_end, bad_files_leave_the_old_certificate_and_are_counted_until_they_are_good)
 {
-    const struct ut_tls_context *first = server.context;
+    const struct ut_tls_context *first = end.context;
     test_write_text("no certificate", lab.cert);
-    ut_tls_server_look(&server);
-    for (int i = 0; i < 20 && *server.failed == 0; i++)
+    ut_tls_end_look(&end);
+    for (int i = 0; i < 20 && *end.failed == 0; i++)
         pass(1);
-    cr_expect_eq(*server.failed, 1);
-    cr_expect_eq(server.context, first);
+    cr_expect_eq(*end.failed, 1);
+    cr_expect_eq(end.context, first);
     pass(61);
-    for (int i = 0; i < 20 && *server.failed == 1; i++)
+    for (int i = 0; i < 20 && *end.failed == 1; i++)
         pass(1);
-    cr_expect_eq(*server.failed, 2, "and again at the next look");
+    cr_expect_eq(*end.failed, 2, "and again at the next look");
     cr_expect_eq(unlink(lab.cert), 0);
-    ut_tls_server_look(&server);
-    cr_expect_eq(server.context, first);
+    ut_tls_end_look(&end);
+    cr_expect_eq(end.context, first);
     replace(true, true);
     pass(61);
-    cr_expect_neq(server.context, first);
-    cr_expect_eq(*server.reloaded, 1);
+    cr_expect_neq(end.context, first);
+    cr_expect_eq(*end.reloaded, 1);
 }
 
-Test(tls_server, an_open_connection_keeps_what_it_began_with)
+Test(tls_end, an_open_connection_keeps_what_it_began_with)
 {
     ut_tls_context_unref(lab.context);
-    lab.context = ut_tls_context_ref(server.context);
+    lab.context = ut_tls_context_ref(end.context);
     struct pair *pair = pair_open(&lab, NULL);
     cr_assert(pair_shake(pair));
     replace(true, true);
-    ut_tls_server_look(&server);
-    cr_assert_eq(*server.reloaded, 1);
+    ut_tls_end_look(&end);
+    cr_assert_eq(*end.reloaded, 1);
     cr_assert_eq(SSL_write(pair->client, "x", 1), 1);
     pair_move(pair);
     cr_expect_eq(pair->got_size, 1);
@@ -135,30 +135,31 @@ Test(tls_server, an_open_connection_keeps_what_it_began_with)
     pair_close(pair);
 }
 
-Test(tls_server, ticket_keys_are_replaced_by_age)
+Test(tls_end, ticket_keys_are_replaced_by_age)
 {
-    struct ut_tls_ticket_key first = server.context->ticket_keys[0];
+    struct ut_tls_ticket_key first = end.context->tickets.keys[0];
     pass(UT_TLS_TICKET_S + 1);
-    cr_expect_eq(memcmp(&server.context->ticket_keys[1], &first, sizeof(first)), 0);
-    cr_expect_neq(memcmp(&server.context->ticket_keys[0], &first, sizeof(first)), 0);
+    cr_expect_eq(memcmp(&end.context->tickets.keys[1], &first, sizeof(first)), 0);
+    cr_expect_neq(memcmp(&end.context->tickets.keys[0], &first, sizeof(first)), 0);
 }
 
-Test(tls_server, tickets_outlive_the_server_if_all_that_they_stand_for_stays)
+Test(tls_end, tickets_outlive_the_server_if_all_that_they_stand_for_stays)
 {
-    struct ut_tls_server next;
+    struct ut_tls_end next;
     struct ut_tls_error error;
     struct ut_tls_settings settings = lab.settings;
-    const struct ut_tls_server_config config = {&worker, &settings, "otlp", "receiver=\"otlp\""};
-    const size_t size = sizeof(server.context->ticket_keys);
+    const struct ut_tls_end_config config = {&worker, UT_TLS_SERVER, &settings, "otlp",
+                                             "receiver=\"otlp\""};
+    const size_t size = sizeof(end.context->tickets.keys);
     for (int i = 0; i < 3; i++) {
         settings.client_optional = i == 1;
         if (i == 2)
             replace(true, true);
-        cr_assert_eq(ut_tls_server_init(&next, &config, &error), 0, "%s", error.text);
-        ut_tls_server_inherit(&next, &server);
-        bool same = memcmp(next.context->ticket_keys, server.context->ticket_keys, size) == 0;
+        cr_assert_eq(ut_tls_end_init(&next, &config, &error), 0, "%s", error.text);
+        ut_tls_end_inherit(&next, &end);
+        bool same = memcmp(next.context->tickets.keys, end.context->tickets.keys, size) == 0;
         cr_expect_eq(same, i == 0, "%d", i);
-        ut_tls_server_done(&next);
+        ut_tls_end_done(&next);
     }
 }
 
@@ -166,12 +167,12 @@ static void expect_error(const char *key, const char *part)
 {
     struct ut_tls_context *context;
     struct ut_tls_error error;
-    cr_assert_lt(ut_tls_context_new(&context, &lab.settings, &error), 0);
+    cr_assert_lt(ut_tls_context_new(&context, &lab.settings, UT_TLS_SERVER, &error), 0);
     cr_expect_str_eq(error.key, key);
     cr_expect_not_null(strstr(error.text, part), "%s", error.text);
 }
 
-Test(tls_server, files_that_cannot_be_used_are_named_with_the_reason)
+Test(tls_end, files_that_cannot_be_used_are_named_with_the_reason)
 {
     static char missing[] = "/nowhere/server.pem", folder[] = "/";
     lab.settings.cert_file = missing;
@@ -188,11 +189,11 @@ Test(tls_server, files_that_cannot_be_used_are_named_with_the_reason)
     expect_error("key_file", "is not the key of the certificate in");
     test_write_certificate(&lab.server, lab.cert);
     test_write_key(&lab.server, lab.key);
-    lab.settings.client_ca_file = lab.key;
+    lab.settings.ca_file = lab.key;
     expect_error("client_ca_file", "has no certificate");
 }
 
-Test(tls_server, texts_in_the_configuration_serve_as_files_do)
+Test(tls_end, texts_in_the_configuration_serve_as_files_do)
 {
     static char cert[4096], key[4096];
     FILE *file = fopen(lab.cert, "r");
