@@ -22,7 +22,7 @@ static const struct {
     const char *section, *type, *hint;
 } elsewhere[] = {
     {"exporters", "logging", "it is called debug"},
-    {"exporters", "jaeger", "Jaeger takes OTLP; use otlp_grpc with port 4317"},
+    {"exporters", "jaeger", "use otlp_grpc with port 4317, or jaeger_grpc"},
 };
 
 const char *ut_config_not_needed(const char *section, const char *type)

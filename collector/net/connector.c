@@ -13,7 +13,10 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/un.h>
 #include <unistd.h>
+
+#include "net/unix_socket.h"
 
 struct ut_resolution {
     uv_getaddrinfo_t request;
@@ -120,6 +123,14 @@ static void on_timer(struct ut_timer *timer, uint64_t now_ns)
 static void describe(struct ut_connector *connector, const struct sockaddr_storage *address)
 {
     char text[INET6_ADDRSTRLEN] = "";
+    if (address->ss_family == AF_UNIX) {
+        const struct sockaddr_un *un = (const struct sockaddr_un *)address;
+        bool is_abstract = un->sun_path[0] == '\0';
+        (void)snprintf(connector->where, sizeof(connector->where), "unix:%s%.*s",
+                       is_abstract ? "@" : "", (int)sizeof(un->sun_path) - is_abstract,
+                       un->sun_path + is_abstract);
+        return;
+    }
     if (address->ss_family == AF_INET6) {
         const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
         inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text));
@@ -132,6 +143,19 @@ static void describe(struct ut_connector *connector, const struct sockaddr_stora
     (void)snprintf(connector->where, sizeof(connector->where), "%s:%u", text, ntohs(in->sin_port));
 }
 
+static socklen_t size_of(const struct sockaddr_storage *address)
+{
+    const struct sockaddr_un *un = (const struct sockaddr_un *)address;
+    if (address->ss_family == AF_INET6)
+        return sizeof(struct sockaddr_in6);
+    if (address->ss_family == AF_INET)
+        return sizeof(struct sockaddr_in);
+    /* The name of an abstract socket has no end but this. */
+    size_t path = un->sun_path[0] != '\0' ? sizeof(un->sun_path)
+                                          : 1 + strnlen(un->sun_path + 1, sizeof(un->sun_path) - 1);
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + path);
+}
+
 /* A socket that is connecting to the address, or a negative errno. */
 static int begin_connect(const struct sockaddr_storage *address)
 {
@@ -139,9 +163,9 @@ static int begin_connect(const struct sockaddr_storage *address)
     if (fd < 0)
         return -errno;
     int on = 1;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    socklen_t size =
-        address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    if (address->ss_family != AF_UNIX)
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    socklen_t size = size_of(address);
     if (connect(fd, (const struct sockaddr *)address, size) == 0 || errno == EINPROGRESS)
         return fd;
     int error = -errno;
@@ -235,6 +259,19 @@ static bool take_numeric(struct ut_connector *connector, const char *host, uint1
     return true;
 }
 
+static bool take_unix(struct ut_connector *connector, const char *host)
+{
+    struct ut_unix_place place;
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    if (!ut_unix_is_endpoint(host) || ut_unix_place_parse(&place, host, NULL) != 0)
+        return false;
+    size_t room = sizeof(un.sun_path) - place.is_abstract;
+    memcpy(un.sun_path + place.is_abstract, place.path, strnlen(place.path, room));
+    memcpy(&connector->addresses[0], &un, sizeof(un));
+    connector->count = 1;
+    return true;
+}
+
 void ut_connector_start(struct ut_connector *connector, struct ut_worker *worker, const char *host,
                         uint16_t port, uint64_t timeout_ns)
 {
@@ -249,7 +286,7 @@ void ut_connector_start(struct ut_connector *connector, struct ut_worker *worker
         .fd = -1,
         .busy = true,
     };
-    if (take_numeric(connector, host, port)) {
+    if (take_unix(connector, host) || take_numeric(connector, host, port)) {
         try_next(connector);
         return;
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Opens one TCP connection: the name is resolved off the loop (getaddrinfo on libuv's threads; a
- * numeric address needs none), then its addresses are tried in turn, each with its share of the
- * time that is left. The attempt as a whole ends by a deadline.
+ * Opens one connection, over TCP or to a unix socket: the name is resolved off the loop
+ * (getaddrinfo on libuv's threads; a numeric address needs none), then its addresses are tried in
+ * turn, each with its share of the time that is left. The attempt as a whole ends by a deadline.
  *
  * Exactly one `done` for each start, never from inside start or cancel; after it nothing of the
  * connector is in use and it may be started again or freed.
@@ -16,7 +16,7 @@
 #include "model/address.h"
 
 #define UT_CONNECTOR_ADDRESSES 8
-#define UT_CONNECTOR_WHERE (UT_ADDRESS_TEXT + 8) /* bytes, with the terminator */
+#define UT_CONNECTOR_WHERE 128 /* bytes, with the terminator */
 
 struct ut_resolution;
 
@@ -39,7 +39,7 @@ struct ut_connector {
     bool busy, polling, over;
 };
 
-/* `host` is a name or a numeric address; it is copied. */
+/* `host` is a name, a numeric address, or a unix socket as "unix:///path"; it is copied. */
 void ut_connector_start(struct ut_connector *connector, struct ut_worker *worker, const char *host,
                         uint16_t port, uint64_t timeout_ns);
 /* Gives up: done(-ECANCELED) comes soon. Not busy: nothing. */

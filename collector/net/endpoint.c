@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/slice.h"
+#include "net/unix_socket.h"
 
 static ut_slice cut(ut_slice text, size_t from)
 {
@@ -102,6 +103,51 @@ int ut_endpoint_parse(struct ut_endpoint_text *ret, const char *text, uint16_t d
 {
     memset(ret, 0, sizeof(*ret));
     const char *error = parse(ret, ut_slice_str(text), default_port);
+    if (ret_error != NULL)
+        *ret_error = error;
+    return error == NULL ? 0 : -EINVAL;
+}
+
+static const char *parse_unix(struct ut_endpoint_text *ret, const char *text)
+{
+    struct ut_unix_place place;
+    const char *error = NULL;
+    if (ut_unix_place_parse(&place, text, &error) != 0)
+        return error;
+    if (strlen(text) >= sizeof(ret->host))
+        return "the path is too long";
+    ret->scheme = UT_SCHEME_UNIX;
+    memcpy(ret->host, text, strlen(text) + 1);
+    return NULL;
+}
+
+static const char *parse_destination(struct ut_endpoint_text *ret, const char *text,
+                                     uint16_t default_port)
+{
+    static const char dns[] = "dns:", slashes[] = "///";
+    if (ut_unix_is_endpoint(text))
+        return parse_unix(ret, text);
+    if (strncmp(text, dns, strlen(dns)) == 0) {
+        text += strlen(dns);
+        ret->all_addresses = true;
+        if (strncmp(text, slashes, strlen(slashes)) == 0)
+            text += strlen(slashes);
+        else if (text[0] == '/')
+            return "a DNS server cannot be named: write dns:///host:port";
+    }
+    const char *error = parse(ret, ut_slice_str(text), default_port);
+    if (error == NULL && ret->all_addresses && ret->scheme != UT_SCHEME_NONE)
+        return "dns: and http:// or https:// do not go together";
+    if (error == NULL && ret->host[0] == '\0')
+        return "names no host";
+    return error;
+}
+
+int ut_destination_parse(struct ut_endpoint_text *ret, const char *text, uint16_t default_port,
+                         const char **ret_error)
+{
+    memset(ret, 0, sizeof(*ret));
+    const char *error = parse_destination(ret, text, default_port);
     if (ret_error != NULL)
         *ret_error = error;
     return error == NULL ? 0 : -EINVAL;

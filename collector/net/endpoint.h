@@ -13,17 +13,24 @@
 
 #define UT_ENDPOINT_HOST 254 /* bytes, with the terminator */
 
-enum ut_endpoint_scheme { UT_SCHEME_NONE, UT_SCHEME_HTTP, UT_SCHEME_HTTPS };
+enum ut_endpoint_scheme { UT_SCHEME_NONE, UT_SCHEME_HTTP, UT_SCHEME_HTTPS, UT_SCHEME_UNIX };
 
 struct ut_endpoint_text {
-    char host[UT_ENDPOINT_HOST]; /* without brackets; "" where only a port was named */
+    /* Without brackets; "" where only a port was named; of a unix socket the whole text. */
+    char host[UT_ENDPOINT_HOST];
     uint16_t port;
     enum ut_endpoint_scheme scheme;
+    bool all_addresses; /* of a destination: calls are spread over all that the name has */
 };
 
 /* `default_port` stands in where none is named; 0: one must be. 0, or -EINVAL with, in `*ret_error`
  * (may be NULL), what is wrong, a constant text. */
 int ut_endpoint_parse(struct ut_endpoint_text *ret, const char *text, uint16_t default_port,
                       const char **ret_error) UT_MUST_USE;
+
+/* Where to send: as above with a host, and, as gRPC has them, "dns:///host:port" or "dns:host:port"
+ * for all addresses of a name, and a unix socket (unix_socket.h). */
+int ut_destination_parse(struct ut_endpoint_text *ret, const char *text, uint16_t default_port,
+                         const char **ret_error) UT_MUST_USE;
 
 #endif

@@ -14,8 +14,10 @@ enum ut_grpc_code {
     UT_GRPC_INVALID_ARGUMENT = 3,
     UT_GRPC_DEADLINE_EXCEEDED = 4,
     UT_GRPC_NOT_FOUND = 5,
+    UT_GRPC_ALREADY_EXISTS = 6,
     UT_GRPC_PERMISSION_DENIED = 7,
     UT_GRPC_RESOURCE_EXHAUSTED = 8,
+    UT_GRPC_FAILED_PRECONDITION = 9,
     UT_GRPC_ABORTED = 10,
     UT_GRPC_OUT_OF_RANGE = 11,
     UT_GRPC_UNIMPLEMENTED = 12,
@@ -24,6 +26,7 @@ enum ut_grpc_code {
     UT_GRPC_DATA_LOSS = 15,
     UT_GRPC_UNAUTHENTICATED = 16,
     UT_GRPC_CODES = 17,
+    UT_GRPC_NONE = -1, /* no grpc-status came */
 };
 
 #define UT_GRPC_TEXT_MAX 256 /* bytes of a text that are sent; the rest is cut */

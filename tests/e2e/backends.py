@@ -47,6 +47,8 @@ EXPORTERS = {
     "otlp_http/gzip": (f'endpoint: "{HTTP}", compression: gzip', "whole"),
     "otlp_http/zstd": (f'endpoint: "{HTTP}", compression: zstd, encoding: json', "whole"),
     "otlp_http/deflate": (f'endpoint: "{HTTP}", compression: deflate', "whole"),
+    "jaeger_grpc/plain": ("endpoint: http://127.0.0.1:14250", "jaeger"),
+    "jaeger_grpc/gzip": ("endpoint: http://127.0.0.1:14250, compression: gzip", "jaeger"),
     "zipkin/plain": (f'endpoint: "{ZIPKIN}"', "zipkin"),
     "zipkin/gzip": (f'endpoint: "{ZIPKIN}", compression: gzip', "zipkin"),
 }
@@ -108,7 +110,11 @@ def view(span, resource, scope, how):
               "kind": span.get("kind", 0), "start": span["startTimeUnixNano"],
               "end": span["endTimeUnixNano"], "service": attributes(resource)["service.name"],
               "status": status.get("code", 0)}
-    if how == "whole":
+    if how in ("whole", "jaeger"):
+        # Jaeger has no lists.
+        if how == "jaeger":
+            found = {key: {"stringValue": text(value)} if "arrayValue" in value else value
+                     for key, value in found.items()}
         return common | {
             "attributes": found, "message": status.get("message", ""),
             "resource": attributes(resource), "scope": (scope.get("name"), scope.get("version")),

@@ -63,9 +63,9 @@ static struct bench *open_bench(enum backend_manner manner)
     backend_start(&bench->backend, &bench->worker.uv);
     (void)snprintf(bench->endpoint, sizeof(bench->endpoint), "http://127.0.0.1:%d",
                    bench->backend.port);
-    bench->config.endpoint = bench->endpoint;
-    bench->config.timeout_ns = 400 * UT_NS_PER_MS;
-    bench->config.max_message_bytes = 4 << 20;
+    bench->config.grpc.endpoint = bench->endpoint;
+    bench->config.grpc.timeout_ns = 400 * UT_NS_PER_MS;
+    bench->config.grpc.max_message_bytes = 4 << 20;
     make_request(bench, 10, 300);
     return bench;
 }
@@ -163,7 +163,7 @@ Test(otlp_grpc, sends_the_bytes_as_they_came)
 {
     struct bench *bench = open_bench(BACKEND_OK);
     struct ut_pair pair = {"X-Tenant", "blue"};
-    bench->config.headers = (struct ut_pairs){&pair, 1};
+    bench->config.grpc.headers = (struct ut_pairs){&pair, 1};
     start_exporter(bench);
     struct test_item *item = send_item(bench, 0);
     turn(bench, 1, 2000);
@@ -209,7 +209,7 @@ static void compressed_arrives(enum ut_coding coding, size_t spans, size_t note_
     char name[16];
     struct bench *bench = open_bench(BACKEND_OK);
     (void)snprintf(name, sizeof(name), "%s", ut_coding_name(coding));
-    bench->config.compression = name;
+    bench->config.grpc.compression = name;
     start_exporter(bench);
     make_request(bench, spans, note_bytes);
     for (size_t i = 0; i < 3; i++) {
@@ -240,7 +240,7 @@ Test(otlp_grpc, compressed_sends_are_finished_whatever_becomes_of_them)
     char gzip[] = "gzip";
     for (size_t i = 0; i < sizeof(manners) / sizeof(manners[0]); i++) {
         struct bench *bench = open_bench(manners[i]);
-        bench->config.compression = gzip;
+        bench->config.grpc.compression = gzip;
         start_exporter(bench);
         struct test_item *item = send_item(bench, 0);
         turn(bench, 1, 3000);
@@ -303,7 +303,7 @@ Test(otlp_grpc, answer_before_the_body_has_gone_asks_for_smaller_pieces)
 Test(otlp_grpc, message_above_the_limit_is_not_sent)
 {
     struct bench *bench = open_bench(BACKEND_OK);
-    bench->config.max_message_bytes = 1024;
+    bench->config.grpc.max_message_bytes = 1024;
     start_exporter(bench);
     struct test_item *item = send_item(bench, 0);
     check_result(item, UT_TOO_LARGE, "max_message_bytes");
@@ -318,7 +318,7 @@ Test(otlp_grpc, backend_that_is_not_there_yet_gets_the_item_when_it_comes)
 {
     struct bench *bench = open_bench(BACKEND_OK);
     backend_stop(&bench->backend);
-    bench->config.timeout_ns = 3 * UT_NS_PER_S;
+    bench->config.grpc.timeout_ns = 3 * UT_NS_PER_S;
     start_exporter(bench);
     struct test_item *item = send_item(bench, 0);
     turn(bench, 1, 300);
@@ -444,7 +444,7 @@ Test(otlp_grpc, goaway_moves_refused_calls_to_a_new_connection_without_duplicate
 {
     struct bench *bench = open_bench(BACKEND_OK);
     bench->backend.goaway_after = 7;
-    bench->config.timeout_ns = 5 * UT_NS_PER_S;
+    bench->config.grpc.timeout_ns = 5 * UT_NS_PER_S;
     start_exporter(bench);
     for (size_t i = 0; i < 30; i++)
         (void)send_item(bench, i);
@@ -480,7 +480,7 @@ Test(otlp_grpc, refused_streams_are_sent_again_without_a_retry)
 Test(otlp_grpc, stop_finishes_what_is_in_flight_at_once)
 {
     struct bench *bench = open_bench(BACKEND_SILENT);
-    bench->config.timeout_ns = 60 * UT_NS_PER_S;
+    bench->config.grpc.timeout_ns = 60 * UT_NS_PER_S;
     start_exporter(bench);
     for (size_t i = 0; i < 5; i++)
         (void)send_item(bench, i);
@@ -503,7 +503,7 @@ Test(otlp_grpc, stop_while_connecting_or_waiting_finishes)
     backend_stop(&bench->backend);
     (void)snprintf(bench->endpoint, sizeof(bench->endpoint), "http://localhost:%d",
                    bench->backend.port);
-    bench->config.timeout_ns = 60 * UT_NS_PER_S;
+    bench->config.grpc.timeout_ns = 60 * UT_NS_PER_S;
     start_exporter(bench);
     struct test_item *item = send_item(bench, 0);
     ut_exporter_otlp_grpc.stop(bench->exporter, on_stopped, bench);
@@ -518,7 +518,7 @@ Test(otlp_grpc, stop_while_connecting_or_waiting_finishes)
 Test(otlp_grpc, steady_flow_asks_the_system_for_no_memory)
 {
     struct bench *bench = open_bench(BACKEND_OK);
-    bench->config.timeout_ns = 5 * UT_NS_PER_S;
+    bench->config.grpc.timeout_ns = 5 * UT_NS_PER_S;
     make_request(bench, 200, 300);
     start_exporter(bench);
     uint64_t before = 0;

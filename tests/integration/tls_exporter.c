@@ -33,10 +33,10 @@ static void set_up(void)
 {
     backend = tls_backend_new();
     config = (struct ut_otlp_grpc_config){
-        .endpoint = endpoint,
-        .timeout_ns = 10 * UT_NS_PER_S,
-        .max_message_bytes = 16 << 20,
-        .tls = {.ca_file = tls_backend_ca(backend), .max_version = UT_TLS_1_3},
+        .grpc.endpoint = endpoint,
+        .grpc.timeout_ns = 10 * UT_NS_PER_S,
+        .grpc.max_message_bytes = 16 << 20,
+        .grpc.tls = {.ca_file = tls_backend_ca(backend), .max_version = UT_TLS_1_3},
     };
     exporter = NULL;
     stopped = false;
@@ -112,12 +112,12 @@ static void expect_sent(size_t spans, size_t padding)
 /* What a short wait for a connection ends with. */
 static void expect_trouble(const char *part)
 {
-    uint64_t timeout_ns = config.timeout_ns;
-    config.timeout_ns = 500 * UT_NS_PER_MS;
+    uint64_t timeout_ns = config.grpc.timeout_ns;
+    config.grpc.timeout_ns = 500 * UT_NS_PER_MS;
     struct sent sent = send_spans(SPANS, 1);
     cr_expect_eq(sent.result, UT_RETRY);
     cr_expect_not_null(strstr(sent.text, part), "%s", sent.text);
-    config.timeout_ns = timeout_ns;
+    config.grpc.timeout_ns = timeout_ns;
 }
 
 static double handshakes(const char *resumed)
@@ -153,8 +153,8 @@ Test(tls_exporter, a_new_connection_resumes_the_session)
 Test(tls_exporter, a_client_certificate_is_shown)
 {
     tls_backend_settings(backend)->ca_file = tls_backend_ca(backend);
-    config.tls.cert_file = tls_backend_settings(backend)->cert_file;
-    config.tls.key_file = tls_backend_settings(backend)->key_file;
+    config.grpc.tls.cert_file = tls_backend_settings(backend)->cert_file;
+    config.grpc.tls.key_file = tls_backend_settings(backend)->key_file;
     start_exporter("localhost", tls_backend_start(backend));
     expect_sent(SPANS, 10);
 }
@@ -170,7 +170,7 @@ Test(tls_exporter, another_name_can_be_told)
 {
     uint16_t port = tls_backend_start(backend);
     static char name[] = "localhost";
-    config.tls.server_name_override = name;
+    config.grpc.tls.server_name_override = name;
     start_exporter("127.0.0.1", port);
     expect_sent(SPANS, 10);
 }
@@ -179,7 +179,7 @@ Test(tls_exporter, a_name_that_the_certificate_lacks_is_explained)
 {
     uint16_t port = tls_backend_start(backend);
     static char name[] = "elsewhere";
-    config.tls.server_name_override = name;
+    config.grpc.tls.server_name_override = name;
     start_exporter("127.0.0.1", port);
     expect_trouble("not for elsewhere");
 }
@@ -213,7 +213,7 @@ Test(tls_exporter, a_backend_that_never_finishes_the_handshake_is_given_up)
     int silent = socket(AF_INET, SOCK_STREAM, 0);
     cr_assert(bind(silent, (struct sockaddr *)&address, size) == 0 && listen(silent, 8) == 0 &&
               getsockname(silent, (struct sockaddr *)&address, &size) == 0);
-    config.timeout_ns = 200 * UT_NS_PER_MS;
+    config.grpc.timeout_ns = 200 * UT_NS_PER_MS;
     start_exporter("127.0.0.1", ntohs(address.sin_port));
     expect_trouble("did not finish the TLS handshake in time");
     close(silent);

@@ -68,3 +68,38 @@ Test(endpoint, host_name_is_bounded)
     memcpy(name + UT_ENDPOINT_HOST - 1, "h:1", 4);
     cr_expect_eq(ut_endpoint_parse(&text, name, 0, NULL), -EINVAL);
 }
+
+Test(endpoint, destinations_have_more_forms)
+{
+    static const struct {
+        const char *text, *host;
+        uint16_t port;
+        enum ut_endpoint_scheme scheme;
+        bool all_addresses;
+    } rows[] = {
+        {"backend:1", "backend", 1, UT_SCHEME_NONE, false},
+        {"http://[::1]", "::1", 4317, UT_SCHEME_HTTP, false},
+        {"dns:///backend:1", "backend", 1, UT_SCHEME_NONE, true},
+        {"dns:backend", "backend", 4317, UT_SCHEME_NONE, true},
+        {"unix:///run/a.sock", "unix:///run/a.sock", 0, UT_SCHEME_UNIX, false},
+        {"unix:@name", "unix:@name", 0, UT_SCHEME_UNIX, false},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct ut_endpoint_text text;
+        const char *error;
+        cr_assert_eq(ut_destination_parse(&text, rows[i].text, 4317, &error), 0, "%s: %s",
+                     rows[i].text, error);
+        cr_expect_str_eq(text.host, rows[i].host);
+        cr_expect_eq(text.port, rows[i].port, "%s", rows[i].text);
+        cr_expect_eq(text.scheme, rows[i].scheme, "%s", rows[i].text);
+        cr_expect_eq(text.all_addresses, rows[i].all_addresses, "%s", rows[i].text);
+    }
+    static const char *const bad[] = {":4317", "dns://8.8.8.8/backend:1", "dns:///http://a:1",
+                                      "unix://", "dns:///"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct ut_endpoint_text text;
+        const char *error = NULL;
+        cr_expect_eq(ut_destination_parse(&text, bad[i], 4317, &error), -EINVAL, "%s", bad[i]);
+        cr_expect_not_null(error, "%s", bad[i]);
+    }
+}

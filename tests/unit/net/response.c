@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "otlp_grpc_exporter/response.h"
+#include "net/response.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -7,7 +7,7 @@
 #include "net/proto_reader.h"
 #include "otlp_builder.h"
 
-TestSuite(otlp_grpc_response, .timeout = 20);
+TestSuite(response, .timeout = 20);
 
 struct fixture {
     struct ut_pool pool;
@@ -55,7 +55,7 @@ static struct fixture answer(const char *http, const char *grpc, const char *mes
 /* Status{8, RetryInfo{1.5 s}} */
 #define SLOW_DOWN "CAgaNgoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxIKCggIARCAyrXuAQ"
 
-Test(otlp_grpc_response, retries_the_codes_of_the_specification_and_no_others)
+Test(response, retries_the_codes_of_the_specification_and_no_others)
 {
     static const enum ut_result expected[] = {
         UT_SENT,      UT_RETRY,     UT_PERMANENT, UT_PERMANENT, UT_RETRY,     UT_PERMANENT,
@@ -76,7 +76,7 @@ Test(otlp_grpc_response, retries_the_codes_of_the_specification_and_no_others)
     cr_assert_eq(answer("200", "", NULL, NULL).outcome.result, UT_PERMANENT);
 }
 
-Test(otlp_grpc_response, resource_exhausted_is_retried_when_the_backend_says_when)
+Test(response, resource_exhausted_is_retried_when_the_backend_says_when)
 {
     struct fixture f = answer("200", "8", "slow down", SLOW_DOWN);
     cr_assert_eq(f.outcome.result, UT_RETRY);
@@ -86,7 +86,7 @@ Test(otlp_grpc_response, resource_exhausted_is_retried_when_the_backend_says_whe
     cr_assert_eq(answer("200", "3", "no", SLOW_DOWN).outcome.result, UT_PERMANENT);
 }
 
-Test(otlp_grpc_response, broken_details_are_no_retry_info)
+Test(response, broken_details_are_no_retry_info)
 {
     static const char *const broken[] = {
         "", "=", "****", "CAga", "CAgaNgoo", "CAgaNgoodHlwZS5nb29", "////////////////"};
@@ -99,7 +99,7 @@ Test(otlp_grpc_response, broken_details_are_no_retry_info)
     free(huge);
 }
 
-Test(otlp_grpc_response, limits_of_message_size_ask_for_smaller_pieces)
+Test(response, limits_of_message_size_ask_for_smaller_pieces)
 {
     static const char *const words[] = {
         "grpc: received message larger than max (5000000 vs. 4194304)",
@@ -119,7 +119,7 @@ Test(otlp_grpc_response, limits_of_message_size_ask_for_smaller_pieces)
     cr_assert_eq(answer("200", "8", words[0], SLOW_DOWN).outcome.result, UT_RETRY);
 }
 
-Test(otlp_grpc_response, proxies_that_answer_in_http_are_understood)
+Test(response, proxies_that_answer_in_http_are_understood)
 {
     static const char *const retried[] = {"429", "502", "503", "504"};
     static const char *const refused[] = {"200", "301", "400", "401", "403", "404", "500", "505"};
@@ -132,7 +132,7 @@ Test(otlp_grpc_response, proxies_that_answer_in_http_are_understood)
     cr_assert_eq(answer("503", "0", NULL, NULL).outcome.result, UT_SENT, "grpc-status counts");
 }
 
-Test(otlp_grpc_response, words_of_the_backend_are_decoded_escaped_and_bounded)
+Test(response, words_of_the_backend_are_decoded_escaped_and_bounded)
 {
     cr_assert_str_eq(answer("200", "13", "a%20b%3a%C3%A9%0a\x1b[31m%zz%4", NULL).text,
                      "INTERNAL: a b:\xc3\xa9\\x0a\\x1b[31m%zz%4");
@@ -171,7 +171,7 @@ static void partial_success(struct otlp_bytes *out, uint64_t rejected, const cha
     otlp_end(out, partial);
 }
 
-Test(otlp_grpc_response, partial_success_is_read_in_any_pieces)
+Test(response, partial_success_is_read_in_any_pieces)
 {
     struct otlp_bytes message = {0};
     otlp_uint(&message, 9, 1); /* unknown */
@@ -189,7 +189,7 @@ Test(otlp_grpc_response, partial_success_is_read_in_any_pieces)
     otlp_free(&message);
 }
 
-Test(otlp_grpc_response, rejected_spans_that_lie_are_bounded)
+Test(response, rejected_spans_that_lie_are_bounded)
 {
     struct otlp_bytes message = {0};
     partial_success(&message, 11, "");
@@ -200,7 +200,7 @@ Test(otlp_grpc_response, rejected_spans_that_lie_are_bounded)
     otlp_free(&message);
 }
 
-Test(otlp_grpc_response, endless_bodies_are_cut)
+Test(response, endless_bodies_are_cut)
 {
     struct fixture f;
     static uint8_t junk[4096];
@@ -217,7 +217,7 @@ Test(otlp_grpc_response, endless_bodies_are_cut)
 
 /* ---- the reader ----------------------------------------------------------------------------- */
 
-Test(otlp_grpc_response, proto_reader_stops_where_bytes_make_no_sense)
+Test(response, proto_reader_stops_where_bytes_make_no_sense)
 {
     static const struct {
         const char *bytes;

@@ -11,8 +11,8 @@
  *
  * States: idle → pause → connecting (→ securing) → open → idle; any → stopping → stopped.
  */
-#ifndef UT_OTLP_GRPC_LINK_H
-#define UT_OTLP_GRPC_LINK_H
+#ifndef UT_NET_LINK_H
+#define UT_NET_LINK_H
 
 #include "loop/worker.h"
 #include "net/connector.h"
@@ -57,7 +57,7 @@ struct ut_link {
     uint64_t next_start_ns; /* not before then is a connection opened */
     bool stopping;
     uint64_t *connects, *connect_failures, *sent_bytes; /* counters */
-    char trouble[384]; /* why there is no connection, for people; "" where there is one */
+    char trouble[448]; /* why there is no connection, for people; "" where there is one */
 };
 
 /* Registers the metrics; opens nothing. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "otlp_grpc_exporter/link.h"
+#include "net/link.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "otlp_grpc_exporter/link_connection.h"
+#include "net/link_connection.h"
 
 #define PAUSE_FIRST_NS (100 * UT_NS_PER_MS)
 #define PAUSE_MOST_NS (5 * UT_NS_PER_S)

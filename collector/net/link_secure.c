@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "otlp_grpc_exporter/link_connection.h"
+#include "net/link_connection.h"
 
 static struct ut_link_connection *connection_of(struct ut_tls *tls)
 {

@@ -5,7 +5,7 @@
  * server, such as a proxy; its HTTP status is mapped as gRPC's specification says
  * (http-grpc-status-mapping.md).
  */
-#include "otlp_grpc_exporter/response.h"
+#include "net/response.h"
 
 #include <stdio.h>
 #include <strings.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One connection of a link, shared by link.c, which opens and ends it, and link_secure.c, which
  * puts TLS between its HTTP/2 and its socket. */
-#ifndef UT_OTLP_GRPC_LINK_CONNECTION_H
-#define UT_OTLP_GRPC_LINK_CONNECTION_H
+#ifndef UT_NET_LINK_CONNECTION_H
+#define UT_NET_LINK_CONNECTION_H
 
+#include "net/link.h"
 #include "net/tls_end.h"
-#include "otlp_grpc_exporter/link.h"
 
 struct ut_link_connection {
     struct ut_link *link;
