@@ -80,11 +80,7 @@ static uint64_t next_random(uint64_t *state)
     return *state;
 }
 
-static const struct {
-    const char *key, *text;
-    unsigned number;
-    bool replaced_by_peer; /* spans that name a peer stay about as long as the others */
-} attributes[] = {
+const struct body_attribute body_attributes[BODY_ATTRIBUTES] = {
     {"http.request.method", "GET", 0, false},
     {"url.path", "/api/v1/orders/482913", 0, false},
     {"http.response.status_code", NULL, 200, false},
@@ -93,6 +89,12 @@ static const struct {
     {"url.scheme", "http", 0, true},
     {"thread.id", NULL, 5123, false},
     {"code.function.name", "OrderController.getOrder", 0, true},
+};
+
+const struct body_attribute body_resource[BODY_RESOURCE] = {
+    {"service.name", "orders", 0, false},         {"service.version", "1.42.0", 0, false},
+    {"host.name", "ip-10-42-7-113", 0, false},    {"process.pid", NULL, 4242, false},
+    {"telemetry.sdk.language", "java", 0, false}, {"telemetry.sdk.name", "opentelemetry", 0, false},
 };
 
 static void put_span(struct buffer *scope, const struct body_options *options, uint64_t *random)
@@ -113,10 +115,10 @@ static void put_span(struct buffer *scope, const struct body_options *options, u
     put_fixed64(&span, 7, start);
     put_fixed64(&span, 8, options->end_ns != 0 ? options->end_ns : start + 5000000u);
     for (unsigned i = 0; i < options->attributes; i++) {
-        unsigned j = i % 8;
-        if (options->peer_port != 0 && attributes[j].replaced_by_peer)
+        const struct body_attribute *attribute = &body_attributes[i % BODY_ATTRIBUTES];
+        if (options->peer_port != 0 && attribute->replaced_by_peer)
             continue;
-        put_attribute(&span, 9, attributes[j].key, attributes[j].text, attributes[j].number);
+        put_attribute(&span, 9, attribute->key, attribute->text, attribute->number);
     }
     if (options->peer_port != 0) {
         put_attribute(&span, 9, "network.peer.address", "127.0.0.1", 0);
@@ -134,12 +136,10 @@ static void put_span(struct buffer *scope, const struct body_options *options, u
 static void put_resource(struct buffer *resource_spans)
 {
     struct buffer resource = {0};
-    put_attribute(&resource, 1, "service.name", "orders", 0);
-    put_attribute(&resource, 1, "service.version", "1.42.0", 0);
-    put_attribute(&resource, 1, "host.name", "ip-10-42-7-113", 0);
-    put_attribute(&resource, 1, "process.pid", NULL, 4242);
-    put_attribute(&resource, 1, "telemetry.sdk.language", "java", 0);
-    put_attribute(&resource, 1, "telemetry.sdk.name", "opentelemetry", 0);
+    for (unsigned i = 0; i < BODY_RESOURCE; i++) {
+        const struct body_attribute *attribute = &body_resource[i];
+        put_attribute(&resource, 1, attribute->key, attribute->text, attribute->number);
+    }
     put_message(resource_spans, 1, &resource);
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Load and sink in one process: sends OTLP/gRPC requests to the subject and counts the spans that
- * come back at the sink. It never has more spans on the way than its window, so the subject is
- * measured at its own pace and no queue grows. It reads the subject's CPU time and memory from the
- * kernel and prints one JSON line.
+ * Load and sink in one process: sends OTLP/gRPC requests (--http FORM: over HTTP/1.1, one at a time
+ * on each connection) to the subject and counts the spans that come back at the sink. It never has
+ * more spans on the way than its window, so the subject is measured at its own pace and no queue
+ * grows. It reads the subject's CPU time and memory from the kernel and prints one JSON line.
  *
  * With --poll it never sleeps: waking an idle core costs whoever sends to it, and how often that
  * happens would depend on who of the two is faster. With small requests it would only see to it
@@ -37,6 +37,8 @@ struct options {
     unsigned connections, streams;
     bool poll, tls;
     const char *coding; /* that requests are compressed with */
+    const char *http;   /* the form of body.h; NULL: gRPC */
+    uint64_t rate;      /* requests a second; 0: as many as are taken */
     const char *expect; /* a key that every span must carry at the sink */
     struct body_options body;
 };
@@ -84,6 +86,14 @@ static void on_answer(struct exchange *x)
     (*(unsigned *)x->user)--;
 }
 
+/* Requests that are due by now at the rate that is asked for, since `began_ns`. */
+static uint64_t due_since(uint64_t began_ns)
+{
+    if (options.rate == 0)
+        return UINT64_MAX;
+    return (now_ns(CLOCK_MONOTONIC) - began_ns) * options.rate / 1000000000u + 1;
+}
+
 static bool may_send(void)
 {
     if (options.sink == 0)
@@ -95,10 +105,11 @@ static bool may_send(void)
 /* Sends until `total` requests have been answered and, with a sink, have arrived there. */
 static bool run(struct peer **peers, unsigned *open, uint64_t total)
 {
-    uint64_t last_progress = now_ns(CLOCK_MONOTONIC), seen = 0;
+    uint64_t began = now_ns(CLOCK_MONOTONIC), last_progress = began, seen = 0, before = sent;
     for (;;) {
+        uint64_t due = due_since(began);
         for (unsigned i = 0; i < options.connections; i++) {
-            while (sent < total && open[i] < options.streams && may_send()) {
+            while (sent < total && sent - before < due && open[i] < options.streams && may_send()) {
                 open[i]++;
                 sent++;
                 bench_request(peers[i], request, request_size, &open[i]);
@@ -107,7 +118,7 @@ static bool run(struct peer **peers, unsigned *open, uint64_t total)
         bool arrived = options.sink == 0 || sink_spans >= (answered - refused) * options.body.spans;
         if (answered == total && arrived)
             return true;
-        bench_loop_turn(&loop, options.poll ? 0 : 1000);
+        bench_loop_turn(&loop, options.poll ? 0 : options.rate != 0 ? 1 : 1000);
         if (answered + sink_spans != seen) {
             seen = answered + sink_spans;
             last_progress = now_ns(CLOCK_MONOTONIC);
@@ -179,6 +190,79 @@ static void make_loss(uint16_t port)
 
 /* ---- main ---- */
 
+/* false: the option has no number. */
+static bool set_number(int c, unsigned long value)
+{
+    switch (c) {
+    case 's':
+        options.subject = (uint16_t)value;
+        break;
+    case 'k':
+        options.sink = (uint16_t)value;
+        break;
+    case 'n':
+        options.requests = value;
+        break;
+    case 'w':
+        options.warmup = value;
+        break;
+    case 'W':
+        options.window = value;
+        break;
+    case 'c':
+        options.connections = (unsigned)value;
+        break;
+    case 'm':
+        options.streams = (unsigned)value;
+        break;
+    case 'p':
+        options.body.spans = (unsigned)value;
+        break;
+    case 'K':
+        options.body.kind = (unsigned)value;
+        break;
+    case 'l':
+        options.loss = (uint16_t)value;
+        break;
+    case 'P':
+        options.body.peer_port = (uint16_t)value;
+        break;
+    case 'S':
+        options.stalled_sink = (uint16_t)value;
+        break;
+    case 'r':
+        options.rate = value;
+        break;
+    default:
+        return false;
+    }
+    return true;
+}
+
+static void set_other(int c)
+{
+    switch (c) {
+    case 'o':
+        options.poll = true;
+        break;
+    case 'C':
+        options.coding = optarg;
+        break;
+    case 't':
+        options.tls = true;
+        break;
+    case 'H':
+        options.http = optarg;
+        options.streams = 1;
+        break;
+    case 'e':
+        options.expect = optarg;
+        break;
+    default:
+        exit(2);
+    }
+}
+
 static void parse(int argc, char **argv)
 {
     static const struct option names[] = {
@@ -198,62 +282,13 @@ static void parse(int argc, char **argv)
         {"poll", 0, 0, 'o'},
         {"coding", 1, 0, 'C'},
         {"tls", 0, 0, 't'},
+        {"http", 1, 0, 'H'},
+        {"rate", 1, 0, 'r'},
         {0, 0, 0, 0},
     };
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) {
-        unsigned long value = optarg != NULL ? strtoul(optarg, NULL, 10) : 0;
-        switch (c) {
-        case 's':
-            options.subject = (uint16_t)value;
-            break;
-        case 'k':
-            options.sink = (uint16_t)value;
-            break;
-        case 'n':
-            options.requests = value;
-            break;
-        case 'w':
-            options.warmup = value;
-            break;
-        case 'W':
-            options.window = value;
-            break;
-        case 'c':
-            options.connections = (unsigned)value;
-            break;
-        case 'm':
-            options.streams = (unsigned)value;
-            break;
-        case 'p':
-            options.body.spans = (unsigned)value;
-            break;
-        case 'K':
-            options.body.kind = (unsigned)value;
-            break;
-        case 'l':
-            options.loss = (uint16_t)value;
-            break;
-        case 'P':
-            options.body.peer_port = (uint16_t)value;
-            break;
-        case 'S':
-            options.stalled_sink = (uint16_t)value;
-            break;
-        case 'o':
-            options.poll = true;
-            break;
-        case 'C':
-            options.coding = optarg;
-            break;
-        case 't':
-            options.tls = true;
-            break;
-        case 'e':
-            options.expect = optarg;
-            break;
-        default:
-            exit(2);
-        }
+        if (!set_number(c, optarg != NULL ? strtoul(optarg, NULL, 10) : 0))
+            set_other(c);
     }
     if ((options.subject == 0 && options.stalled_sink == 0) || options.connections == 0 ||
         options.connections > CONNECTIONS_MAX) {
@@ -306,6 +341,9 @@ int main(int argc, char **argv)
     request = body_new(&options.body, &request_size);
     if (options.coding != NULL)
         request = body_compress(request, options.coding, &request_size);
+    if (options.http != NULL)
+        request = body_http(request, &options.body, options.http, &request_size);
+    loop.http1 = options.http != NULL;
 
     if (options.tls)
         loop.tls = SSL_CTX_new(TLS_client_method());

@@ -13,6 +13,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "http1.h"
+
 /* READ_AHEAD: bytes behind a body that a vector load may touch. */
 enum {
     READ_AHEAD = 32,
@@ -260,6 +262,11 @@ void bench_answer(struct exchange *x)
 
 void bench_request(struct peer *peer, const uint8_t *out, size_t size, void *user)
 {
+    if (peer->session == NULL) {
+        bench_http1_begin(peer, user);
+        add_run(peer, out, size);
+        return;
+    }
     nghttp2_nv headers[] = {
         NV(":method", "POST"),
         NV(":scheme", "http"),
@@ -388,7 +395,10 @@ static struct peer *add_peer(struct bench_loop *loop, int fd, bool client,
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     fcntl(fd, F_SETFL, O_NONBLOCK);
-    make_session(peer);
+    if (client && loop->http1)
+        peer->http1 = bench_http1_new();
+    else
+        make_session(peer);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = peer};
     epoll_ctl(loop->epoll, EPOLL_CTL_ADD, fd, &event);
     peer->next = loop->peers;
@@ -409,6 +419,7 @@ static void drop_peer(struct bench_loop *loop, struct peer *peer)
     if (peer->ops->on_gone != NULL)
         peer->ops->on_gone(peer);
     nghttp2_session_del(peer->session);
+    free(peer->http1);
     free(peer);
 }
 
@@ -426,7 +437,12 @@ static void receive(struct bench_loop *loop, struct peer *peer)
                                   : read(peer->fd, loop->read_buffer, READ_SIZE);
     if (n < 0 && errno == EAGAIN)
         return;
-    if (n <= 0 || nghttp2_session_mem_recv(peer->session, loop->read_buffer, (size_t)n) < 0)
+    bool fine = n > 0;
+    if (fine && peer->session == NULL)
+        fine = bench_http1_receive(peer, loop->read_buffer, (size_t)n);
+    else if (fine)
+        fine = nghttp2_session_mem_recv(peer->session, loop->read_buffer, (size_t)n) >= 0;
+    if (!fine)
         drop_peer(loop, peer);
 }
 
@@ -452,7 +468,8 @@ void bench_loop_turn(struct bench_loop *loop, int timeout_ms)
         }
     }
     for (struct peer *peer = loop->peers; peer != NULL; peer = peer->next) {
-        nghttp2_session_send(peer->session);
+        if (peer->session != NULL)
+            nghttp2_session_send(peer->session);
         if (peer->run_count > 0)
             write_runs(peer);
     }

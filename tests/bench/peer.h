@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A bench peer: one HTTP/2 connection on an epoll loop, no more than the load, the sink and the
- * floor need. It trusts both ends and waits where a product may not: what it costs is the least
- * that nghttp2 and the socket cost.
+ * A bench peer: one HTTP/2 connection (of a client: or HTTP/1.1) on an epoll loop, no more than the
+ * load, the sink and the floor need. It trusts both ends and waits where a product may not: what it
+ * costs is the least that nghttp2 and the socket cost.
  */
 #ifndef UT_BENCH_PEER_H
 #define UT_BENCH_PEER_H
@@ -23,7 +23,7 @@ struct exchange {
     size_t in_size;
     const uint8_t *out;
     size_t out_size, out_sent;
-    int status; /* grpc-status received, -1 before */
+    int status; /* grpc-status received, or 0 for HTTP's 200 and 1 for others; -1 before */
     void *user;
     struct exchange *next; /* free list */
 };
@@ -41,8 +41,9 @@ struct peer {
     SSL *tls; /* NULL: without */
     bool client, accepting;
     const struct peer_ops *ops;
-    const char *coding; /* NULL: none */
-    nghttp2_session *session;
+    const char *coding;       /* NULL: none */
+    nghttp2_session *session; /* NULL: HTTP/1.1 */
+    struct http1 *http1;
     struct iovec runs[PEER_RUNS];
     int run_count;
     uint8_t small[8192];
@@ -55,6 +56,7 @@ struct bench_loop {
     struct peer *peers;
     uint8_t *read_buffer;
     SSL_CTX *tls; /* for bench_connect; NULL: without */
+    bool http1;   /* for bench_connect */
     bool stop;
 };
 
@@ -72,7 +74,8 @@ uint8_t *bench_take_buffer(void);
 void bench_give_buffer(uint8_t *buffer);
 
 /* Sends a gRPC Export request whose framed bytes are out[0..size), borrowed until on_response;
- * `peer->coding` is what its message is compressed with. */
+ * `peer->coding` is what its message is compressed with. Over HTTP/1.1 they are the whole request,
+ * one at a time. */
 void bench_request(struct peer *peer, const uint8_t *out, size_t size, void *user);
 /* Answers with an empty message and grpc-status 0. */
 void bench_answer(struct exchange *exchange);
