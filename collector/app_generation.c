@@ -208,27 +208,42 @@ static bool all_drained(const struct ut_app_generation *g)
     return true;
 }
 
-static void stop_exporters(struct ut_app_generation *g)
+static void stop_exporter(struct ut_app_exporter *part)
+{
+    struct ut_app_generation *g = part->generation;
+    if (!part->started)
+        return;
+    part->started = false;
+    g->waiting_for++;
+    part->type->stop(part->exporter, on_stopped, g);
+}
+
+/* Each that has nothing left lets go of what it has open: its successor may wait for it. */
+static void stop_drained(struct ut_app_generation *g)
+{
+    for (size_t i = 0; i < g->exporter_count; i++) {
+        if (g->exporters[i].drained)
+            stop_exporter(&g->exporters[i]);
+    }
+}
+
+static void stop_all(struct ut_app_generation *g)
 {
     for (size_t i = 0; i < g->exporter_count; i++)
         ut_queue_abandon(g->exporters[i].queue);
-    for (size_t i = 0; i < g->exporter_count; i++) {
-        struct ut_app_exporter *part = &g->exporters[i];
-        if (!part->started)
-            continue;
-        part->started = false;
-        g->waiting_for++;
-        part->type->stop(part->exporter, on_stopped, g);
-    }
+    for (size_t i = 0; i < g->exporter_count; i++)
+        stop_exporter(&g->exporters[i]);
 }
 
 /* Takes every step whose condition holds by now. */
 static void on_go(struct ut_deferred *deferred)
 {
     struct ut_app_generation *g = UT_CONTAINER_OF(deferred, struct ut_app_generation, go);
+    if (g->phase == UT_GENERATION_DRAINING)
+        stop_drained(g);
     if (g->phase == UT_GENERATION_DRAINING && (g->cut_off || all_drained(g))) {
         g->phase = UT_GENERATION_STOPPING;
-        stop_exporters(g);
+        stop_all(g);
     }
     if (g->phase == UT_GENERATION_STOPPING && g->waiting_for == 0) {
         g->phase = UT_GENERATION_STOPPED;

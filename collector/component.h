@@ -79,6 +79,9 @@ struct ut_build {
     struct ut_worker *worker;
     const struct ut_extension *extensions; /* live as long */
     size_t extension_count;
+    /* It is made at a reload: the component of the same id before may still have open what only one
+     * can have, and lets go of it soon. */
+    bool reload;
 };
 
 #define UT_ERROR_TEXT 256

@@ -44,7 +44,7 @@ struct file {
     const struct ut_file_config *config;
     const char *id;
     uv_work_t job;
-    bool writing;
+    bool writing, reload;
     struct send_list waiting, in_job;
     struct ut_pool pool; /* of the job */
     struct ut_file_writing writing_as;
@@ -121,6 +121,13 @@ static void finish_all(struct file *file, struct send_list list)
 
 static void on_job_done(uv_work_t *job, int status);
 
+/* The file is whoever's that waits for it from now on. */
+static void end(struct file *file)
+{
+    ut_file_target_close(&file->target);
+    file->stopped(file->stopped_arg);
+}
+
 static void begin_job(struct file *file)
 {
     if (file->writing || file->waiting.first == NULL)
@@ -141,7 +148,7 @@ static void on_job_done(uv_work_t *job, int status)
     file->writing = false;
     finish_all(file, done);
     if (file->stopped != NULL)
-        file->stopped(file->stopped_arg);
+        end(file);
     else
         begin_job(file);
 }
@@ -202,6 +209,7 @@ static int create(struct ut_exporter **ret, const struct ut_build *build)
     file->worker = build->worker;
     file->config = build->config;
     file->id = build->id;
+    file->reload = build->reload;
     clear(&file->waiting);
     clear(&file->in_job);
     ut_pool_init(&file->pool, POOL_RETAIN);
@@ -223,7 +231,13 @@ static int create(struct ut_exporter **ret, const struct ut_build *build)
 static int start(struct ut_exporter *base, char error[UT_ERROR_TEXT])
 {
     char text[UT_FILE_TEXT];
-    int code = ut_file_target_open(&file_of(base)->target, text);
+    struct file *file = file_of(base);
+    /* What the one before has written stays, and the file is opened when that lets go of it: each
+     * write tries to. */
+    file->target.truncated = file->reload;
+    int code = ut_file_target_open(&file->target, text);
+    if (code == -EBUSY && file->reload)
+        return 0;
     if (code != 0)
         (void)snprintf(error, UT_ERROR_TEXT, "%.*s", UT_ERROR_TEXT - 1, text);
     return code;
@@ -244,7 +258,7 @@ static void stop(struct ut_exporter *base, void (*stopped)(void *arg), void *arg
     }
     finish_all(file, waiting);
     if (!file->writing)
-        stopped(arg);
+        end(file);
 }
 
 static void free_exporter(struct ut_exporter *base)

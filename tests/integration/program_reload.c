@@ -271,3 +271,24 @@ Test(program_reload, kernel_events_go_on_unless_their_settings_change, .disabled
     stop();
     expect_in(program.err, "debug.sent=2 unaccounted=0\n");
 }
+
+Test(program_reload, a_file_goes_from_one_exporter_to_the_next)
+{
+    char path[128], config[1024], exporter[256];
+    program_path(&program, "spans", path);
+    snprintf(exporter, sizeof(exporter),
+             "file: {path: '%s', append: false, retry_on_failure: {initial_interval: 50ms}}", path);
+    snprintf(config, sizeof(config), CONFIG("10ms", "%s", "file", QUIET), exporter);
+    start(config);
+    uint16_t port = program_port(&program, "event=listening");
+    cr_expect_eq(program_send_spans(port, 3), 0);
+    program_sleep(300);
+    reload(config, "event=reloaded ");
+    cr_expect_eq(program_send_spans(port, 2), 0);
+    stop();
+    expect_in(program.err, "file.accepted=5 file.sent=5 unaccounted=0\n");
+    static char text[PROGRAM_TEXT];
+    program_read_file(&program, "spans", text);
+    cr_expect_eq(count_in(text, "\"a span\""), 5, "%s", text);
+    program_remove(&program, "spans");
+}
