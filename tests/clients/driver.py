@@ -168,6 +168,7 @@ def bad_spans(bed):
 def bad_request(bed):
     """A request that does not parse is refused once and for good."""
     if not bed.client.can.nested:
+        print("  not played: this client cannot make a request that does not parse")
         return
     start, deep = now(), {"string": "down here"}
     for _ in range(DEPTH):
