@@ -7,19 +7,31 @@
 
 #include "base/clock.h"
 #include "net/compress.h"
+#include "net/resolver.h"
 #include "net/tls_end.h"
 
 enum { RESENDS_MAX = 8 };
 
+struct ut_grpc_client_lane {
+    struct ut_grpc_client *client;
+    struct ut_link link;
+    struct ut_grpc_client_call *waiting_first, *waiting_last;
+};
+
 struct ut_grpc_client {
     struct ut_worker *worker;
     struct ut_grpc_client_options options;
-    struct ut_link link;
+    struct ut_link_options link_options;
     struct ut_tls_end tls; /* cleared: cleartext */
     struct ut_grpc_client_headers headers;
     struct ut_compressor *compressor; /* NULL: messages go as they are */
-    struct ut_grpc_client_call *waiting_first, *waiting_last;
-    uint32_t calls; /* not done */
+    struct ut_resolver resolver;      /* of a name with "dns:" */
+    struct ut_grpc_client_lane lanes[UT_GRPC_CLIENT_LANES];
+    uint32_t lanes_open; /* whose link is there */
+    uint32_t lanes_used; /* … and takes new calls */
+    uint32_t turn;       /* counts calls */
+    uint32_t calls;      /* not done */
+    uint32_t stopping_links;
     bool stopping;
     void (*stopped)(void *arg);
     void *stopped_arg;
@@ -89,43 +101,45 @@ static void finish_stopping(struct ut_grpc_client_call *call)
 
 static void wait_for_connection(struct ut_grpc_client_call *call)
 {
-    struct ut_grpc_client *client = call->client;
-    call->previous = client->waiting_last;
+    struct ut_grpc_client_lane *lane = call->lane;
+    call->previous = lane->waiting_last;
     call->next = NULL;
-    if (client->waiting_last != NULL)
-        client->waiting_last->next = call;
-    else
-        client->waiting_first = call;
-    client->waiting_last = call;
-    ut_link_connect(&client->link);
+    *(lane->waiting_last != NULL ? &lane->waiting_last->next : &lane->waiting_first) = call;
+    lane->waiting_last = call;
+    ut_link_connect(&lane->link);
 }
 
 static void stop_waiting(struct ut_grpc_client_call *call)
 {
-    struct ut_grpc_client *client = call->client;
-    if (call->previous != NULL)
-        call->previous->next = call->next;
-    else
-        client->waiting_first = call->next;
-    if (call->next != NULL)
-        call->next->previous = call->previous;
-    else
-        client->waiting_last = call->previous;
+    struct ut_grpc_client_lane *lane = call->lane;
+    *(call->previous != NULL ? &call->previous->next : &lane->waiting_first) = call->next;
+    *(call->next != NULL ? &call->next->previous : &lane->waiting_last) = call->previous;
 }
 
 static void on_link_ready(struct ut_link *link)
 {
-    struct ut_grpc_client *client = UT_CONTAINER_OF(link, struct ut_grpc_client, link);
-    while (client->waiting_first != NULL &&
-           ut_link_submit(link, &client->waiting_first->link_call) == 0)
-        stop_waiting(client->waiting_first);
-    if (client->waiting_first != NULL)
+    struct ut_grpc_client_lane *lane = UT_CONTAINER_OF(link, struct ut_grpc_client_lane, link);
+    while (lane->waiting_first != NULL &&
+           ut_link_submit(link, &lane->waiting_first->link_call) == 0)
+        stop_waiting(lane->waiting_first);
+    if (lane->waiting_first != NULL)
         ut_link_connect(link);
+    if (link->current == NULL)
+        ut_resolver_doubt(&lane->client->resolver);
+}
+
+/* By the call's endpoint where there are several, else in turn. */
+static struct ut_grpc_client_lane *choose_lane(struct ut_grpc_client *client,
+                                               const struct ut_grpc_client_call *call)
+{
+    bool named = client->link_options.endpoint.all_addresses;
+    return &client->lanes[(named ? call->endpoint : client->turn++) % client->lanes_used];
 }
 
 static void dispatch(struct ut_grpc_client_call *call)
 {
-    if (ut_link_submit(&call->client->link, &call->link_call) != 0)
+    call->lane = choose_lane(call->client, call);
+    if (ut_link_submit(&call->lane->link, &call->link_call) != 0)
         wait_for_connection(call);
 }
 
@@ -133,8 +147,8 @@ static void on_deadline(struct ut_timer *timer, uint64_t now_ns)
 {
     (void)now_ns;
     struct ut_grpc_client_call *call = UT_CONTAINER_OF(timer, struct ut_grpc_client_call, deadline);
-    struct ut_grpc_client *client = call->client;
-    const char *trouble = client->link.trouble;
+    struct ut_link *link = &call->lane->link;
+    const char *trouble = link->trouble;
     if (call->link_call.connection == NULL) {
         stop_waiting(call);
         finish_retry(call, UT_SETBACK_TRANSPORT,
@@ -142,7 +156,7 @@ static void on_deadline(struct ut_timer *timer, uint64_t now_ns)
         return;
     }
     call->timed_out = true;
-    ut_link_cancel(&client->link, &call->link_call);
+    ut_link_cancel(link, &call->link_call);
 }
 
 /* ---- the call ------------------------------------------------------------------------------- */
@@ -205,7 +219,7 @@ static void finish_refused(struct ut_grpc_client_call *call)
 static void on_done(struct ut_h2_call *h2_call)
 {
     struct ut_grpc_client_call *call = call_of(h2_call);
-    struct ut_link *link = &call->client->link;
+    struct ut_link *link = &call->lane->link;
     if (h2_call->end == UT_H2_COMPLETE)
         ut_link_praise(link, &call->link_call);
     call->link_call.connection = NULL;
@@ -262,13 +276,58 @@ void ut_grpc_client_send(struct ut_grpc_client_call *call)
 
 static void on_link_stopped(struct ut_link *link)
 {
-    struct ut_grpc_client *client = UT_CONTAINER_OF(link, struct ut_grpc_client, link);
-    client->stopped(client->stopped_arg);
+    struct ut_grpc_client *client = UT_CONTAINER_OF(link, struct ut_grpc_client_lane, link)->client;
+    if (--client->stopping_links == 0)
+        client->stopped(client->stopped_arg);
 }
 
-static int open_link(struct ut_grpc_client *client, struct ut_link_options *options)
+/* Sees to it that there are `count` lanes, and that new calls go to these alone. */
+static void use_lanes(struct ut_grpc_client *client, uint32_t count)
+{
+    bool several =
+        client->link_options.endpoint.all_addresses || client->options.settings->connections > 1;
+    for (; client->lanes_open < count; client->lanes_open++) {
+        struct ut_grpc_client_lane *lane = &client->lanes[client->lanes_open];
+        *lane = (struct ut_grpc_client_lane){.client = client};
+        client->link_options.number = several ? (int)client->lanes_open : -1;
+        ut_link_init(&lane->link, client->worker, &client->link_options);
+    }
+    client->lanes_used = count;
+}
+
+/* The lane is used no more: what waits on it goes elsewhere. */
+static void leave_lane(struct ut_grpc_client_lane *lane)
+{
+    ut_link_renew(&lane->link);
+    while (lane->waiting_first != NULL) {
+        struct ut_grpc_client_call *call = lane->waiting_first;
+        stop_waiting(call);
+        dispatch(call);
+    }
+}
+
+static void on_addresses(struct ut_resolver *resolver)
+{
+    struct ut_grpc_client *client = UT_CONTAINER_OF(resolver, struct ut_grpc_client, resolver);
+    uint32_t before = client->lanes_used;
+    use_lanes(client, (uint32_t)resolver->count);
+    for (uint32_t i = 0; i < client->lanes_used; i++) {
+        ut_link_move(&client->lanes[i].link, resolver->addresses[i]);
+        ut_link_connect(&client->lanes[i].link);
+    }
+    for (uint32_t i = client->lanes_used; i < before; i++)
+        leave_lane(&client->lanes[i]);
+}
+
+uint32_t ut_grpc_client_endpoints(const struct ut_grpc_client *client)
+{
+    return client->link_options.endpoint.all_addresses ? client->lanes_used : 1;
+}
+
+static int prepare(struct ut_grpc_client *client)
 {
     const struct ut_grpc_client_settings *settings = client->options.settings;
+    struct ut_link_options *options = &client->link_options;
     enum ut_coding coding = ut_grpc_client_coding(settings, &options->endpoint);
     if (coding != UT_CODING_IDENTITY) {
         client->compressor = ut_compressor_new(&client->worker->pool, coding);
@@ -280,9 +339,10 @@ static int open_link(struct ut_grpc_client *client, struct ut_link_options *opti
     options->headers = client->headers.fields;
     options->header_count = client->headers.count;
     options->connect_timeout_ns = settings->timeout_ns;
+    options->keepalive = settings->keepalive;
     if (ut_grpc_client_is_secure(settings, &options->endpoint))
         options->tls = &client->tls;
-    ut_link_init(&client->link, client->worker, options);
+    use_lanes(client, settings->connections > 1 ? (uint32_t)settings->connections : 1);
     return 0;
 }
 
@@ -298,8 +358,11 @@ int ut_grpc_client_new(struct ut_grpc_client **ret, struct ut_worker *worker,
     struct ut_grpc_client *client = ut_pool_alloc(&worker->pool, sizeof(*client));
     if (client == NULL)
         return -ENOMEM;
-    *client = (struct ut_grpc_client){.worker = worker, .options = *options};
-    error = open_link(client, &link);
+    *client = (struct ut_grpc_client){.worker = worker,
+                                      .options = *options,
+                                      .link_options = link,
+                                      .resolver = {.changed = on_addresses}};
+    error = prepare(client);
     if (error != 0) {
         ut_pool_free(&worker->pool, client);
         return error;
@@ -312,7 +375,7 @@ static int open_tls(struct ut_grpc_client *client, char error[UT_GRPC_CLIENT_ERR
 {
     char labels[160];
     struct ut_tls_error why;
-    if (client->link.options.tls == NULL)
+    if (client->link_options.tls == NULL)
         return 0;
     (void)snprintf(labels, sizeof(labels), "exporter=\"%s\"", client->options.id);
     const struct ut_tls_end_config config = {
@@ -332,9 +395,13 @@ static int open_tls(struct ut_grpc_client *client, char error[UT_GRPC_CLIENT_ERR
 int ut_grpc_client_start(struct ut_grpc_client *client, char error[UT_GRPC_CLIENT_ERROR])
 {
     int result = open_tls(client, error);
-    if (result == 0)
-        ut_link_connect(&client->link);
-    return result;
+    if (result != 0)
+        return result;
+    if (client->link_options.endpoint.all_addresses)
+        ut_resolver_start(&client->resolver, client->worker, client->link_options.endpoint.host);
+    for (uint32_t i = 0; i < client->lanes_used; i++)
+        ut_link_connect(&client->lanes[i].link);
+    return 0;
 }
 
 void ut_grpc_client_reread_files(struct ut_grpc_client *client)
@@ -342,17 +409,25 @@ void ut_grpc_client_reread_files(struct ut_grpc_client *client)
     ut_tls_end_look(&client->tls);
 }
 
+static void stop_lane(struct ut_grpc_client_lane *lane)
+{
+    while (lane->waiting_first != NULL) {
+        struct ut_grpc_client_call *call = lane->waiting_first;
+        stop_waiting(call);
+        finish_stopping(call);
+    }
+    ut_link_stop(&lane->link);
+}
+
 void ut_grpc_client_stop(struct ut_grpc_client *client, void (*stopped)(void *arg), void *arg)
 {
     client->stopping = true;
     client->stopped = stopped;
     client->stopped_arg = arg;
-    while (client->waiting_first != NULL) {
-        struct ut_grpc_client_call *call = client->waiting_first;
-        stop_waiting(call);
-        finish_stopping(call);
-    }
-    ut_link_stop(&client->link);
+    client->stopping_links = client->lanes_open;
+    ut_resolver_stop(&client->resolver);
+    for (uint32_t i = 0; i < client->lanes_open; i++)
+        stop_lane(&client->lanes[i]);
 }
 
 void ut_grpc_client_free(struct ut_grpc_client *client)
@@ -360,7 +435,9 @@ void ut_grpc_client_free(struct ut_grpc_client *client)
     if (client == NULL)
         return;
     UT_CHECK(client->calls == 0);
-    ut_link_done(&client->link);
+    ut_resolver_stop(&client->resolver);
+    for (uint32_t i = 0; i < client->lanes_open; i++)
+        ut_link_done(&client->lanes[i].link);
     ut_tls_end_done(&client->tls);
     ut_compressor_free(client->compressor);
     ut_pool_free(&client->worker->pool, client);

@@ -9,6 +9,9 @@
  * that was sent, maybe from inside send; 2. only when nothing refers to its runs any more (see
  * net/h2_client.h); 3. what the backend certainly did not process (GOAWAY, REFUSED_STREAM) is sent
  * again from here, a few times at most, and is no failed attempt.
+ *
+ * A lane is one link (net/link.h) with the calls that wait for it. There are as many as
+ * `connections` says, which calls take in turn; or, for a name with "dns:", one for each address.
  */
 #ifndef UT_NET_GRPC_CLIENT_H
 #define UT_NET_GRPC_CLIENT_H
@@ -18,9 +21,14 @@
 #include "net/link.h"
 #include "net/response.h"
 
-enum { UT_GRPC_CLIENT_PREFIX = 5, UT_GRPC_CLIENT_ERROR = 256 };
+enum {
+    UT_GRPC_CLIENT_PREFIX = 5,
+    UT_GRPC_CLIENT_ERROR = 256,
+    UT_GRPC_CLIENT_LANES = UT_GRPC_CLIENT_CONNECTIONS,
+};
 
 struct ut_grpc_client;
+struct ut_grpc_client_lane;
 
 struct ut_grpc_client_call {
     /* The owner's, set before pack. */
@@ -29,11 +37,13 @@ struct ut_grpc_client_call {
     size_t run_count;   /* with it */
     size_t bytes;       /* of the others */
     uint32_t span_count;
+    uint32_t endpoint; /* below ut_grpc_client_endpoints; a number that is gone is another's */
 
     /* The client's. */
     struct ut_link_call link_call;
     struct ut_grpc_client *client;
-    struct ut_segment *packed; /* the compressed message, in place of the runs; or NULL */
+    struct ut_grpc_client_lane *lane; /* that it goes or waits on */
+    struct ut_segment *packed;        /* the compressed message, in place of the runs; or NULL */
     struct iovec packed_runs[2];
     uint8_t prefix[UT_GRPC_CLIENT_PREFIX];
     uint8_t resends;
@@ -63,6 +73,10 @@ void ut_grpc_client_reread_files(struct ut_grpc_client *client);
 void ut_grpc_client_stop(struct ut_grpc_client *client, void (*stopped)(void *arg), void *arg);
 /* Never started, or stopped. NULL is fine. */
 void ut_grpc_client_free(struct ut_grpc_client *client);
+
+/* Places that calls can go to, each of which may fail alone: the addresses of a name with "dns:",
+ * else one. */
+uint32_t ut_grpc_client_endpoints(const struct ut_grpc_client *client);
 
 /* Makes the message ready to be sent. 0, and where call->packed is set now its runs may go;
  * -EMSGSIZE: it is above max_message_bytes; -ENOMEM. After an error the call is not sent. */

@@ -8,6 +8,36 @@
 
 #include "base/clock.h"
 
+#define KEEPALIVE(member) offsetof(struct ut_link_keepalive, member)
+
+/* With the least time that gRPC's own clients allow: servers take more for an attack. */
+const struct ut_field ut_grpc_client_keepalive_fields[] = {
+    {
+        .key = "time",
+        .type = UT_FIELD_DURATION,
+        .offset = KEEPALIVE(time_ns),
+        .least = 10,
+        .most = 86400,
+        .present = UT_FIELD_NO_PRESENT,
+    },
+    {
+        .key = "timeout",
+        .type = UT_FIELD_DURATION,
+        .offset = KEEPALIVE(timeout_ns),
+        .fallback = "20s",
+        .least = 0.1,
+        .most = 3600,
+        .present = UT_FIELD_NO_PRESENT,
+    },
+    {
+        .key = "permit_without_stream",
+        .type = UT_FIELD_BOOL,
+        .offset = KEEPALIVE(permit_without_stream),
+        .present = UT_FIELD_NO_PRESENT,
+    },
+    UT_FIELD_END,
+};
+
 bool ut_grpc_client_is_secure(const struct ut_grpc_client_settings *settings,
                               const struct ut_endpoint_text *endpoint)
 {
@@ -35,6 +65,10 @@ static void check_endpoint(const struct ut_grpc_client_settings *settings, uint1
                       settings->endpoint, error);
         return;
     }
+    if (endpoint.all_addresses && settings->connections > 1)
+        report->error(report, "connections",
+                      "dns: opens one to each address; write the endpoint without it, or leave "
+                      "connections out");
     if (ut_grpc_client_is_secure(settings, &endpoint))
         ut_tls_check(&settings->tls, UT_TLS_CLIENT, "tls", report);
 }

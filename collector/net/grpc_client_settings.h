@@ -11,8 +11,10 @@
 #include "net/endpoint.h"
 #include "net/h2_client.h"
 #include "net/inflate.h"
+#include "net/link.h"
 #include "net/tls_settings.h"
 
+#define UT_GRPC_CLIENT_CONNECTIONS 16
 #define UT_GRPC_CLIENT_HEADERS_MAX 32 /* pairs in `headers` */
 #define UT_GRPC_CLIENT_HEADER_BYTES 8192
 
@@ -23,7 +25,11 @@ struct ut_grpc_client_settings {
     uint64_t timeout_ns;        /* of one send, connecting included */
     uint64_t max_message_bytes; /* of one request */
     char *compression;          /* NULL: none to this host, else gzip */
+    uint64_t connections;       /* that calls take in turn; up to UT_GRPC_CLIENT_CONNECTIONS */
+    struct ut_link_keepalive keepalive;
 };
+
+extern const struct ut_field ut_grpc_client_keepalive_fields[];
 
 #define UT_GRPC_CLIENT_FIELD(config, settings, name)                                               \
     .offset = offsetof(config, settings) + offsetof(struct ut_grpc_client_settings, name),         \
@@ -61,6 +67,20 @@ struct ut_grpc_client_settings {
             .fallback = "4MiB",                                                                    \
             .least = 1024,                                                                         \
             .most = 1 << 30,                                                                       \
+        },                                                                                         \
+        {                                                                                          \
+            .key = "connections",                                                                  \
+            .type = UT_FIELD_UINT,                                                                 \
+            UT_GRPC_CLIENT_FIELD(config, settings, connections),                                   \
+            .fallback = "1",                                                                       \
+            .least = 1,                                                                            \
+            .most = UT_GRPC_CLIENT_CONNECTIONS,                                                    \
+        },                                                                                         \
+        {                                                                                          \
+            .key = "keepalive",                                                                    \
+            .type = UT_FIELD_MAP,                                                                  \
+            UT_GRPC_CLIENT_FIELD(config, settings, keepalive),                                     \
+            .fields = ut_grpc_client_keepalive_fields,                                             \
         },                                                                                         \
     {                                                                                              \
         .key = "compression", .type = UT_FIELD_STRING,                                             \

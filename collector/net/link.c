@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -17,8 +18,9 @@
 
 static void begin_connect(struct ut_link *link)
 {
-    ut_connector_start(&link->connector, link->worker, link->options.endpoint.host,
-                       link->options.endpoint.port, link->options.connect_timeout_ns);
+    const char *host = link->address[0] != '\0' ? link->address : link->options.endpoint.host;
+    ut_connector_start(&link->connector, link->worker, host, link->options.endpoint.port,
+                       link->options.connect_timeout_ns);
 }
 
 /* xorshift64: the jitter only has to differ between processes. */
@@ -81,11 +83,12 @@ static void retire(struct ut_link_connection *connection)
     struct ut_link *link = connection->link;
     char reason[160];
     link->current = NULL;
-    if (!connection->answered)
+    if (!connection->answered && !connection->given_up)
         count_failure(link);
     ut_log(link->worker->log, UT_LOG_INFO, "export_connection_retired",
            "exporter=%s address=%s reason=%s calls=%" PRIu32, link->options.id, connection->where,
-           ut_log_quote(reason, sizeof(reason), connection->client.reason),
+           ut_log_quote(reason, sizeof(reason),
+                        connection->given_up ? "replaced" : connection->client.reason),
            ut_h2_client_calls(&connection->client));
     link->options.on_ready(link);
 }
@@ -94,7 +97,7 @@ static void retire(struct ut_link_connection *connection)
 static void look_after(struct ut_link_connection *connection)
 {
     struct ut_link *link = connection->link;
-    if (ut_h2_client_accepts(&connection->client))
+    if (ut_h2_client_accepts(&connection->client) && !connection->given_up)
         return;
     if (link->current == connection)
         retire(connection);
@@ -174,6 +177,7 @@ static void on_end(struct ut_stream *stream, int error)
            ut_h2_client_calls(&connection->client),
            ut_log_quote(text, sizeof(text), link->trouble));
     ut_timer_cancel(&link->worker->timers, &connection->probe);
+    ut_timer_cancel(&link->worker->timers, &connection->keepalive);
     if (link->securing == connection)
         (*link->connect_failures)++;
     if (link->current == connection || link->securing == connection) {
@@ -239,9 +243,41 @@ static void probe(struct ut_link_connection *connection)
     ut_timer_set(&worker->timers, &connection->probe, ut_worker_now(worker) + PROBE_NS);
 }
 
+/* ---- signs of life --------------------------------------------------------------------------- */
+
+static void watch_life(struct ut_link_connection *connection, uint64_t after_ns, bool asked)
+{
+    struct ut_worker *worker = connection->link->worker;
+    connection->keepalive_asked = asked;
+    connection->keepalive_bytes_in = connection->stream.bytes_in;
+    ut_timer_set(&worker->timers, &connection->keepalive, ut_worker_now(worker) + after_ns);
+}
+
+/* Nothing may have come for a while. Whatever comes is an answer. */
+static void on_keepalive(struct ut_timer *timer, uint64_t now_ns)
+{
+    struct ut_link_connection *connection =
+        UT_CONTAINER_OF(timer, struct ut_link_connection, keepalive);
+    const struct ut_link_keepalive *keepalive = &connection->link->options.keepalive;
+    bool silent = connection->stream.bytes_in == connection->keepalive_bytes_in;
+    bool wanted = keepalive->permit_without_stream || ut_h2_client_calls(&connection->client) > 0;
+    (void)now_ns;
+    if (silent && connection->keepalive_asked) {
+        ut_stream_close(&connection->stream, -ETIMEDOUT);
+    } else if (silent && wanted) {
+        ut_h2_client_ping(&connection->client);
+        ut_stream_flush_later(&connection->stream);
+        watch_life(connection, keepalive->timeout_ns, true);
+    } else {
+        watch_life(connection, keepalive->time_ns, false);
+    }
+}
+
 void ut_link_connection_ready(struct ut_link_connection *connection)
 {
     struct ut_link *link = connection->link;
+    if (link->options.keepalive.time_ns > 0)
+        watch_life(connection, link->options.keepalive.time_ns, false);
     ut_timer_cancel(&link->worker->timers, &connection->probe);
     link->securing = NULL;
     link->current = connection;
@@ -279,7 +315,8 @@ static int open_connection(struct ut_link *link, int fd)
     int error = -ENOMEM;
     if (connection == NULL)
         goto fail;
-    *connection = (struct ut_link_connection){.link = link, .probe = {.fire = on_probe}};
+    *connection = (struct ut_link_connection){
+        .link = link, .probe = {.fire = on_probe}, .keepalive = {.fire = on_keepalive}};
     memcpy(connection->where, link->connector.where, sizeof(connection->where));
     error = ut_h2_client_init(&connection->client, &worker->pool, &options);
     if (error != 0)
@@ -339,7 +376,8 @@ static void on_connector_done(struct ut_connector *connector, int fd, int error)
         error = open_connection(link, fd);
     if (error == 0)
         return;
-    report_failure(link, error);
+    if (error != -ECANCELED) /* by ut_link_move */
+        report_failure(link, error);
     /* The sends that wait ask for the next attempt. */
     link->options.on_ready(link);
 }
@@ -354,6 +392,28 @@ void ut_link_connect(struct ut_link *link)
         ut_timer_set(&worker->timers, &link->pause, link->next_start_ns);
     else
         begin_connect(link);
+}
+
+void ut_link_renew(struct ut_link *link)
+{
+    struct ut_link_connection *connection = link->current;
+    if (connection == NULL)
+        return;
+    connection->given_up = true;
+    look_after(connection);
+}
+
+void ut_link_move(struct ut_link *link, const char *address)
+{
+    if (strcmp(link->address, address) == 0)
+        return;
+    (void)snprintf(link->address, sizeof(link->address), "%s", address);
+    link->failures = 0;
+    link->next_start_ns = 0;
+    ut_connector_cancel(&link->connector);
+    if (link->securing != NULL)
+        ut_stream_close(&link->securing->stream, -ECANCELED);
+    ut_link_renew(link);
 }
 
 /* ---- calls ---------------------------------------------------------------------------------- */
@@ -391,7 +451,10 @@ static void register_metrics(struct ut_link *link)
 {
     struct ut_metrics *metrics = link->worker->metrics;
     char label[160];
-    (void)snprintf(label, sizeof(label), "exporter=\"%s\"", link->options.id);
+    char number[32] = "";
+    if (link->options.number >= 0)
+        (void)snprintf(number, sizeof(number), ",connection=\"%d\"", link->options.number);
+    (void)snprintf(label, sizeof(label), "exporter=\"%.100s\"%s", link->options.id, number);
     link->connects = ut_metrics_counter(metrics, "undertrace_exporter_connects", label,
                                         "Connections opened to the backend.");
     link->connect_failures = ut_metrics_counter(metrics, "undertrace_exporter_connect_failures",

@@ -36,6 +36,12 @@ struct ut_link_options {
     size_t header_count;
     struct ut_tls_end *tls;      /* NULL: cleartext */
     uint64_t connect_timeout_ns; /* for TCP, and again for a TLS handshake */
+    struct ut_link_keepalive {
+        uint64_t time_ns; /* of silence, after which a PING goes; 0: never */
+        uint64_t timeout_ns;
+        bool permit_without_stream; /* also where no answer is waited for */
+    } keepalive;
+    int number; /* where there are several of one exporter, for metrics; -1: it is the only one */
     /* Something has changed: submit what waits, and ask for a connection if that fails. */
     void (*on_ready)(struct ut_link *link);
     /* Nothing of the link is in use any more, after ut_link_stop. */
@@ -51,6 +57,7 @@ struct ut_link {
     struct ut_link_connection *connections; /* all that are not freed */
     struct ut_link_connection *current;     /* the one that takes calls, or NULL */
     struct ut_link_connection *securing;    /* the one whose TLS handshake is under way, or NULL */
+    char address[UT_ADDRESS_TEXT]; /* where the endpoint is, numeric; "": as its name says */
     uint32_t connection_count;
     uint32_t failures;      /* attempts in a row that brought no answer */
     uint64_t random;        /* state of the jitter */
@@ -71,6 +78,13 @@ void ut_link_connect(struct ut_link *link);
 /* 0 and the call is taken (its `done` comes as h2_client.h says), or -EAGAIN where no connection
  * takes calls now. */
 int ut_link_submit(struct ut_link *link, struct ut_link_call *call) UT_MUST_USE;
+/* Connections go to this address of the endpoint from now on; the one that is open elsewhere takes
+ * no more calls. With "", as at the beginning, to any that its name has. on_ready may come in here.
+ */
+void ut_link_move(struct ut_link *link, const char *address);
+/* The connection takes no more calls and is closed when it has none; the next call opens another.
+ */
+void ut_link_renew(struct ut_link *link);
 /* Its answer is overdue: cancels the call and looks after the connection. `done` may come in here.
  */
 void ut_link_cancel(struct ut_link *link, struct ut_link_call *call);

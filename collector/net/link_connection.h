@@ -18,6 +18,10 @@ struct ut_link_connection {
     struct ut_timer probe;
     uint64_t probe_bytes_out; /* `bytes_out` of the stream when the probe was set */
     bool answered;            /* at least one call */
+    bool given_up;            /* it takes no more calls by our own will */
+    struct ut_timer keepalive;
+    uint64_t keepalive_bytes_in; /* `bytes_in` of the stream when that was set */
+    bool keepalive_asked;        /* … for the answer to a PING */
     char where[UT_CONNECTOR_WHERE];
 };
 

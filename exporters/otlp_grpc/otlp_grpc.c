@@ -105,6 +105,7 @@ static void send_item(struct ut_exporter *base, struct ut_item *item)
     send->call.run_count = send->splice.run_count;
     send->call.bytes = send->splice.bytes;
     send->call.span_count = item->span_count;
+    send->call.endpoint = item->endpoint;
     start_send(send);
 }
 
@@ -141,6 +142,11 @@ static int create(struct ut_exporter **ret, const struct ut_build *build)
 static int start(struct ut_exporter *base, char error[UT_ERROR_TEXT])
 {
     return ut_grpc_client_start(exporter_of(base)->client, error);
+}
+
+static uint32_t endpoints(const struct ut_exporter *base)
+{
+    return ut_grpc_client_endpoints(UT_CONTAINER_OF(base, const struct otlp_grpc, base)->client);
 }
 
 static void reread_files(struct ut_exporter *base)
@@ -181,6 +187,7 @@ const struct ut_exporter_type ut_exporter_otlp_grpc = {
     .settings = settings_of,
     .create = create,
     .start = start,
+    .endpoints = endpoints,
     .reread_files = reread_files,
     .send = send_item,
     .stop = stop,

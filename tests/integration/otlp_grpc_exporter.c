@@ -114,16 +114,22 @@ static void on_item_done(struct ut_item *base, const struct ut_outcome *outcome)
     ut_batch_unref(item->batch);
 }
 
-static struct test_item *send_item(struct bench *bench, size_t index)
+static struct test_item *send_to_endpoint(struct bench *bench, size_t index, uint32_t endpoint)
 {
     struct test_item *item = &bench->items[index];
     *item = (struct test_item){.batch = otlp_batch(&bench->worker.pool, &bench->request)};
     item->item = (struct ut_item){.batch = item->batch,
                                   .first_span = 0,
                                   .span_count = item->batch->spans,
+                                  .endpoint = endpoint,
                                   .done = on_item_done};
     ut_exporter_otlp_grpc.send(bench->exporter, &item->item);
     return item;
+}
+
+static struct test_item *send_item(struct bench *bench, size_t index)
+{
+    return send_to_endpoint(bench, index, 0);
 }
 
 static void on_stopped(void *arg)
@@ -532,5 +538,87 @@ Test(otlp_grpc, steady_flow_asks_the_system_for_no_memory)
             check_result(&bench->items[i], UT_SENT, "");
     }
     cr_assert_eq(bench->worker.pool.system_calls, before);
+    close_bench(bench);
+}
+
+/* ---- several connections -------------------------------------------------------------------- */
+
+Test(otlp_grpc, calls_take_several_connections_in_turn)
+{
+    enum { CONNECTIONS = 4, ITEMS = 16 };
+    struct bench *bench = open_bench(BACKEND_OK);
+    bench->config.grpc.connections = CONNECTIONS;
+    bench->config.grpc.timeout_ns = 5 * UT_NS_PER_S;
+    start_exporter(bench);
+    cr_assert_eq(ut_exporter_otlp_grpc.endpoints(bench->exporter), 1);
+    for (size_t i = 0; i < ITEMS; i++)
+        (void)send_item(bench, i);
+    turn(bench, ITEMS, 5000);
+    for (size_t i = 0; i < ITEMS; i++)
+        cr_expect(bench->items[i].done == 1 && bench->items[i].outcome.result == UT_SENT);
+    cr_expect_eq(bench->backend.accepted, CONNECTIONS);
+    cr_expect_eq(ut_metrics_sum(bench->worker.metrics, "undertrace_exporter_connections"),
+                 CONNECTIONS);
+    close_bench(bench);
+}
+
+Test(otlp_grpc, each_address_of_a_name_is_an_endpoint)
+{
+    struct bench *bench = open_bench(BACKEND_OK);
+    bench->config.grpc.tls.insecure = true;
+    bench->config.grpc.timeout_ns = 2 * UT_NS_PER_S;
+    (void)snprintf(bench->endpoint, sizeof(bench->endpoint), "dns:///localhost:%d",
+                   bench->backend.port);
+    start_exporter(bench);
+    for (int i = 0; i < 50 && bench->backend.accepted == 0; i++)
+        turn(bench, 0, 20);
+    uint32_t endpoints = ut_exporter_otlp_grpc.endpoints(bench->exporter);
+    /* 127.0.0.1 stands before ::1, where nobody listens and which not every machine has. */
+    cr_assert(endpoints == 1 || endpoints == 2);
+    struct test_item *item = send_item(bench, 0);
+    turn(bench, 1, 5000);
+    cr_expect_eq(item->outcome.result, UT_SENT, "%s", item->text);
+    if (endpoints == 2) {
+        item = send_to_endpoint(bench, 0, 1);
+        turn(bench, 1, 5000);
+        cr_expect_eq(item->outcome.result, UT_RETRY);
+        cr_expect_eq(item->outcome.cause, UT_SETBACK_TRANSPORT);
+        cr_expect(strstr(item->text, "[::1]") != NULL, "%s", item->text);
+    }
+    close_bench(bench);
+}
+
+Test(otlp_grpc, silent_connection_is_asked_for_a_sign_of_life)
+{
+    struct bench *bench = open_bench(BACKEND_FROZEN);
+    bench->config.grpc.keepalive = (struct ut_link_keepalive){
+        .time_ns = 100 * UT_NS_PER_MS,
+        .timeout_ns = 100 * UT_NS_PER_MS,
+        .permit_without_stream = true,
+    };
+    start_exporter(bench);
+    for (int i = 0; i < 50 && bench->backend.accepted == 0; i++)
+        turn(bench, 0, 10);
+    cr_assert_eq(ut_metrics_sum(bench->worker.metrics, "undertrace_exporter_connections"), 1);
+    for (int i = 0;
+         i < 100 && ut_metrics_sum(bench->worker.metrics, "undertrace_exporter_connections") > 0;
+         i++)
+        turn(bench, 0, 20);
+    cr_expect_eq(ut_metrics_sum(bench->worker.metrics, "undertrace_exporter_connections"), 0);
+    close_bench(bench);
+}
+
+Test(otlp_grpc, connection_that_gives_signs_of_life_stays)
+{
+    struct bench *bench = open_bench(BACKEND_OK);
+    bench->config.grpc.keepalive = (struct ut_link_keepalive){
+        .time_ns = 50 * UT_NS_PER_MS,
+        .timeout_ns = 5 * UT_NS_PER_S,
+        .permit_without_stream = true,
+    };
+    start_exporter(bench);
+    turn(bench, 0, 600);
+    cr_expect_eq(bench->backend.accepted, 1);
+    cr_expect_eq(ut_metrics_sum(bench->worker.metrics, "undertrace_exporter_connections"), 1);
     close_bench(bench);
 }
