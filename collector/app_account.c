@@ -47,6 +47,10 @@ static void add_books(struct account *account, const char *id, struct ut_queue_b
 {
     uint64_t dropped = 0;
     add(account, " %s.accepted=%" PRIu64 " %s.sent=%" PRIu64, id, books.accepted, id, books.sent);
+    if (books.recovered != 0)
+        add(account, " %s.recovered=%" PRIu64, id, books.recovered);
+    if (books.stored != 0)
+        add(account, " %s.on_disk=%" PRIu64, id, books.stored);
     for (int i = 0; i < UT_DROP_REASONS; i++) {
         dropped += books.dropped[i];
         if (books.dropped[i] != 0)
@@ -54,16 +58,18 @@ static void add_books(struct account *account, const char *id, struct ut_queue_b
                 books.dropped[i]);
     }
     uint64_t held = books.held + books.in_flight;
-    if (held != 0)
-        add(account, " %s.held=%" PRIu64, id, held);
-    account->unaccounted += distance(books.accepted, books.sent + held + dropped);
+    if (held != books.stored)
+        add(account, " %s.held=%" PRIu64, id, held - books.stored);
+    account->unaccounted += distance(books.accepted + books.recovered, books.sent + held + dropped);
 }
 
+/* What a retired queue has left on disk is what the one after it has recovered: neither counts. */
 static void merge(struct ut_queue_books *sum, const struct ut_queue_books *books)
 {
     sum->accepted += books->accepted;
+    sum->recovered += books->recovered - books->stored;
     sum->sent += books->sent;
-    sum->held += books->held;
+    sum->held += books->held - books->stored;
     sum->in_flight += books->in_flight;
     for (int i = 0; i < UT_DROP_REASONS; i++)
         sum->dropped[i] += books->dropped[i];

@@ -163,7 +163,10 @@ bool ut_app_start(struct ut_app *app)
         return fail(app, error);
     ut_app_status_open(app);
     ut_app_drop_privileges(app->evidence != NULL, app->log);
-    return ut_app_generation_start(app->current, error) || fail(app, error);
+    if (!ut_app_generation_start(app->current, error))
+        return fail(app, error);
+    ut_app_generation_serve(app->current);
+    return true;
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
@@ -176,7 +179,9 @@ void ut_app_free_parts(struct ut_app *app)
         next = part->next;
         ut_app_receiver_free(part);
     }
+    ut_app_close_holds(app);
     ut_app_generation_free(app->current);
+    ut_app_free_holds(app);
     ut_evidence_free(app->evidence);
     for (struct ut_app_retired *retired = app->retired, *next; retired != NULL; retired = next) {
         next = retired->next;

@@ -57,6 +57,13 @@ static bool make_exporter(struct ut_app_generation *g, const struct ut_config_co
         .settings = part->type->settings != NULL ? part->type->settings(component->config) : NULL,
         .random_seed = make_seed(),
     };
+    config.keeping = ut_app_keeping_for(g, component);
+    if (config.keeping != NULL) {
+        int cursor = ut_hold_claim(config.keeping->hold, component->id);
+        if (cursor < 0)
+            return fail(error, component->id, "its disk hold has no place for one more exporter");
+        config.cursor = (uint32_t)cursor;
+    }
     part->queue = ut_queue_new(&config);
     return part->queue != NULL || fail(error, component->id, "out of memory");
 }
@@ -108,6 +115,8 @@ static bool make_pipeline(struct ut_app_generation *g, size_t index, char error[
         .queues = queues,
         .queue_count = config->exporter_count,
         .delivered_within_ns = config->ack == UT_ACK_DELIVERED ? config->ack_timeout_ns : 0,
+        .durable_within_ns = config->ack == UT_ACK_DURABLE ? config->ack_timeout_ns : 0,
+        .keeping = ut_app_keeping_of(g->app, config),
     };
     struct ut_pipeline *pipeline = ut_pipeline_new(&pipeline_config);
     if (pipeline == NULL)
@@ -129,7 +138,7 @@ static bool make_parts(struct ut_app_generation *g, char error[UT_APP_ERROR])
     g->pipelines = calloc(g->config->pipeline_count, sizeof(struct ut_pipeline *));
     if (g->pipelines == NULL)
         return fail(error, "pipelines", "out of memory");
-    if (!list_extensions(g, error) || !make_exporters(g, error))
+    if (!list_extensions(g, error) || !ut_app_open_holds(g, error) || !make_exporters(g, error))
         return false;
     for (size_t i = 0; i < g->config->pipeline_count; i++) {
         if (!make_pipeline(g, i, error))
@@ -162,6 +171,12 @@ bool ut_app_generation_start(struct ut_app_generation *g, char error[UT_APP_ERRO
         part->started = true;
     }
     return true;
+}
+
+void ut_app_generation_serve(struct ut_app_generation *g)
+{
+    for (size_t i = 0; i < g->exporter_count; i++)
+        ut_queue_own_backlog(g->exporters[i].queue);
 }
 
 struct ut_push_target *ut_app_generation_target(const struct ut_app_generation *g,
@@ -289,7 +304,10 @@ static void keep_books(struct ut_app *app, const char *id, const struct ut_queue
         app->retired = kept;
     }
     kept->books.accepted += books->accepted;
+    kept->books.recovered += books->recovered;
     kept->books.sent += books->sent;
+    kept->books.held += books->stored;
+    kept->books.stored += books->stored;
     for (int i = 0; i < UT_DROP_REASONS; i++)
         kept->books.dropped[i] += books->dropped[i];
 }

@@ -7,6 +7,8 @@
  *   the loop's read buffer, connections' own buffers, metrics and config      2 MiB
  *   free blocks that the pool retains for the next requests                   8 MiB
  *   with the kernel side: event store, folds, connections, workloads         14 MiB
+ *   with disk holds: the group that is being written (8 MiB, and as much of the library's), what is
+ *   being read back; the mapped pages of their files are the system's to take back     16 MiB
  *   with the kernel side: the ring buffer (a mapped ring counts twice)        2 MiB
  */
 #include "app_parts.h"
@@ -20,6 +22,10 @@
 size_t ut_app_budget_bytes(const struct ut_config *config, bool kernel)
 {
     size_t fixed = UT_APP_FIXED_MIB + (kernel ? UT_APP_FIXED_KERNEL_MIB : 0);
+    bool stores = false;
+    for (size_t i = 0; i < config->pipeline_count; i++)
+        stores = stores || config->pipelines[i].storage.present;
+    fixed += stores ? UT_APP_FIXED_STORAGE_MIB : 0;
     /* The config layer has refused a limit that leaves less than UT_APP_BUDGET_LEAST_MIB. */
     UT_CHECK(config->program.memory.limit_mib > fixed);
     return ((size_t)config->program.memory.limit_mib - fixed) * MIB;

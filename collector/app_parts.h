@@ -2,9 +2,10 @@
 /*
  * What a running program is made of; shared by the app_*.c files, seen by nobody else.
  *
- * Start order: evidence → a generation (exporters and their queues, pipelines) → receivers are
- * made; then the kernel is watched, then listeners open (so that no connection is older than the
- * watch), then capabilities go, then exporters start. Stop order is flow order, see app_stop.c.
+ * Start order: evidence → disk holds (while there is one thread) → a generation (exporters and
+ * their queues, pipelines) → receivers are made; then the kernel is watched, then listeners open
+ * (so that no connection is older than the watch), then capabilities go, then exporters start. Stop
+ * order is flow order, see app_stop.c.
  *
  * A reload (app_reload.c) makes another generation, with receivers of its own, and retires the one
  * before. The worker, the evidence and what watches the kernel stay; all else goes with its
@@ -51,6 +52,15 @@ struct ut_app_receiver {
     bool retired, stopping;           /* it goes when its connections have; they are sent away */
     struct ut_app_generation *blocks; /* that waits for it before it drains; NULL: none */
     struct ut_deferred gone;          /* frees it, off its own stack */
+};
+
+/* A directory, whichever pipelines use it, over all reloads. */
+struct ut_app_hold {
+    struct ut_config_storage config; /* its texts are copies */
+    bool durable;
+    struct ut_keeping keeping;
+    struct ut_hold *hold; /* NULL: closed */
+    struct ut_app_hold *next;
 };
 
 struct ut_app_exporter {
@@ -106,6 +116,7 @@ struct ut_app {
     struct ut_health health;
     uint64_t started_ns; /* monotonic */
 
+    struct ut_app_hold *holds;
     struct ut_app_generation *current, *retiring;
     struct ut_app_retired *retired;
     struct ut_app_receiver *receivers; /* those that leave among them */
@@ -157,6 +168,21 @@ void ut_app_generation_retire(struct ut_app_generation *generation,
 /* Does not wait for its queues any longer. */
 void ut_app_generation_cut_off(struct ut_app_generation *generation);
 
+/* Its queues are those that read back what is on disk. */
+void ut_app_generation_serve(struct ut_app_generation *generation);
+
+/* app_holds.c: opens the disk holds that the generation's configuration names and that are not open
+ * yet; false: the reason is in `error`. Blocks for a moment. */
+bool ut_app_open_holds(struct ut_app_generation *generation, char error[UT_APP_ERROR]);
+/* The one that keeps what the pipeline accepts; NULL: none does. */
+struct ut_keeping *ut_app_keeping_of(struct ut_app *app, const struct ut_config_pipeline *pipeline);
+/* The one that an exporter's queue reads back from. */
+struct ut_keeping *ut_app_keeping_for(const struct ut_app_generation *generation,
+                                      const struct ut_config_component *exporter);
+/* Commits what is finished and closes them; turns the loop for it. */
+void ut_app_close_holds(struct ut_app *app);
+void ut_app_free_holds(struct ut_app *app);
+
 /* app_reload.c: reads the configuration again and takes it into use. What there is to say goes to
  * `out` as text for people, and to the log. False: nothing has changed. */
 bool ut_app_reload(struct ut_app *app, FILE *out);
@@ -175,6 +201,8 @@ void ut_app_status_close(struct ut_app *app);
 /* app_status_queue.c: adds what there is to say of the exporter's queue to its row. */
 struct json_t;
 void ut_app_describe_queue(const struct ut_queue *queue, struct json_t *row);
+/* app_status_storage.c: the disk holds; the caller's. */
+struct json_t *ut_app_describe_holds(const struct ut_app *app);
 
 /* app_account.c: the one line that accounts for every span. */
 void ut_app_account(struct ut_app *app);

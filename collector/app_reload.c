@@ -16,6 +16,15 @@
 
 /* ---- what cannot be reloaded ----------------------------------------------------------------- */
 
+static bool stores(const struct ut_config *config)
+{
+    for (size_t i = 0; i < config->pipeline_count; i++) {
+        if (config->pipelines[i].storage.present)
+            return true;
+    }
+    return false;
+}
+
 /* The name of a setting that holds for the life of the process and would change; NULL: none. */
 static const char *fixed_setting(const struct ut_config *now, const struct ut_config *next)
 {
@@ -27,6 +36,8 @@ static const char *fixed_setting(const struct ut_config *now, const struct ut_co
         return "service.telemetry.metrics.level";
     if (strcmp(now->telemetry.metrics.address, next->telemetry.metrics.address) != 0)
         return "service.telemetry.metrics.address";
+    if (!stores(now) && stores(next))
+        return "the first storage of a pipeline, whose memory is set aside at the start";
     return NULL;
 }
 
@@ -264,6 +275,7 @@ static void take_over(struct ut_app_generation *generation)
         part->fresh = false;
         part->before = NULL;
     }
+    ut_app_generation_serve(generation);
     retire(before);
 }
 

@@ -143,6 +143,7 @@ static void serve_doctor(void *arg, struct ut_http_response *response)
         describe_evidence(app, root);
     json_object_set_new(root, "spans", describe_receivers(app));
     json_object_set_new(root, "exporters", describe_exporters(app));
+    json_object_set_new(root, "storage", ut_app_describe_holds(app));
     response->content_type = "application/json";
     response->body = json_dumps(root, JSON_INDENT(2));
     response->size = response->body != NULL ? strlen(response->body) : 0;

@@ -61,9 +61,13 @@ static const char *refuses_ack(const struct ut_config_type *type, const void *co
         return NULL;
     if (settings != NULL && settings->sending_queue.on_full != UT_ON_FULL_REFUSE)
         return "its queue drops spans when it is full; set sending_queue.on_full to refuse";
-    if (ack == UT_ACK_DURABLE)
-        return "it has no disk hold, and this version has none; write queued or delivered";
     return NULL;
+}
+
+static const char *stores_in(const struct ut_config_type *type, const void *config)
+{
+    const struct ut_exporter_settings *settings = settings_of(type, config);
+    return settings != NULL ? settings->sending_queue.storage : NULL;
 }
 
 static struct ut_config_type exporter_row(const struct ut_exporter_type *type, const char *name)
@@ -77,6 +81,7 @@ static struct ut_config_type exporter_row(const struct ut_exporter_type *type, c
         .sends = type->endpoint,
         .least_ack = least_ack,
         .refuses_ack = refuses_ack,
+        .stores_in = stores_in,
         .implementation = type,
     };
 }
@@ -111,6 +116,7 @@ void ut_app_types_init(struct ut_app_types *types)
                 .extensions = types->extensions,
                 .fixed_mib = UT_APP_FIXED_MIB,
                 .budget_mib = UT_APP_BUDGET_LEAST_MIB,
+                .storage_mib = UT_APP_FIXED_STORAGE_MIB,
             },
     };
     for (size_t i = 0; ut_receiver_types[i] != NULL; i++)
@@ -142,4 +148,5 @@ void ut_app_types_init(struct ut_app_types *types)
     }
     for (size_t i = 0; i < UT_AUTH_EXTENSIONS; i++)
         add(types->extensions, ut_auth_extensions[i]);
+    add(types->extensions, ut_config_file_storage);
 }

@@ -6,7 +6,12 @@
 #include "config/config.h"
 
 /* The arithmetic of memory, in MiB; what it counts stands in app_memory.c. */
-enum { UT_APP_FIXED_MIB = 16, UT_APP_FIXED_KERNEL_MIB = 16, UT_APP_BUDGET_LEAST_MIB = 8 };
+enum {
+    UT_APP_FIXED_MIB = 16,
+    UT_APP_FIXED_KERNEL_MIB = 16,
+    UT_APP_FIXED_STORAGE_MIB = 16,
+    UT_APP_BUDGET_LEAST_MIB = 8,
+};
 
 #define UT_APP_TYPES_MAX 32 /* of a kind, with the end of the table */
 

@@ -164,6 +164,7 @@ struct ut_exporter_settings {
         uint64_t queue_size; /* in units of `sizer` */
         int sizer;           /* enum ut_sizer */
         int on_full;         /* enum ut_on_full */
+        char *storage;       /* id of the extension that the queue is stored in; NULL: none */
         struct {
             bool present;
             uint64_t min_size, max_size; /* in units of `sizer`; max_size 0: none */

@@ -100,6 +100,38 @@ static void print_exporter(const json_t *exporter)
     print_trouble(json_object_get(exporter, "endpoints"));
 }
 
+static void print_cursor(const json_t *cursor)
+{
+    char id[160], bytes[32];
+    bool orphan = json_is_true(json_object_get(cursor, "orphan"));
+    printf("    %s: %" PRIu64 " spans, %s%s\n", text_of(cursor, "exporter", id),
+           count_of(cursor, "spans"), show_bytes(count_of(cursor, "bytes"), bytes),
+           orphan ? ", orphan: no exporter of that name is configured" : "");
+}
+
+static void print_storage(const json_t *storage)
+{
+    char directory[160], bytes[32], most[32];
+    size_t i;
+    json_t *cursor;
+    printf("\n%s\n", text_of(storage, "directory", directory));
+    printf("    %s of %s; %" PRIu64 " commits, %" PRIu64 " us each, %" PRIu64 " us at most\n",
+           show_bytes(count_of(storage, "bytes"), bytes),
+           show_bytes(count_of(storage, "max_bytes"), most), count_of(storage, "commits"),
+           count_of(storage, "commit_mean_us"), count_of(storage, "commit_most_us"));
+    if (count_of(storage, "failures") + count_of(storage, "refused") + count_of(storage, "damaged"))
+        printf("    failed commits %" PRIu64 ", refused for want of room %" PRIu64
+               ", damaged %" PRIu64 "\n",
+               count_of(storage, "failures"), count_of(storage, "refused"),
+               count_of(storage, "damaged"));
+    if (json_is_true(json_object_get(storage, "set_aside")))
+        printf("    the file that was found at the start was damaged, and is set aside\n");
+    json_array_foreach(json_object_get(storage, "cursors"), i, cursor)
+    {
+        print_cursor(cursor);
+    }
+}
+
 static void print_table(const json_t *root)
 {
     char version[160], state[160], used[32], limit[32], up[32];
@@ -114,6 +146,11 @@ static void print_table(const json_t *root)
     json_array_foreach(json_object_get(root, "exporters"), i, exporter)
     {
         print_exporter(exporter);
+    }
+    json_t *storage;
+    json_array_foreach(json_object_get(root, "storage"), i, storage)
+    {
+        print_storage(storage);
     }
 }
 

@@ -15,6 +15,14 @@
 /* What the answer to a sender promises; the stronger ones later. */
 enum ut_ack { UT_ACK_QUEUED, UT_ACK_DURABLE, UT_ACK_DELIVERED, UT_ACKS };
 
+/* A disk hold. */
+struct ut_config_storage {
+    bool present;
+    int type, sync; /* words of the table; sync 0: group */
+    char *directory;
+    uint64_t max_bytes;
+};
+
 /* One component type, as far as its settings go. */
 struct ut_config_type {
     const char *name; /* NULL ends a table */
@@ -38,6 +46,10 @@ struct ut_config_type {
     enum ut_ack (*least_ack)(const struct ut_config_type *type, const void *config);
     const char *(*refuses_ack)(const struct ut_config_type *type, const void *config,
                                enum ut_ack ack);
+    /* Exporters; may be NULL: the id of the extension that its queue is stored in, or NULL. */
+    const char *(*stores_in)(const struct ut_config_type *type, const void *config);
+    /* Extensions; NULL: it stores nothing. */
+    const struct ut_config_storage *(*storage)(const void *config);
     uint64_t fixed_mib;         /* memory of fixed size that it takes while in use */
     const void *implementation; /* the caller's */
 };
@@ -47,6 +59,7 @@ struct ut_config_types {
     const struct ut_config_type *extensions; /* NULL: there are none */
     uint64_t fixed_mib;                      /* memory that the program takes whatever it does */
     uint64_t budget_mib;                     /* the least that must be left for spans in flight */
+    uint64_t storage_mib;                    /* that disk holds take, all together */
 };
 
 struct ut_config_component {
@@ -68,6 +81,7 @@ struct ut_config_pipeline {
     const char *id; /* "traces", "traces/second" */
     int ack;        /* enum ut_ack; also `delivered` where an exporter waits for its result */
     uint64_t ack_timeout_ns;
+    struct ut_config_storage storage; /* also where an exporter's queue names it */
     const struct ut_config_component **receivers, **processors, **exporters;
     size_t receiver_count, processor_count, exporter_count;
 };
@@ -118,6 +132,8 @@ struct ut_config *ut_config_read(const struct ut_config_source *source,
                                  const struct ut_config_types *types,
                                  struct ut_config_messages *messages) UT_MUST_USE;
 void ut_config_free(struct ut_config *config); /* NULL is fine */
+/* The Collector's `file_storage`, a row of the table of extensions. */
+extern const struct ut_config_type ut_config_file_storage;
 /* As it is written. */
 const char *ut_config_ack_name(enum ut_ack ack);
 

@@ -154,6 +154,15 @@ static void check_extensions(struct ut_config_reader *reader)
         for (size_t j = 0; j < count; j++)
             use_extension(reader, receiver, ids[j]);
     }
+    const struct ut_config_components *exporters = &reader->config->exporters;
+    for (size_t i = 0; i < exporters->count; i++) {
+        const struct ut_config_component *exporter = &exporters->items[i];
+        const char *id = exporter->uses > 0 && exporter->type->stores_in != NULL
+                             ? exporter->type->stores_in(exporter->type, exporter->config)
+                             : NULL;
+        if (id != NULL)
+            use_extension(reader, exporter, id);
+    }
 }
 
 /* A promise that an exporter of the pipeline cannot keep. */
@@ -201,6 +210,10 @@ static void check_memory(struct ut_config_reader *reader)
     uint64_t fixed = types->fixed_mib;
     for (size_t i = 0; i < receivers->count; i++)
         fixed += receivers->items[i].uses != 0 ? receivers->items[i].type->fixed_mib : 0;
+    bool stores = false;
+    for (size_t i = 0; i < reader->config->pipeline_count; i++)
+        stores = stores || reader->config->pipelines[i].storage.present;
+    fixed += stores ? types->storage_mib : 0;
     uint64_t least = fixed + types->budget_mib;
     if (reader->config->program.memory.limit_mib >= least)
         return;
@@ -208,7 +221,8 @@ static void check_memory(struct ut_config_reader *reader)
     node = ut_config_node_get(ut_config_node_get(node, "memory"), "limit_mib");
     ut_config_error(reader->messages, node != NULL ? node->at : (struct ut_config_at){0, 0},
                     "undertrace.memory.limit_mib",
-                    "too little: with these receivers %" PRIu64 " MiB are of fixed size, and spans "
+                    "too little: with these components %" PRIu64
+                    " MiB are of fixed size, and spans "
                     "in flight need %" PRIu64 " MiB at least; write %" PRIu64 " or more",
                     fixed, types->budget_mib, least);
 }
@@ -231,6 +245,7 @@ void ut_config_cross_check(struct ut_config_reader *reader)
     check_destinations(reader);
     check_extensions(reader);
     check_acks(reader);
+    ut_config_check_storage(reader);
     check_memory(reader);
     note_unused(reader, &reader->config->receivers, "pipeline");
     note_unused(reader, &reader->config->processors, "pipeline");

@@ -35,6 +35,10 @@ bool ut_config_split_id(struct ut_config_reader *reader, const char *id, struct 
  * not. `section` is "processors" or "extensions". */
 const char *ut_config_not_needed(const char *section, const char *type);
 
+/* storage.c: disk holds; the fields of a pipeline's `storage`, and the rules about all of them. */
+extern const struct ut_field ut_config_storage_fields[];
+void ut_config_check_storage(struct ut_config_reader *reader);
+
 /* service.c: `service:`. */
 void ut_config_read_service(struct ut_config_reader *reader);
 

@@ -61,6 +61,11 @@ static const struct ut_field pipeline_fields[] = {
      .fallback = "10s",
      .least = 0.01,
      .most = 3600},
+    {.key = "storage",
+     .type = UT_FIELD_MAP,
+     .offset = offsetof(struct ut_config_pipeline, storage),
+     .fields = ut_config_storage_fields,
+     .present = offsetof(struct ut_config_pipeline, storage.present)},
     UT_FIELD_END,
 };
 
@@ -188,8 +193,8 @@ static bool check_signal(struct ut_config_reader *reader, const struct ut_config
 
 static void read_pipeline(struct ut_config_reader *reader, const struct ut_config_node *node)
 {
-    static const char *const keys[] = {"receivers", "processors",  "exporters",
-                                       "ack",       "ack_timeout", NULL};
+    static const char *const keys[] = {"receivers",   "processors", "exporters", "ack",
+                                       "ack_timeout", "storage",    NULL};
     struct ut_config *config = reader->config;
     if (!check_signal(reader, node) || !ut_config_expect_mapping(reader, node))
         return;

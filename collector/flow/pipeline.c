@@ -31,6 +31,7 @@ struct ut_pipeline {
     size_t first;
     struct ut_on_the_way on_the_way;
     struct ut_deliveries deliveries;
+    struct ut_keeping_client keeping;              /* .keeping NULL: there is no disk hold */
     struct ut_push *blocked_first, **blocked_last; /* pushes that wait for room, in order */
     uint32_t blocked;
     struct ut_timer unblock;
@@ -70,6 +71,10 @@ static void admit(struct ut_pipeline *pipeline, struct ut_push *push)
         return;
     }
     ut_batch_set_on_the_way(batch, &pipeline->on_the_way);
+    if (pipeline->keeping.keeping != NULL) {
+        ut_keeping_store(&pipeline->keeping, push);
+        return;
+    }
     if (!waits)
         push->done(push, &(struct ut_answer){.verdict = UT_ACCEPTED});
     pipeline->head->consume(pipeline->head, batch);
@@ -170,10 +175,47 @@ static void on_push(struct ut_push_target *target, struct ut_push *push)
 
 static void on_abandon(struct ut_push_target *target, struct ut_push *push)
 {
-    (void)target;
-    if (push->held_by != NULL) /* else it waits for room, and not long */
+    const struct ut_pipeline *pipeline = UT_CONTAINER_OF(target, struct ut_pipeline, target);
+    if (push->held_by == NULL) /* it waits for room, and not long */
+        return;
+    if (pipeline->keeping.keeping != NULL)
+        ut_keeping_abandon(push);
+    else
         ut_delivery_abandon(push);
 }
+
+/* ---- the disk hold -------------------------------------------------------------------------- */
+
+static void on_stored(struct ut_keeping_client *client, struct ut_batch *batch)
+{
+    struct ut_pipeline *pipeline = UT_CONTAINER_OF(client, struct ut_pipeline, keeping);
+    pipeline->head->consume(pipeline->head, batch);
+}
+
+static uint32_t on_delay(struct ut_keeping_client *client)
+{
+    struct ut_pipeline *pipeline = UT_CONTAINER_OF(client, struct ut_pipeline, keeping);
+    uint32_t longest = 0;
+    for (size_t i = 0; i < pipeline->queue_count; i++) {
+        uint32_t delay = ut_queue_delay_ms(pipeline->queues[i]);
+        longest = delay > longest ? delay : longest;
+    }
+    return longest;
+}
+
+static void keep_on_disk(struct ut_pipeline *pipeline, const struct ut_pipeline_config *config)
+{
+    pipeline->keeping = (struct ut_keeping_client){
+        .keeping = config->keeping,
+        .timeout_ns = config->durable_within_ns,
+        .stored = on_stored,
+        .delay_ms = on_delay,
+    };
+    for (size_t i = 0; i < config->queue_count; i++)
+        pipeline->keeping.cursors |= ut_queue_cursor_bit(config->queues[i]);
+}
+
+/* ---- the end -------------------------------------------------------------------------------- */
 
 /* The batch came with one reference; each queue gets its own, the last one that which was there. */
 static void on_fan_out(struct ut_consumer *consumer, struct ut_batch *batch)
@@ -182,6 +224,8 @@ static void on_fan_out(struct ut_consumer *consumer, struct ut_batch *batch)
     ut_batch_set_on_the_way(batch, NULL);
     if (pipeline->deliveries.timeout_ns != 0)
         ut_delivery_expect(&pipeline->deliveries, batch);
+    if (pipeline->keeping.keeping != NULL)
+        ut_keeping_note(batch);
     /* The references first: a queue that finishes at once must not take it for its own. */
     for (size_t i = 1; i < pipeline->queue_count; i++)
         (void)ut_batch_ref(batch);
@@ -211,7 +255,11 @@ struct ut_pipeline *ut_pipeline_new(const struct ut_pipeline_config *config)
                        .timeout_ns = config->delivered_within_ns},
         .unblock = {.fire = on_unblock},
     };
+    UT_CHECK(config->durable_within_ns == 0 || config->keeping != NULL);
     pipeline->deliveries.queues = pipeline->queues;
+    /* What is answered when it is delivered need not be kept. */
+    if (config->keeping != NULL && config->delivered_within_ns == 0)
+        keep_on_disk(pipeline, config);
     pipeline->blocked_last = &pipeline->blocked_first;
     pipeline->head = &pipeline->fan_out;
     memcpy(pipeline->queues, config->queues, config->queue_count * sizeof(struct ut_queue *));
@@ -248,6 +296,7 @@ struct ut_push_target *ut_pipeline_target(struct ut_pipeline *pipeline)
 
 void ut_pipeline_flush(struct ut_pipeline *pipeline)
 {
+    ut_keeping_leave(&pipeline->keeping);
     for (size_t i = pipeline->first; i < UT_PIPELINE_PROCESSORS_MAX; i++)
         pipeline->processors[i]->type->flush(pipeline->processors[i]);
 }
@@ -267,6 +316,7 @@ void ut_pipeline_free(struct ut_pipeline *pipeline)
     while (pipeline->blocked_first != NULL)
         refuse(take_blocked(pipeline, &pipeline->blocked_first), pipeline->queues[0]);
     ut_timer_cancel(&pipeline->worker->timers, &pipeline->unblock);
+    ut_keeping_leave(&pipeline->keeping);
     UT_CHECK(pipeline->deliveries.open == 0);
     for (size_t i = 0; i < pipeline->queue_count; i++)
         ut_queue_remove_feed(pipeline->queues[i], &pipeline->feeds[i].base);

@@ -8,11 +8,13 @@
  * the request waits for room first, at most 1 s, behind those that came before it.
  *
  *     push ─► admission ─┬─► done(ACCEPTED) ─► processor ─► … ─► fan-out ═► queues    ack: queued
+ *                        ├─► disk ─► done(ACCEPTED) ─► processor ─► …              ack: durable
  *                        └─► processor ─► … ─► fan-out ═► queues ─► done(…)        ack: delivered
  *
  * With `ack: queued` the answer is given before any processor has seen the batch: answer early,
  * correlate late. From then on the batch keeps its room in the queues and its bytes in the budget
- * until the last exporter is done with it. With `ack: delivered` see delivery.h.
+ * until the last exporter is done with it. With `ack: durable`, and with `ack: queued` where there
+ * is a disk hold, see keeping.h; with `ack: delivered` see delivery.h.
  *
  * A request without spans is accepted and released at once.
  *
@@ -25,6 +27,7 @@
 #define UT_FLOW_PIPELINE_H
 
 #include "component.h"
+#include "flow/keeping.h"
 #include "flow/queue.h"
 
 #define UT_PIPELINE_QUEUES_MAX 16
@@ -37,7 +40,9 @@ struct ut_pipeline_config {
     struct ut_worker *worker;
     struct ut_queue *const *queues; /* borrowed, the array is copied; they outlive the pipeline */
     size_t queue_count;             /* 1 … UT_PIPELINE_QUEUES_MAX */
-    uint64_t delivered_within_ns;   /* 0: ack: queued; else ack: delivered, and its ack_timeout */
+    uint64_t delivered_within_ns;   /* ack: delivered, and its ack_timeout; else 0 */
+    uint64_t durable_within_ns;     /* ack: durable, and its ack_timeout; else 0 */
+    struct ut_keeping *keeping; /* of the disk hold, which the queues have as well; NULL: none */
 };
 
 /* NULL when out of memory. */
@@ -55,7 +60,8 @@ int ut_pipeline_prepend(struct ut_pipeline *pipeline, const struct ut_processor_
 /* Where receivers push; lives as long as the pipeline. */
 struct ut_push_target *ut_pipeline_target(struct ut_pipeline *pipeline);
 
-/* Every processor passes on what it holds, front to back: nothing is pending afterwards. */
+/* Every processor passes on what it holds, front to back: nothing is pending afterwards. What is
+ * being stored on disk is answered, and left there. */
 void ut_pipeline_flush(struct ut_pipeline *pipeline);
 /* Spans that the processors hold. */
 uint64_t ut_pipeline_pending_spans(const struct ut_pipeline *pipeline);

@@ -35,7 +35,8 @@ const struct ut_exporter_settings ut_queue_defaults = {
 void ut_queue_count_dropped(struct ut_queue *queue, enum ut_drop_reason reason, uint64_t spans)
 {
     bool failed = reason != UT_DROP_SHUTDOWN && reason != UT_DROP_MEMORY &&
-                  reason != UT_DROP_QUEUE_FULL && reason != UT_DROP_WITHDRAWN;
+                  reason != UT_DROP_QUEUE_FULL && reason != UT_DROP_WITHDRAWN &&
+                  reason != UT_DROP_DAMAGED;
     queue->dropped[reason] += spans;
     *queue->counters.dropped[reason] += spans;
     if (failed)
@@ -70,8 +71,13 @@ void ut_queue_drop_rest(struct ut_entry *entry, enum ut_drop_reason reason)
     const struct ut_outcome outcome = {
         .result = UT_RETRY, .cause = UT_SETBACK_LOCAL, .text = ut_drop_reason_name(reason)};
     uint32_t live = entry->count - entry->withdrawn;
-    ut_queue_count_dropped(entry->queue, reason, live);
+    bool goes_on = reason == UT_DROP_SHUTDOWN;
     entry->queue->unfinished -= live;
+    if (goes_on)
+        live -= ut_queue_backlog_leave(entry);
+    else
+        ut_entry_finish_kept(entry, entry->count, entry->queue->backlog.cursor);
+    ut_queue_count_dropped(entry->queue, reason, live);
     ut_entry_report(entry, entry->count, &outcome);
     ut_queue_finish(entry);
 }
@@ -214,6 +220,7 @@ void ut_queue_pump(struct ut_queue *queue)
     }
     queue->pumping = false;
     set_gate(queue);
+    ut_queue_backlog_pump(queue);
     ut_queue_tell_room(queue);
     if (queue->drained != NULL && queue->entries == 0) {
         void (*drained)(void *) = queue->drained;
@@ -230,13 +237,12 @@ static void on_gate(struct ut_timer *timer, uint64_t now_ns)
 
 /* ---- the way in ----------------------------------------------------------------------------- */
 
-static bool is_watched(const struct ut_batch *batch)
+static void see_bodies(struct ut_entry *entry, const struct ut_batch *batch)
 {
     for (const struct ut_body *body = batch->first; body != NULL; body = body->next) {
-        if (body->watch != NULL)
-            return true;
+        entry->watched |= body->watch != NULL;
+        entry->kept |= body->keep != NULL;
     }
-    return false;
 }
 
 static void drop_batch(struct ut_queue *queue, struct ut_batch *batch, enum ut_drop_reason reason)
@@ -250,7 +256,7 @@ static void drop_batch(struct ut_queue *queue, struct ut_batch *batch, enum ut_d
     ut_batch_unref(batch);
 }
 
-static struct ut_entry *new_entry(struct ut_queue *queue, struct ut_batch *batch)
+struct ut_entry *ut_queue_new_entry(struct ut_queue *queue, struct ut_batch *batch)
 {
     struct ut_entry *entry = ut_pool_alloc(&queue->worker->pool, sizeof(*entry));
     if (entry == NULL)
@@ -266,8 +272,8 @@ static struct ut_entry *new_entry(struct ut_queue *queue, struct ut_batch *batch
         .piece_max = UINT32_MAX,
         .bytes = batch->bytes,
         .put_ns = ut_worker_now(queue->worker),
-        .watched = is_watched(batch),
     };
+    see_bodies(entry, batch);
     *(queue->newest != NULL ? &queue->newest->newer : &queue->oldest) = entry;
     queue->newest = entry;
     queue->entries++;
@@ -276,11 +282,23 @@ static struct ut_entry *new_entry(struct ut_queue *queue, struct ut_batch *batch
     return entry;
 }
 
+void ut_queue_add_fresh(struct ut_entry *entry)
+{
+    struct ut_queue *queue = entry->queue;
+    ut_entry_append(&queue->fresh, entry);
+    queue->fresh_spans += entry->count;
+    queue->fresh_bytes += entry->bytes;
+}
+
 void ut_queue_put(struct ut_queue *queue, struct ut_batch *batch)
 {
     queue->accepted += batch->spans;
     if (batch->spans == 0) {
         ut_batch_unref(batch);
+        return;
+    }
+    if (ut_queue_backlog_takes(queue, batch)) {
+        ut_queue_pump(queue);
         return;
     }
     if (queue->abandoned) {
@@ -291,16 +309,14 @@ void ut_queue_put(struct ut_queue *queue, struct ut_batch *batch)
         drop_batch(queue, batch, UT_DROP_QUEUE_FULL);
         return;
     }
-    struct ut_entry *entry = new_entry(queue, batch);
+    struct ut_entry *entry = ut_queue_new_entry(queue, batch);
     if (entry == NULL) {
         drop_batch(queue, batch, UT_DROP_MEMORY);
         return;
     }
     if (ut_queue_settle(entry))
         return;
-    ut_entry_append(&queue->fresh, entry);
-    queue->fresh_spans += entry->count;
-    queue->fresh_bytes += entry->bytes;
+    ut_queue_add_fresh(entry);
     ut_queue_pump(queue);
 }
 
@@ -352,6 +368,8 @@ struct ut_queue *ut_queue_new(const struct ut_queue_config *config)
     };
     UT_CHECK(queue->settings.sending_queue.num_consumers > 0);
     ut_queue_counters_init(&queue->counters, config->worker->metrics, config->id);
+    if (config->keeping != NULL)
+        ut_queue_backlog_init(queue, config->keeping, config->cursor);
     ut_queue_register_gauges(queue);
     return queue;
 }
@@ -366,6 +384,7 @@ void ut_queue_free(struct ut_queue *queue)
     ut_timer_cancel(&queue->worker->timers, &queue->gate);
     ut_timer_cancel(&queue->worker->timers, &queue->sweep);
     ut_timer_cancel(&queue->worker->timers, &queue->stuck);
+    ut_queue_backlog_done(queue);
     ut_metrics_remove(queue->worker->metrics, queue);
     free(queue);
 }

@@ -25,12 +25,18 @@
  * not answer, holds up what would be sent to it, and nothing else; one that does not answer is
  * tried again with one item.
  *
- * Invariants: 1. accepted = sent + held + in flight + Σ dropped, in spans, at all times (see
- * ut_queue_books); 2. an entry has at most one piece in flight; 3. what is in flight is never
+ * Where there is a disk hold (keeping.h), what does not fit into memory, or finds others waiting on
+ * the disk, stays there, and is read back in order when there is room again; the size of the queue
+ * is that of its part in memory, and the hold's limit the limit. What an earlier process left there
+ * is read back likewise.
+ *
+ * Invariants: 1. accepted + recovered = sent + held + in flight + Σ dropped, in spans, at all times
+ * (see ut_queue_books); 2. an entry has at most one piece in flight; 3. what is in flight is never
  * dropped; 4. an exporter that finishes inside `send` does not recurse: the pump is a loop.
  *
  * Files: queue.c (the life, the way in and out), queue_answers.c (what becomes of a piece),
- * queue_entry.c (one entry), queue_room.c (sizes and limits), queue_stop.c, queue_figures.c.
+ * queue_entry.c (one entry), queue_room.c (sizes and limits), queue_backlog.c (what is on the
+ * disk), queue_stop.c, queue_figures.c.
  */
 #ifndef UT_FLOW_QUEUE_H
 #define UT_FLOW_QUEUE_H
@@ -45,6 +51,8 @@ struct ut_queue_config {
     struct ut_exporter *exporter;                /* created; freed after the queue */
     const struct ut_exporter_settings *settings; /* copied; NULL: ut_queue_defaults */
     uint64_t random_seed;                        /* for the jitter of the back-off */
+    struct ut_keeping *keeping; /* of the disk hold; NULL: none. It outlives the queue */
+    uint32_t cursor;            /* the exporter's number there, claimed */
 };
 
 /* What an exporter that gives no settings gets; the values of the Collector. */
@@ -58,6 +66,7 @@ enum ut_drop_reason {
     UT_DROP_RETRY_ENDED, /* "retry_ended": max_elapsed_time is over, or retry is disabled */
     UT_DROP_QUEUE_FULL,  /* "queue_full": on_full said so */
     UT_DROP_WITHDRAWN,   /* "withdrawn": their sender was told to send them again */
+    UT_DROP_DAMAGED,     /* "damaged": the disk did not give them back as they were */
     UT_DROP_SHUTDOWN,    /* "shutdown": still here at the deadline */
     UT_DROP_MEMORY,      /* "memory": the system had none */
     UT_DROP_REASONS,
@@ -65,7 +74,8 @@ enum ut_drop_reason {
 
 /* In spans, since the start. */
 struct ut_queue_books {
-    uint64_t accepted, sent, held, in_flight;
+    uint64_t accepted, recovered, sent, held, in_flight;
+    uint64_t stored; /* of those held: on the disk alone, for it or for the queue after it */
     uint64_t dropped[UT_DROP_REASONS];
 };
 
@@ -110,6 +120,12 @@ bool ut_queue_blocks(const struct ut_queue *queue);
 /* How long a sender who found no room, or whose spans were withdrawn, should wait: until something
  * is sent again, at least 1 s and at most 30 s. */
 uint32_t ut_queue_delay_ms(const struct ut_queue *queue);
+
+/* From now on it is this queue that reads back what is on the disk for its cursor; one that did so
+ * before leaves it what it has. Where it has a hold. */
+void ut_queue_own_backlog(struct ut_queue *queue);
+/* The exporter's bit in the hold's masks. The queue has a hold. */
+uint64_t ut_queue_cursor_bit(const struct ut_queue *queue);
 
 /* Takes over one reference of `batch`, which was admitted. The batch must not change from now on.
  * The exporter's `send` may be called in here. */

@@ -58,6 +58,7 @@ static void go_on(struct ut_entry *entry)
 static void advance(struct ut_entry *entry, uint32_t spans, const struct ut_outcome *outcome)
 {
     ut_entry_report(entry, spans, outcome);
+    ut_entry_finish_kept(entry, spans, entry->queue->backlog.cursor);
     entry->first += spans;
     entry->count -= spans;
     entry->queue->unfinished -= spans;

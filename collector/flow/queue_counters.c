@@ -7,7 +7,8 @@ static const char *const reason_names[UT_DROP_REASONS] = {
     [UT_DROP_PERMANENT] = "permanent",   [UT_DROP_REJECTED] = "rejected",
     [UT_DROP_TOO_LARGE] = "too_large",   [UT_DROP_RETRY_ENDED] = "retry_ended",
     [UT_DROP_QUEUE_FULL] = "queue_full", [UT_DROP_WITHDRAWN] = "withdrawn",
-    [UT_DROP_SHUTDOWN] = "shutdown",     [UT_DROP_MEMORY] = "memory",
+    [UT_DROP_DAMAGED] = "damaged",       [UT_DROP_SHUTDOWN] = "shutdown",
+    [UT_DROP_MEMORY] = "memory",
 };
 
 static const char *const cause_names[UT_SETBACKS] = {
@@ -57,6 +58,9 @@ void ut_queue_counters_init(struct ut_queue_counters *counters, struct ut_metric
     counters->enqueue_failed = ut_metrics_counter(
         metrics, "otelcol_exporter_enqueue_failed_spans", label,
         "Spans of requests that were refused, retryably, because the queue had no room.");
+    counters->unjoined = ut_metrics_counter(
+        metrics, "undertrace_exporter_unjoined_spans", label,
+        "Spans read back from the disk without what the processors had found out about them.");
     for (size_t i = 0; i < UT_SETBACKS; i++) {
         char labels[UT_QUEUE_LABEL_BYTES + 32];
         (void)snprintf(labels, sizeof(labels), "%s,cause=\"%s\"", label, cause_names[i]);

@@ -8,6 +8,7 @@
 #define UT_QUEUE_LABEL_BYTES 320
 
 struct ut_queue_counters {
+    uint64_t *unjoined;
     uint64_t *sent, *send_failed, *enqueue_failed;
     uint64_t *retries[UT_SETBACKS];
     uint64_t *dropped[UT_DROP_REASONS];

@@ -95,6 +95,30 @@ void ut_entry_report(struct ut_entry *entry, uint32_t spans, const struct ut_out
     }
 }
 
+void ut_entry_finish_kept(struct ut_entry *entry, uint32_t spans, uint32_t cursor)
+{
+    uint32_t end = entry->first + spans;
+    if (!entry->kept)
+        return;
+    for (struct walk w = walk_from(entry); w.body != NULL && w.first < end; step(&w)) {
+        uint32_t of_body = overlap(&w, entry->first, end);
+        if (of_body > 0 && w.body->keep != NULL)
+            w.body->keep->finished(w.body->keep, cursor, of_body);
+    }
+}
+
+void ut_entry_each_body(struct ut_entry *entry,
+                        void (*visit)(void *arg, const struct ut_body *body, uint32_t spans),
+                        void *arg)
+{
+    uint32_t end = entry->first + entry->count;
+    for (struct walk w = walk_from(entry); w.body != NULL && w.first < end; step(&w)) {
+        uint32_t of_body = overlap(&w, entry->first, end);
+        if (of_body > 0)
+            visit(arg, w.body, of_body);
+    }
+}
+
 /* ---- pieces --------------------------------------------------------------------------------- */
 
 /* Bytes of the body's next span from `*row` on that is not left out; moves behind it. */
@@ -177,5 +201,6 @@ bool ut_entry_join(struct ut_entry *entry, struct ut_entry *other)
     entry->withdrawn += other->withdrawn;
     entry->bytes += other->bytes;
     entry->watched |= other->watched;
+    entry->kept |= other->kept;
     return true;
 }

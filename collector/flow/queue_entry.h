@@ -30,6 +30,7 @@ struct ut_entry {
     uint64_t bytes;             /* of the batch */
     uint64_t put_ns;
     bool watched; /* some body has a watch */
+    bool kept;    /* some body is on the disk as well */
     bool probe;   /* the piece in flight is the one that tries an endpoint */
 };
 
@@ -52,6 +53,12 @@ uint32_t ut_entry_choose(struct ut_entry *entry, uint64_t spans_max, uint64_t by
 /* Tells those who wait for them that the next `spans` spans are finished, the withdrawn ones
  * excepted. */
 void ut_entry_report(struct ut_entry *entry, uint32_t spans, const struct ut_outcome *outcome);
+/* Tells those who keep the next `spans` spans on disk that they are finished at `cursor`. */
+void ut_entry_finish_kept(struct ut_entry *entry, uint32_t spans, uint32_t cursor);
+/* Calls for each body with spans that are left; how many. */
+void ut_entry_each_body(struct ut_entry *entry,
+                        void (*visit)(void *arg, const struct ut_body *body, uint32_t spans),
+                        void *arg);
 /* Appends the batch of `other`, which is emptied; both are fresh. false: out of memory, nothing has
  * changed. */
 bool ut_entry_join(struct ut_entry *entry, struct ut_entry *other) UT_MUST_USE;

@@ -7,9 +7,11 @@ void ut_queue_books(const struct ut_queue *queue, struct ut_queue_books *ret)
 {
     *ret = (struct ut_queue_books){
         .accepted = queue->accepted,
+        .recovered = queue->recovered,
         .sent = queue->sent,
-        .held = queue->unfinished - queue->in_flight,
+        .held = queue->unfinished - queue->in_flight + ut_queue_backlog_stored(queue),
         .in_flight = queue->in_flight,
+        .stored = ut_queue_backlog_stored(queue),
     };
     memcpy(ret->dropped, queue->dropped, sizeof(ret->dropped));
 }
@@ -83,7 +85,12 @@ static double read_capacity(void *arg)
 static double read_held(void *arg)
 {
     const struct ut_queue *queue = arg;
-    return (double)(queue->unfinished - queue->in_flight);
+    return (double)(queue->unfinished - queue->in_flight + ut_queue_backlog_stored(queue));
+}
+
+static double read_stored(void *arg)
+{
+    return (double)ut_queue_backlog_stored(arg);
 }
 
 static double read_in_flight(void *arg)
@@ -117,6 +124,8 @@ void ut_queue_register_gauges(struct ut_queue *queue)
         {"otelcol_exporter_queue_capacity", "What the queue has room for, in the same units.",
          read_capacity},
         {"undertrace_exporter_held_spans", "Spans that wait in the queue.", read_held},
+        {"undertrace_exporter_stored_spans", "Of these, those that are on the disk alone.",
+         read_stored},
         {"undertrace_exporter_in_flight_spans", "Spans that were sent and not answered yet.",
          read_in_flight},
         {"undertrace_exporter_queue_bytes",

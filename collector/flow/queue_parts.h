@@ -4,11 +4,29 @@
 #define UT_FLOW_QUEUE_PARTS_H
 
 #include "flow/circuit.h"
+#include "flow/keeping.h"
 #include "flow/queue.h"
 #include "flow/queue_counters.h"
 #include "flow/queue_entry.h"
 
 #define UT_QUEUE_WORDS 160
+
+/* A read of what is on the disk; it may outlive its queue. */
+struct ut_queue_reader;
+
+/* What is on the disk alone. How much, and where, stands in the cursor's place (keeping.h), while
+ * the queue owns that; afterwards another queue does. */
+struct ut_queue_backlog {
+    struct ut_keeping *keeping; /* NULL: there is no hold */
+    uint32_t cursor;
+    struct ut_keeping_owner owner;
+    uint64_t left;                  /* spans that it left to the queue after it */
+    uint64_t memory_most;           /* bytes of entries that are kept on disk as well */
+    uint64_t read_on;               /* where the last read ended */
+    struct ut_queue_reader *reader; /* NULL: nothing is being read */
+    struct ut_timer again;          /* reads on, off the stack, or after a read that failed */
+    bool whole;                     /* the last reads went from the first record on without a gap */
+};
 
 struct ut_queue {
     const char *id;
@@ -21,10 +39,10 @@ struct ut_queue {
     struct ut_queue_feed *feeds[UT_QUEUE_FEEDS_MAX];
     size_t feed_count;
     uint64_t entries, bytes;
-    uint64_t fresh_spans, fresh_bytes; /* of the fresh entries */
-    uint64_t consumers;                /* entries in flight */
-    uint64_t unfinished, in_flight;    /* spans; those in flight are among the unfinished */
-    uint64_t accepted, sent;           /* spans */
+    uint64_t fresh_spans, fresh_bytes;  /* of the fresh entries */
+    uint64_t consumers;                 /* entries in flight */
+    uint64_t unfinished, in_flight;     /* spans; those in flight are among the unfinished */
+    uint64_t accepted, recovered, sent; /* spans */
     uint64_t dropped[UT_DROP_REASONS];
     struct ut_queue_counters counters;
     struct ut_circuit circuits[UT_ENDPOINTS_MAX];
@@ -33,6 +51,7 @@ struct ut_queue {
     struct ut_timer sweep; /* withdrawn spans are looked for */
     struct ut_timer stuck; /* what is tried in vain is told of */
     char words[UT_QUEUE_WORDS]; /* of the last failure */
+    struct ut_queue_backlog backlog;
     bool due_went_last, pumping, draining, abandoned;
     bool gave_room; /* since the feeds were last told */
     void (*drained)(void *arg);
@@ -46,6 +65,9 @@ static inline struct ut_retry_clock ut_queue_clock(struct ut_queue *queue)
 
 /* ---- queue.c -------------------------------------------------------------------------------- */
 
+/* A fresh entry of a batch that the books know. NULL: out of memory. */
+struct ut_entry *ut_queue_new_entry(struct ut_queue *queue, struct ut_batch *batch);
+void ut_queue_add_fresh(struct ut_entry *entry);
 /* Sends what may be sent now. */
 void ut_queue_pump(struct ut_queue *queue);
 /* The end of an entry that is in no list. */
@@ -77,12 +99,31 @@ void ut_queue_on_stuck(struct ut_timer *timer, uint64_t now_ns);
 
 /* In units of the settings' sizer, what is on the way included. */
 uint64_t ut_queue_size(const struct ut_queue *queue);
+/* Whether it fits into what is inside now. */
+bool ut_queue_fits(const struct ut_queue *queue, const struct ut_batch *batch);
 /* For a queue that drops: makes room for the batch; false: the batch itself is to be dropped. */
 bool ut_queue_make_room(struct ut_queue *queue, const struct ut_batch *batch);
 /* Tells the feeds where something has come free since they were told. */
 void ut_queue_tell_room(struct ut_queue *queue);
 /* When the gate opens by itself; 0: it is open; UINT64_MAX: an answer opens it. */
 uint64_t ut_queue_gate_ns(const struct ut_queue *queue);
+
+/* ---- queue_backlog.c ------------------------------------------------------------------------ */
+
+/* At the queue's beginning: what an earlier process left. */
+void ut_queue_backlog_init(struct ut_queue *queue, struct ut_keeping *keeping, uint32_t cursor);
+void ut_queue_backlog_done(struct ut_queue *queue);
+/* Leaves the batch to the disk where it has to wait there; true: it is gone. */
+bool ut_queue_backlog_takes(struct ut_queue *queue, struct ut_batch *batch);
+/* Spans of the entry's bodies that are on the disk stay there alone; returns how many. */
+uint32_t ut_queue_backlog_leave(struct ut_entry *entry);
+/* Leaves all that is not in flight to the queue that owns the backlog now, where one does. */
+void ut_queue_backlog_hand_over(struct ut_queue *queue);
+/* Reads on where there is room. */
+void ut_queue_backlog_pump(struct ut_queue *queue);
+/* Spans on the disk alone that are in its books: those that it will read back, and those that it
+ * has left to the queue after it. */
+uint64_t ut_queue_backlog_stored(const struct ut_queue *queue);
 
 /* ---- queue_figures.c ------------------------------------------------------------------------ */
 

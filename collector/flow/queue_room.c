@@ -61,12 +61,19 @@ static bool fits(const struct ut_queue *queue, uint64_t size, const struct ut_ba
                             queue->settings.sending_queue.queue_size;
 }
 
+bool ut_queue_fits(const struct ut_queue *queue, const struct ut_batch *batch)
+{
+    return fits(queue, size_inside(queue), batch);
+}
+
 /* ---- the way in ----------------------------------------------------------------------------- */
 
 bool ut_queue_admits(const struct ut_queue *queue, const struct ut_batch *batch)
 {
     if (queue->draining)
         return false;
+    if (queue->backlog.keeping != NULL) /* the hold decides */
+        return true;
     return queue->settings.sending_queue.on_full != UT_ON_FULL_REFUSE ||
            fits(queue, ut_queue_size(queue), batch);
 }
@@ -95,7 +102,7 @@ bool ut_queue_make_room(struct ut_queue *queue, const struct ut_batch *batch)
     int on_full = queue->settings.sending_queue.on_full;
     if (on_full == UT_ON_FULL_REFUSE)
         return true;
-    while (!fits(queue, size_inside(queue), batch)) {
+    while (!ut_queue_fits(queue, batch)) {
         struct ut_entry *entry = on_full == UT_ON_FULL_DROP_OLDEST ? find_oldest_idle(queue) : NULL;
         if (entry == NULL)
             return false;

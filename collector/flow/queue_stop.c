@@ -25,6 +25,7 @@ void ut_queue_drain(struct ut_queue *queue, void (*drained)(void *arg), void *ar
     queue->draining = true;
     queue->drained = drained;
     queue->drained_arg = arg;
+    ut_queue_backlog_hand_over(queue);
     for (size_t i = 0; i < UT_ENDPOINTS_MAX; i++)
         ut_circuit_hurry(&queue->circuits[i]);
     ut_queue_wake_waiting(queue);

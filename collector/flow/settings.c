@@ -82,6 +82,12 @@ const struct ut_field ut_sending_queue_fields[] = {
         .present = UT_FIELD_NO_PRESENT,
     },
     {
+        .key = "storage",
+        .type = UT_FIELD_STRING,
+        .offset = QUEUE_OFFSET(storage),
+        .present = UT_FIELD_NO_PRESENT,
+    },
+    {
         .key = "sizer",
         .type = UT_FIELD_ENUM,
         .offset = QUEUE_OFFSET(sizer),

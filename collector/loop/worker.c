@@ -125,6 +125,21 @@ void ut_worker_stop(struct ut_worker *worker)
     uv_stop(&worker->uv);
 }
 
+static void on_turned(uv_timer_t *timer)
+{
+    (void)timer;
+}
+
+void ut_worker_turn(struct ut_worker *worker)
+{
+    uv_timer_t bound;
+    UT_CHECK(uv_timer_init(&worker->uv, &bound) == 0);
+    UT_CHECK(uv_timer_start(&bound, on_turned, 100, 0) == 0);
+    (void)uv_run(&worker->uv, UV_RUN_ONCE);
+    uv_close((uv_handle_t *)&bound, NULL);
+    (void)uv_run(&worker->uv, UV_RUN_NOWAIT);
+}
+
 void ut_worker_done(struct ut_worker *worker)
 {
     uv_close((uv_handle_t *)&worker->tick, NULL);

@@ -42,6 +42,8 @@ int ut_worker_init(struct ut_worker *worker, size_t budget_bytes, struct ut_log 
 /* Runs until ut_worker_stop. */
 void ut_worker_run(struct ut_worker *worker);
 void ut_worker_stop(struct ut_worker *worker);
+/* One turn of the loop that does not run; waits for something to happen, 100 ms at most. */
+void ut_worker_turn(struct ut_worker *worker);
 /* All handles that others opened on the loop must be closing; runs the loop until they are gone. */
 void ut_worker_done(struct ut_worker *worker);
 

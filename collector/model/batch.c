@@ -30,6 +30,8 @@ static void free_body(struct ut_body *body, struct ut_pool *pool)
     }
     if (body->watch != NULL)
         body->watch->released(body->watch);
+    if (body->keep != NULL)
+        body->keep->released(body->keep);
     if (body->budget != NULL)
         ut_budget_return(body->budget, body->charge);
     ut_segment_unref(body->segment);

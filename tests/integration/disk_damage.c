@@ -66,7 +66,7 @@ static void make_original(void)
     for (size_t i = 0; i < 2 * RECORDS; i += 2)
         ut_hold_done(harness.puts[i]->record, 0);
     for (size_t i = 1; i < 2 * RECORDS; i += 10)
-        ut_hold_outcome(harness.puts[i]->record, UT_SLICE("what was found out about it"));
+        harness_outcome(harness.puts[i]->record, "what was found out about it");
     harness_close(&harness);
     int fd = open(disk_scratch_file(&harness.scratch, "hold.mdb", path), O_RDONLY);
     cr_assert_geq(fd, 0);

@@ -203,10 +203,10 @@ Test(disk_hold, an_outcome_comes_back_with_its_record_and_goes_with_it)
     put(2, 100 * KIB, 1);
     put(3, 100 * KIB, 1);
     harness_settle(&harness);
-    ut_hold_outcome(stored(0)->record, UT_SLICE("first"));
-    ut_hold_outcome(stored(1)->record, UT_SLICE("replaced"));
-    ut_hold_outcome(stored(1)->record, UT_SLICE("second"));
-    ut_hold_outcome(stored(2)->record, UT_SLICE("third"));
+    harness_outcome(stored(0)->record, "first");
+    harness_outcome(stored(1)->record, "replaced");
+    harness_outcome(stored(1)->record, "second");
+    harness_outcome(stored(2)->record, "third");
     ut_hold_done(stored(2)->record, 0);
     reopen();
     harness_read_all(&harness, 0);
@@ -216,7 +216,7 @@ Test(disk_hold, an_outcome_comes_back_with_its_record_and_goes_with_it)
     cr_expect_eq(harness.taken[1].outcome_size, 6);
     cr_expect_arr_eq(harness.taken[1].outcome, "second", 6);
     /* The same while the record leaves with its outcome still to be written. */
-    ut_hold_outcome(harness.taken[0].record, UT_SLICE("again"));
+    harness_outcome(harness.taken[0].record, "again");
     ut_hold_leave(harness.taken[0].record, 0);
     ut_hold_done(harness.taken[1].record, 0);
     reopen();
@@ -237,8 +237,9 @@ Test(disk_hold, without_room_it_refuses_until_something_is_finished)
     cr_expect_eq(figures().refused, 2);
     ut_hold_done(stored(0)->record, 0);
     /* The refusal asks for the room that only has to be committed. */
+    uint64_t commits = figures().commits;
     cr_expect_eq(harness_put(&harness, 0, 500 * KIB, 1), -ENOSPC);
-    HARNESS_WAIT(&harness, figures().commits == 2);
+    HARNESS_WAIT(&harness, figures().commits > commits);
     cr_expect_eq(harness_put(&harness, 0, 500 * KIB, 1), 0);
     harness_settle(&harness);
 }

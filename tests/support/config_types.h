@@ -63,6 +63,7 @@ struct test_exporter {
     int verbosity;
     struct ut_strings names;
     struct ut_pairs headers;
+    char *storage;
 };
 
 static const char *const test_words[] = {"basic", "normal", "detailed", NULL};
@@ -91,6 +92,7 @@ static const struct ut_field test_exporter_fields[] = {
      .words = test_words},
     {.key = "names", .type = UT_FIELD_STRINGS, .offset = offsetof(struct test_exporter, names)},
     {.key = "headers", .type = UT_FIELD_PAIRS, .offset = offsetof(struct test_exporter, headers)},
+    {.key = "storage", .type = UT_FIELD_STRING, .offset = offsetof(struct test_exporter, storage)},
     UT_FIELD_END,
 };
 
@@ -121,7 +123,13 @@ static inline const char *test_refuses_ack(const struct ut_config_type *type, co
 {
     (void)type;
     bool refuses = ack != UT_ACK_QUEUED && ((const struct test_exporter *)config)->verbosity == 0;
-    return refuses || ack == UT_ACK_DURABLE ? "it cannot" : NULL;
+    return refuses ? "it cannot" : NULL;
+}
+
+static inline const char *test_stores_in(const struct ut_config_type *type, const void *config)
+{
+    (void)type;
+    return ((const struct test_exporter *)config)->storage;
 }
 
 static const struct ut_config_type test_receivers[] = {
@@ -153,7 +161,8 @@ static const struct ut_config_type test_exporters[] = {
      .check = test_exporter_check,
      .sends = test_sends,
      .least_ack = test_least_ack,
-     .refuses_ack = test_refuses_ack},
+     .refuses_ack = test_refuses_ack,
+     .stores_in = test_stores_in},
     {.name = "debug", .fields = test_no_fields, .config_size = 1},
     {.name = NULL},
 };

@@ -139,7 +139,8 @@ static inline struct ut_queue_books balanced_books(const struct ut_queue *queue)
 {
     struct ut_queue_books books;
     ut_queue_books(queue, &books);
-    cr_assert_eq(books.accepted, books.sent + books.held + books.in_flight + dropped_in_all(&books),
+    cr_assert_eq(books.accepted + books.recovered,
+                 books.sent + books.held + books.in_flight + dropped_in_all(&books),
                  "accepted %lu, sent %lu, held %lu, in flight %lu, dropped %lu", books.accepted,
                  books.sent, books.held, books.in_flight, dropped_in_all(&books));
     return books;

@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "base/clock.h"
+#include "base/crash_point.h"
 #include "flow/disk/hold_parts.h"
 
 /* Records that are finished while nobody puts are sent again after a crash for so long. */
@@ -97,6 +98,22 @@ uint64_t ut_hold_sequence(const struct ut_hold_record *record)
     return ut_hold_value_of((struct ut_hold_record *)(uintptr_t)record)->key + record->index;
 }
 
+uint32_t ut_hold_spans(const struct ut_hold_record *record)
+{
+    return record->spans;
+}
+
+void ut_hold_set_spans(struct ut_hold_record *record, uint32_t spans)
+{
+    struct ut_hold_value *value = ut_hold_value_of(record);
+    if (record->spans == spans)
+        return;
+    ut_hold_count(value->hold, record, record->pending, -1);
+    record->spans = spans;
+    ut_hold_count(value->hold, record, record->pending, 1);
+    ut_hold_value_change(value);
+}
+
 static void let_go(struct ut_hold_record *record, uint64_t bit)
 {
     UT_CHECK(record->held & bit);
@@ -107,6 +124,7 @@ static void let_go(struct ut_hold_record *record, uint64_t bit)
 
 void ut_hold_done(struct ut_hold_record *record, uint32_t cursor)
 {
+    ut_crash_point("finished");
     struct ut_hold_value *value = ut_hold_value_of(record);
     uint64_t bit = UINT64_C(1) << cursor;
     let_go(record, bit);
@@ -119,6 +137,7 @@ void ut_hold_done(struct ut_hold_record *record, uint32_t cursor)
 
 void ut_hold_leave(struct ut_hold_record *record, uint32_t cursor)
 {
+    ut_crash_point("left_to_disk");
     let_go(record, UINT64_C(1) << cursor);
     ut_hold_value_rest(ut_hold_value_of(record));
 }
@@ -131,27 +150,25 @@ void ut_hold_outcome_drop(struct ut_hold *hold, struct ut_hold_outcome *outcome)
     ut_pool_free(&hold->worker->pool, outcome);
 }
 
-void ut_hold_outcome(struct ut_hold_record *record, ut_slice bytes)
+uint8_t *ut_hold_outcome(struct ut_hold_record *record, size_t size)
 {
     struct ut_hold *hold = ut_hold_value_of(record)->hold;
     if (record->outcome != NULL)
         ut_hold_outcome_drop(hold, record->outcome);
-    struct ut_hold_outcome *outcome =
-        ut_pool_alloc(&hold->worker->pool, sizeof(*outcome) + bytes.size);
+    struct ut_hold_outcome *outcome = ut_pool_alloc(&hold->worker->pool, sizeof(*outcome) + size);
     if (outcome == NULL)
-        return;
+        return NULL;
     *outcome = (struct ut_hold_outcome){
         .previous = hold->outcomes_last,
         .record = record,
         .sequence = ut_hold_sequence(record),
-        .size = bytes.size,
+        .size = size,
     };
-    if (bytes.size > 0)
-        memcpy(outcome->bytes, bytes.data, bytes.size);
     *(hold->outcomes_last != NULL ? &hold->outcomes_last->next : &hold->outcomes) = outcome;
     hold->outcomes_last = outcome;
     record->outcome = outcome;
     ut_hold_wake_later(hold);
+    return outcome->bytes;
 }
 
 /* ---- cursors --------------------------------------------------------------------------------- */

@@ -90,15 +90,19 @@ int ut_hold_put(struct ut_hold *hold, struct ut_hold_put *put) UT_MUST_USE;
 /* ---- records in memory ----------------------------------------------------------------------- */
 
 uint64_t ut_hold_sequence(const struct ut_hold_record *record);
+/* Spans of it that are to be sent; and how many are left where some were left out. */
+uint32_t ut_hold_spans(const struct ut_hold_record *record);
+void ut_hold_set_spans(struct ut_hold_record *record, uint32_t spans);
 /* The cursor has finished it: sent, or dropped for good. With the last one it is taken away, and
  * the handle must not be used any more by anyone. */
 void ut_hold_done(struct ut_hold_record *record, uint32_t cursor);
 /* The caller lets its memory go without having finished; it comes back with a read. The handle is
  * not the caller's any more. */
 void ut_hold_leave(struct ut_hold_record *record, uint32_t cursor);
-/* What the processors found out, for whoever reads the record back; a later one takes the place of
- * an earlier one. Copied. Lost, without harm, where there is no memory or no room. */
-void ut_hold_outcome(struct ut_hold_record *record, ut_slice bytes);
+/* Room for what the processors found out, `size` bytes that the caller fills at once; for whoever
+ * reads the record back. A later one takes the place of an earlier one. Lost, without harm, where
+ * the disk has no room. NULL: no memory. */
+uint8_t *ut_hold_outcome(struct ut_hold_record *record, size_t size) UT_MUST_USE;
 
 /* ---- reading back ---------------------------------------------------------------------------- */
 

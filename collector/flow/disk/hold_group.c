@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/crash_point.h"
 #include "flow/disk/hold_parts.h"
 
 enum {
@@ -13,7 +14,7 @@ enum {
     GROUP_PUTS_MAX = 4096,
 };
 
-#define GROUP_BYTES_MAX ((size_t)32 << 20)
+#define GROUP_BYTES_MAX ((size_t)8 << 20)
 /* A disk that failed is not asked again before. */
 #define REST_NS UT_NS_PER_S
 
@@ -393,6 +394,7 @@ static void finish_outcomes(struct ut_hold *hold)
 static void answer_value(struct ut_hold *hold, struct ut_hold_value *value,
                          struct ut_hold_put *const *puts)
 {
+    ut_crash_point("before_answer");
     hold->figures.taken += value->taken;
     ut_hold_value_add(value);
     for (uint32_t i = 0; i < value->count; i++) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 
+#include "base/crash_point.h"
 #include "flow/disk/hold_parts.h"
 
 void ut_hold_read_run(struct ut_hold *hold)
@@ -62,6 +63,7 @@ static void hand_over(struct ut_hold *hold, struct ut_hold_value *value,
             continue;
         hold_for(value, record, bit);
         if (item->state == UT_ITEM_READ) {
+            ut_crash_point("read_back");
             reader->take(reader, record, &item->record, item->outcome);
             continue;
         }

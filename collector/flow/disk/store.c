@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/crash_point.h"
 #include "flow/disk/store_lmdb.h"
 
 enum {
@@ -215,8 +216,10 @@ static int make_file(struct ut_store *store)
         error = mdb_env_sync(store->env, 1);
     mdb_env_close(store->env);
     store->env = NULL;
+    ut_crash_point("before_rename");
     if (error == 0 && rename(path, store->path) != 0)
         error = errno;
+    ut_crash_point("after_rename");
     return error != 0 ? error : -ut_disk_directory_sync(store->config.directory);
 }
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "base/clock.h"
+#include "base/crash_point.h"
 #include "flow/disk/store_lmdb.h"
 
 /* What a try does; where the map is full the next one does less. */
@@ -194,7 +195,9 @@ static int try_group(struct attempt *attempt)
         return error;
     }
     uint64_t before = ut_clock_monotonic_ns();
+    ut_crash_point("before_commit");
     error = mdb_txn_commit(attempt->txn); /* frees it, also where it fails */
+    ut_crash_point("after_commit");
     attempt->group->sync_ns = ut_clock_monotonic_ns() - before;
     return error;
 }

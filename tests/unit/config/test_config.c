@@ -259,7 +259,7 @@ Test(config, mistyped_keys_name_the_nearest)
                   "c.yaml:3:25: exporters.otlp_grpc.endpont: unknown key; did you mean "
                   "\"endpoint\"?\n"
                   "c.yaml:3:41: exporters.otlp_grpc.something: unknown key; valid here: endpoint, "
-                  "insecure, size, factor, verbosity, names, headers\n"
+                  "insecure, size, factor, verbosity, names, headers, storage\n"
                   "c.yaml:4:11: service.pipeline: unknown key; did you mean \"pipelines\"?\n"
                   "c.yaml:4:63: service.pipelines.traces.processor: unknown key; did you mean "
                   "\"processors\"?\n"
@@ -426,7 +426,7 @@ Test(config, the_memory_limit_leaves_room_for_spans)
                   "service: {pipelines: {traces: {receivers: [otlp, ebpf], processors: "
                   "[correlate], exporters: [debug]}}}\n"
                   "undertrace: {memory: {limit_mib: 39}}\n",
-                  "c.yaml:5:34: undertrace.memory.limit_mib: too little: with these receivers 32 "
+                  "c.yaml:5:34: undertrace.memory.limit_mib: too little: with these components 32 "
                   "MiB are of fixed size, and spans in flight need 8 MiB at least; write 40 or "
                   "more\n");
     struct ut_config *config = read_valid(EXPORTER("") "undertrace: {memory: {limit_mib: 32}}\n");
@@ -460,8 +460,12 @@ Test(config, a_promise_that_cannot_be_kept_is_refused)
                   "c.yaml:3:80: service.pipelines.traces.ack: expected queued, durable or "
                   "delivered, found sent\n");
     expect_errors(ACK("", "ack: durable"),
-                  "c.yaml:3:80: service.pipelines.traces.ack: durable cannot be promised "
-                  "with the exporter \"otlp_grpc\": it cannot\n");
+                  "c.yaml:3:75: service.pipelines.traces.ack: durable needs a disk: add storage: "
+                  "{type: disk, directory: /var/lib/undertrace}\n");
+    expect_errors(ACK("", "ack: durable, storage: {directory: /d, sync: none}"),
+                  "c.yaml:3:75: service.pipelines.traces.ack: durable cannot be promised with "
+                  "`sync: none`: a power cut may lose what was acknowledged; write sync: group, or "
+                  "ack: queued\n");
     expect_errors(ACK("insecure: true, verbosity: basic", ""),
                   "c.yaml:3:23: service.pipelines.traces.ack: delivered cannot be promised "
                   "with the exporter \"otlp_grpc\": it cannot\n");
