@@ -75,4 +75,41 @@ static __always_inline __u64 request_timeout(const struct request_sock *request)
     return (__u64)BPF_CORE_READ(timed, timeout) << (retries & 31);
 }
 
+/* 72ba14deb40a ("mm: update mark_victim tracepoints fields", 6.9) handed the task over; before, the
+ * tracepoint told a number alone. */
+typedef void (*btf_trace_mark_victim)(void *, struct task_struct *, __u32);
+
+static __always_inline bool victim_is_told(void)
+{
+    return bpf_core_type_exists(btf_trace_mark_victim);
+}
+
+/* f1a7941243c1 ("mm: convert mm's rss stats into percpu_counter", 6.2) */
+struct mm_struct___before_6_2 {
+    struct {
+        struct {
+            long counter;
+        } count[4];
+    } rss_stat;
+} __attribute__((preserve_access_index));
+
+/* Pages that are in memory: of files, anonymous and shared ones (enum in mm_types_task.h), which
+ * are the first, second and fourth count. Each lacks what single CPUs have not added to it yet. */
+static __always_inline __u64 resident_pages(const struct mm_struct *mm)
+{
+    const struct mm_struct___before_6_2 *old = (const void *)mm;
+    __s64 file, anonymous, shared;
+    if (bpf_core_field_exists(old->rss_stat.count)) {
+        __s64 counts[4] = {};
+        bpf_probe_read_kernel(counts, sizeof(counts),
+                              (const char *)mm + bpf_core_field_offset(old->rss_stat.count));
+        file = counts[0], anonymous = counts[1], shared = counts[3];
+    } else {
+        file = BPF_CORE_READ(mm, rss_stat[0].count);
+        anonymous = BPF_CORE_READ(mm, rss_stat[1].count);
+        shared = BPF_CORE_READ(mm, rss_stat[3].count);
+    }
+    return (file > 0 ? file : 0) + (anonymous > 0 ? anonymous : 0) + (shared > 0 ? shared : 0);
+}
+
 #endif

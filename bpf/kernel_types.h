@@ -43,6 +43,46 @@ struct cgroup {
     struct cgroup_root *root;
 };
 
+enum cgroup_subsys_id { memory_cgrp_id = 4 };
+
+struct cgroup_subsys_state {
+    struct cgroup_subsys_state *parent;
+};
+
+struct css_set {
+    struct cgroup_subsys_state *subsys[1];
+    struct cgroup *dfl_cgrp; /* of the v2 hierarchy */
+};
+
+struct page_counter {
+    struct {
+        long counter;
+    } usage;
+    unsigned long high;
+    unsigned long max;
+};
+
+struct mem_cgroup {
+    struct cgroup_subsys_state css;
+    struct page_counter memory;
+};
+
+struct percpu_counter {
+    __s64 count;
+};
+
+struct mm_struct {
+    struct percpu_counter rss_stat[4];
+};
+
+struct task_struct {
+    struct mm_struct *mm;
+    int tgid;
+    struct task_struct *group_leader;
+    __u64 start_boottime;
+    struct css_set *cgroups;
+};
+
 struct sock_cgroup_data {
     struct cgroup *cgroup;
 };

@@ -30,9 +30,11 @@ enum ut_record_type {
     UT_RECORD_RETRANSMIT = 1,
     UT_RECORD_CONNECTION = 2,
     UT_RECORD_CGROUP = 3,
+    UT_RECORD_OOM_KILL = 4,
+    UT_RECORD_STALL = 5,
 };
 
-#define UT_RECORD_TYPES 4 /* one more than the highest, so that a type is an index */
+#define UT_RECORD_TYPES 6 /* one more than the highest, so that a type is an index */
 
 enum ut_tcp_role { UT_ROLE_UNKNOWN, UT_ROLE_CONNECT, UT_ROLE_ACCEPT };
 
@@ -57,6 +59,7 @@ enum ut_has {
     UT_HAS_SINCE_RECEIVED = 256,
     UT_HAS_SINCE_SENT = 512,  /* the bytes were first sent no longer ago than since_sent_us … */
     UT_HAS_SENT_EXACT = 1024, /* … and no less long ago either */
+    UT_HAS_SIZE = 2048,       /* how much memory the victim had */
 };
 
 struct ut_record_header {
@@ -126,6 +129,28 @@ struct ut_record_cgroup {
     ut_u32 change;                 /* enum ut_cgroup_change */
     ut_u32 path_size;              /* bytes in path, no terminator; 0: not told */
     char path[UT_CGROUP_PATH_MAX]; /* from the hierarchy's root, "/a/b" */
+};
+
+/* The kernel killed a process for want of memory. header.cgroup_id is the victim's. */
+struct ut_record_oom_kill {
+    struct ut_record_header header;
+    ut_u32 pid; /* the process, as the first pid namespace numbers it */
+    ut_u32 reserved;
+    ut_u64 bytes; /* resident; as exact as the kernel's own per-CPU counting */
+};
+
+#define UT_STALL_SLOT_NS 100000000
+#define UT_STALL_GLOBAL 0xffffffff /* the machine was short of memory, not a cgroup */
+
+/* The time that the tasks of one cgroup spent on reclaiming memory before they got some, summed
+ * over one slot of time: several tasks together may have spent more than the slot is long.
+ * header.boot_ns is the slot's start. These come from a table, not through the ring. */
+struct ut_record_stall {
+    struct ut_record_header header;
+    ut_u64 ns;
+    ut_u32 first_ns, last_ns; /* all of it lies between these, counted from the slot's start */
+    ut_u32 level;             /* how far above the cgroup the limit stands, 0: its own; GLOBAL */
+    ut_u32 reserved;
 };
 
 /* What the programs counted, per CPU; the arrays are indexed by record type. Every event is in

@@ -41,11 +41,27 @@ struct ut_evidence {
 /* ---- records ----------------------------------------------------------------------------------
  */
 
+/* The latest one; whether or not any span was open. */
+static void log_oom_kill(const struct ut_evidence *e)
+{
+    const struct ut_memory_store *store = &e->tables.memory;
+    const struct ut_oom_kill *kill = &store->kills[(store->kill_count - 1) % UT_OOM_KILLS_MAX];
+    const struct ut_workload *victim = ut_workloads_get(&e->tables.workloads, kill->workload);
+    char quoted[512];
+    ut_log(e->log, UT_LOG_WARN, "oom_kill", "cgroup=%s pid=%u bytes=%llu",
+           ut_log_quote(quoted, sizeof(quoted), victim != NULL ? victim->shown_path : ""),
+           kill->pid, (unsigned long long)kill->bytes);
+}
+
 static void on_record(struct ut_event_sink *sink, const void *data, size_t size,
                       int64_t unix_offset_ns)
 {
     struct ut_evidence *e = UT_CONTAINER_OF(sink, struct ut_evidence, sink);
-    ++*e->counters.records[ut_ingest_record(&e->tables, data, size, unix_offset_ns, e->now_ns)];
+    enum ut_ingest_result result =
+        ut_ingest_record(&e->tables, data, size, unix_offset_ns, e->now_ns);
+    ++*e->counters.records[result];
+    if (result == UT_INGEST_OOM_KILL)
+        log_oom_kill(e);
 }
 
 static void on_lost(struct ut_event_sink *sink, uint64_t records, uint64_t unix_ns)
@@ -79,6 +95,8 @@ static void count_records(struct ut_evidence *e)
         [UT_INGEST_EMPTY] = "type=\"retransmit_without_data\"",
         [UT_INGEST_CONNECTION] = "type=\"connection\"",
         [UT_INGEST_CGROUP] = "type=\"cgroup\"",
+        [UT_INGEST_OOM_KILL] = "type=\"oom_kill\"",
+        [UT_INGEST_STALL] = "type=\"stall\"",
         [UT_INGEST_BAD] = "type=\"bad\"",
     };
     for (int i = 0; i < UT_INGEST_RESULTS; i++)
@@ -107,7 +125,11 @@ static void count_spans(struct ut_evidence *e)
     for (int i = 0; i < UT_MATCH_CLASSES; i++)
         e->counters.join.joined[i] =
             counter(e, "undertrace_joined_spans_total", matches[i],
-                    "Spans that gained evidence, by the weakest class among their events.");
+                    "Spans that gained evidence, by the weakest class among their TCP events; "
+                    "memory evidence alone is of class workload.");
+    e->counters.join.joined_memory =
+        counter(e, "undertrace_memory_joined_spans_total", "",
+                "Spans that gained memory evidence; they are among the joined ones.");
     e->counters.claims_contradicted =
         counter(e, "undertrace_claims_contradicted_total", "",
                 "Resources that claim another container or pod than the kernel knows.");
@@ -153,6 +175,36 @@ READER(read_ambiguous, t->connections.ambiguous)
 READER(read_workloads, t->workloads.count)
 READER(read_unknown_cgroups, t->workloads.unknown_ids)
 READER(read_overflows, t->workloads.overflows)
+READER(read_stalls, t->memory.count)
+READER(read_stalls_evicted, t->memory.evicted)
+READER(read_stalled_own, (double)t->memory.stalled_ns[UT_SCOPE_OWN] / 1e9)
+READER(read_stalled_ancestor, (double)t->memory.stalled_ns[UT_SCOPE_ANCESTOR] / 1e9)
+READER(read_stalled_global, (double)t->memory.stalled_ns[UT_SCOPE_GLOBAL] / 1e9)
+READER(read_stalled_unowned, (double)t->memory.unowned_stalled_ns / 1e9)
+READER(read_kills, t->memory.kills_owned)
+READER(read_kills_unowned, t->memory.kills_unowned)
+
+static void read_memory(struct ut_evidence *e)
+{
+    struct ut_metrics *m = e->metrics;
+    const char *stalled = "undertrace_memory_stall_seconds_total";
+    const char *stalled_help = "Task time spent on reclaiming memory, by whose limit was met; of "
+                               "tasks that belong to no workload: unowned.";
+    const char *kills = "undertrace_oom_kills_total";
+    const char *kills_help = "Processes that the kernel killed for want of memory, by whether "
+                             "they belonged to a workload.";
+    ut_metrics_counter_read(m, stalled, "scope=\"own\"", stalled_help, read_stalled_own, e);
+    ut_metrics_counter_read(m, stalled, "scope=\"ancestor\"", stalled_help, read_stalled_ancestor,
+                            e);
+    ut_metrics_counter_read(m, stalled, "scope=\"global\"", stalled_help, read_stalled_global, e);
+    ut_metrics_counter_read(m, stalled, "scope=\"unowned\"", stalled_help, read_stalled_unowned, e);
+    ut_metrics_counter_read(m, kills, "victim=\"workload\"", kills_help, read_kills, e);
+    ut_metrics_counter_read(m, kills, "victim=\"unowned\"", kills_help, read_kills_unowned, e);
+    ut_metrics_gauge(m, "undertrace_memory_stalls", "", "Sums of stalls kept.", read_stalls, e);
+    ut_metrics_counter_read(m, "undertrace_memory_stalls_evicted_total", "",
+                            "Sums of stalls that made room before their time.", read_stalls_evicted,
+                            e);
+}
 
 static void read_tables(struct ut_evidence *e)
 {
@@ -208,6 +260,7 @@ struct ut_evidence *ut_evidence_new(struct ut_metrics *metrics, struct ut_log *l
         return NULL;
     }
     read_tables(e);
+    read_memory(e);
     return e;
 }
 
@@ -263,6 +316,7 @@ void ut_evidence_tick(struct ut_evidence *e, uint64_t now_unix_ns)
     e->now_ns = now_unix_ns;
     e->tables.version++;
     ut_event_store_age(&e->tables.events, now_unix_ns);
+    ut_memory_store_age(&e->tables.memory, now_unix_ns);
     ut_connections_expire(&e->tables.connections, now_unix_ns);
     ut_workloads_expire(&e->tables.workloads, now_unix_ns);
     bool rested = e->scanned_ns != 0 && now_unix_ns - e->scanned_ns >= UT_NS_PER_S;

@@ -6,6 +6,8 @@
 /* More than one segment of 64 KiB with its headers can hold; what GSO makes of one is still less.
  */
 enum { BYTES_MAX = 1 << 20, SEGMENTS_MAX = UINT16_MAX };
+/* Of all tasks in one slot: more tasks than that the kernel cannot number. */
+#define STALLED_MAX_NS ((UINT64_C(1) << 22) * UT_STALL_SLOT_NS)
 
 /* UNIX time of a record; 0: it makes no sense. */
 static uint64_t unix_time(uint64_t boot_ns, int64_t unix_offset_ns, uint64_t now_ns)
@@ -109,6 +111,52 @@ static enum ut_ingest_result ingest_cgroup(struct ut_tables *tables,
     return UT_INGEST_CGROUP;
 }
 
+static enum ut_ingest_result
+ingest_oom_kill(struct ut_tables *tables, const struct ut_record_oom_kill *record, uint64_t unix_ns)
+{
+    bool known;
+    if (record->bytes > INT64_MAX)
+        return UT_INGEST_BAD;
+    const struct ut_oom_kill kill = {
+        .seen_ns = unix_ns,
+        .bytes = record->bytes,
+        .has_bytes = record->header.has & UT_HAS_SIZE,
+        .workload = ut_workloads_of_cgroup(&tables->workloads, record->header.cgroup_id, &known),
+        .pid = record->pid,
+    };
+    ut_memory_store_kill(&tables->memory, &kill);
+    return UT_INGEST_OOM_KILL;
+}
+
+/* A limit on a directory below the one that names the workload is its own as well. */
+static enum ut_stall_scope scope_of(const struct ut_tables *tables,
+                                    const struct ut_record_stall *record)
+{
+    if (record->level == UT_STALL_GLOBAL)
+        return UT_SCOPE_GLOBAL;
+    uint32_t depth = ut_workloads_depth(&tables->workloads, record->header.cgroup_id);
+    return record->level <= depth ? UT_SCOPE_OWN : UT_SCOPE_ANCESTOR;
+}
+
+static enum ut_ingest_result ingest_stall(struct ut_tables *tables,
+                                          const struct ut_record_stall *record, uint64_t unix_ns)
+{
+    bool known;
+    if (record->first_ns > record->last_ns || record->last_ns > UT_STALL_SLOT_NS ||
+        record->ns > STALLED_MAX_NS)
+        return UT_INGEST_BAD;
+    const struct ut_stall stall = {
+        .from_ns = unix_ns + record->first_ns,
+        .to_ns = unix_ns + record->last_ns,
+        .ns = record->ns,
+        .slot = record->header.boot_ns / UT_STALL_SLOT_NS,
+        .workload = ut_workloads_of_cgroup(&tables->workloads, record->header.cgroup_id, &known),
+        .scope = (uint8_t)scope_of(tables, record),
+    };
+    ut_memory_store_stall(&tables->memory, &stall);
+    return UT_INGEST_STALL;
+}
+
 /* The record's bytes may be longer than this version knows, never shorter; of paths only the part
  * that is used need be there. */
 static size_t least_size(uint8_t type)
@@ -120,6 +168,10 @@ static size_t least_size(uint8_t type)
         return sizeof(struct ut_record_connection);
     case UT_RECORD_CGROUP:
         return offsetof(struct ut_record_cgroup, path);
+    case UT_RECORD_OOM_KILL:
+        return sizeof(struct ut_record_oom_kill);
+    case UT_RECORD_STALL:
+        return sizeof(struct ut_record_stall);
     default:
         return SIZE_MAX;
     }
@@ -134,6 +186,8 @@ enum ut_ingest_result ut_ingest_record(struct ut_tables *tables, const void *dat
         struct ut_record_retransmit retransmit;
         struct ut_record_connection connection;
         struct ut_record_cgroup cgroup;
+        struct ut_record_oom_kill oom_kill;
+        struct ut_record_stall stall;
     } record;
     if (size < sizeof(record.header))
         return UT_INGEST_BAD;
@@ -150,6 +204,10 @@ enum ut_ingest_result ut_ingest_record(struct ut_tables *tables, const void *dat
         return ingest_retransmit(tables, &record.retransmit, unix_ns);
     case UT_RECORD_CONNECTION:
         return ingest_connection(tables, &record.connection, unix_ns);
+    case UT_RECORD_OOM_KILL:
+        return ingest_oom_kill(tables, &record.oom_kill, unix_ns);
+    case UT_RECORD_STALL:
+        return ingest_stall(tables, &record.stall, unix_ns);
     default:
         return ingest_cgroup(tables, &record.cgroup, size, unix_ns);
     }

@@ -12,6 +12,8 @@ enum ut_ingest_result {
     UT_INGEST_EMPTY,    /* a FIN alone: no bytes were missing */
     UT_INGEST_CONNECTION,
     UT_INGEST_CGROUP,
+    UT_INGEST_OOM_KILL,
+    UT_INGEST_STALL,
     UT_INGEST_BAD,
     UT_INGEST_RESULTS,
 };

@@ -25,6 +25,9 @@
  *
  * Pass 4, encode (join_encode.c).
  *
+ * What the memory system did to the workload goes to every span that was open then
+ * (join_memory.c); it takes no part in the passes.
+ *
  * Limits, known: spans of one request come in different batches, so a weaker class may have taken
  * an event before the stronger came; that is not taken back. `shared_by` counts the spans in hand.
  * Matches are held for at most UT_JOIN_SPANS_MAX spans at once; larger bodies go through in parts.
@@ -50,8 +53,11 @@ struct ut_join *ut_join_new(struct ut_tables *tables, const struct ut_join_count
     join->groups = calloc(UT_VIEWS_MAX, sizeof(join->groups[0]));
     join->matches = calloc(UT_MATCHES_MAX, sizeof(join->matches[0]));
     join->spans = calloc(UT_JOIN_SPANS_MAX, sizeof(join->spans[0]));
+    join->stalls = calloc(UT_STALLS_VIEWED_MAX, sizeof(join->stalls[0]));
+    join->kills = calloc(UT_KILLS_VIEWED_MAX, sizeof(join->kills[0]));
     if (join->views == NULL || join->spare == NULL || join->lowest_ns == NULL ||
-        join->groups == NULL || join->matches == NULL || join->spans == NULL) {
+        join->groups == NULL || join->matches == NULL || join->spans == NULL ||
+        join->stalls == NULL || join->kills == NULL) {
         ut_join_free(join);
         return NULL;
     }
@@ -68,6 +74,8 @@ void ut_join_free(struct ut_join *join)
     free(join->groups);
     free(join->matches);
     free(join->spans);
+    free(join->stalls);
+    free(join->kills);
     free(join);
 }
 
@@ -137,6 +145,7 @@ static void look_at(struct ut_join *join, const struct ut_body *body, uint32_t r
     uint64_t until_ns = span->end_ns + join->slack_ns;
     *entry = (struct ut_join_span){.row = row, .first = join->match_count};
     join->serial++;
+    ut_join_meet_memory(join, span, &entry->memory);
     for (uint32_t i = first; i < join->view_count && join->lowest_ns[i] <= until_ns; i++) {
         struct ut_join_view *view = &join->views[i];
         struct ut_join_group *group = &join->groups[view->group];
@@ -165,7 +174,7 @@ static void look_at(struct ut_join *join, const struct ut_body *body, uint32_t r
             (struct ut_join_match){(uint16_t)i, (uint8_t)match, (uint8_t)fit};
     }
     entry->count = join->match_count - entry->first;
-    join->span_count += entry->count > 0;
+    join->span_count += entry->count > 0 || entry->memory.any;
 }
 
 /* ---- pass 2: narrow -------------------------------------------------------------------------- */
@@ -278,6 +287,7 @@ static bool is_partial(const struct ut_join *join, const struct ut_span *span)
     const struct ut_tables *tables = join->tables;
     return join->exceeded || tables->attached_ns == 0 || span->start_ns < tables->attached_ns ||
            span->start_ns < ut_event_store_horizon(&tables->events, join->workload->id) ||
+           span->start_ns < ut_memory_store_horizon(&tables->memory, join->workload->id) ||
            ut_tables_lost_in(tables, span->start_ns, span->end_ns);
 }
 
@@ -294,7 +304,7 @@ static void settle(struct ut_join *join, struct ut_body *body)
     join->encoded = NULL;
     for (uint32_t s = 0; s < join->span_count; s++) {
         struct ut_join_span *entry = &join->spans[s];
-        if (entry->count == 0)
+        if (entry->count == 0 && !entry->memory.any)
             continue;
         entry->partial |= is_partial(join, &body->spans[entry->row]);
         ut_join_encode(join, body, entry);
@@ -307,6 +317,10 @@ static void settle(struct ut_join *join, struct ut_body *body)
         view->last_end_ns = view->last_start_ns = 0;
         view->first_start_ns = UINT64_MAX;
     }
+    for (uint32_t i = 0; i < join->stall_count; i++)
+        join->stalls[i].sharers = 0;
+    for (uint32_t i = 0; i < join->kill_count; i++)
+        join->kills[i].sharers = 0;
     join->span_count = join->match_count = 0;
     join->learnt = false;
 }
@@ -358,20 +372,23 @@ bool ut_join_begin(struct ut_join *join, const struct ut_body *body,
     ut_join_gather(join, from_ns, to_ns + join->slack_ns);
     if (join->exceeded)
         ++*join->counters.views_exceeded;
-    return join->view_count > 0;
+    return join->view_count + join->stall_count + join->kill_count > 0;
 }
 
 void ut_join_resource(struct ut_join *join, struct ut_body *body,
                       const struct ut_resource *resource)
 {
     uint32_t end = resource->first_span + resource->span_count;
+    bool memory = join->stall_count + join->kill_count > 0;
+    bool nothing = join->view_count == 0 && !memory;
     for (uint32_t row = resource->first_span; row < end; row++) {
         const struct ut_span *span = &body->spans[row];
-        if ((span->flags & UT_SPAN_LEFT_OUT) || !has_sane_times(join, span) ||
-            join->view_count == 0)
+        if ((span->flags & UT_SPAN_LEFT_OUT) || !has_sane_times(join, span) || nothing)
             continue;
         uint32_t first = first_view(join, span);
-        if (first == join->view_count || join->lowest_ns[first] > span->end_ns + join->slack_ns)
+        bool views =
+            first < join->view_count && join->lowest_ns[first] <= span->end_ns + join->slack_ns;
+        if (!views && !memory)
             continue;
         if (join->span_count == UT_JOIN_SPANS_MAX ||
             join->match_count + join->view_count > UT_MATCHES_MAX)

@@ -11,8 +11,10 @@
 #include "evidence/tables.h"
 
 struct ut_join_counters {
-    uint64_t *joined[UT_MATCH_CLASSES]; /* spans, by the weakest class among their events */
-    uint64_t *contradicted;             /* pairs of span and event */
+    /* Spans, by the weakest class among their TCP events; without any: workload. */
+    uint64_t *joined[UT_MATCH_CLASSES];
+    uint64_t *joined_memory; /* spans among them with memory evidence */
+    uint64_t *contradicted;  /* pairs of span and event */
     uint64_t *ends_before_start, *in_future;
     uint64_t *dropped_budget, *dropped_memory; /* spans whose evidence found no room */
     uint64_t *views_exceeded;                  /* bodies that met more events than are looked at */

@@ -6,7 +6,7 @@
  * A span event shows the connection as the span's own process has it: `network.local.*` is its own
  * end, whoever retransmitted; `undertrace.side` says who did. The peer's retransmits come first and
  * probes last, because a probe is no proof that its bytes were missing. Class `workload` and sums
- * only count.
+ * only count. What the memory system did comes before all that (join_memory.c).
  */
 #include "evidence/join_view.h"
 
@@ -103,7 +103,7 @@ static void encode_count(struct ut_encoder *out, const char *key, uint64_t count
         ut_encode_int(out, UT_FIELD_SPAN_ATTRIBUTES, key, (int64_t)count);
 }
 
-static void encode_attributes(struct ut_encoder *out, const struct totals *totals, bool partial)
+static void encode_tcp(struct ut_encoder *out, const struct totals *totals)
 {
     bool both = totals->side[UT_SIDE_LOCAL] && totals->side[UT_SIDE_PEER];
     const char *side =
@@ -115,10 +115,6 @@ static void encode_attributes(struct ut_encoder *out, const struct totals *total
     encode_count(out, UT_ATTR_TCP_RETRANSMIT_BYTES, totals->bytes);
     encode_count(out, UT_ATTR_TCP_TIMEOUTS, totals->timeouts);
     encode_count(out, UT_ATTR_TCP_PROBES, totals->probes);
-    if (totals->weakest != UT_MATCH_EXACT)
-        encode_count(out, UT_ATTR_SHARED_BY, totals->shared_by);
-    if (partial)
-        ut_encode_bool(out, UT_FIELD_SPAN_ATTRIBUTES, UT_ATTR_PARTIAL, true);
 }
 
 /* ---- span events ------------------------------------------------------------------------------
@@ -184,10 +180,11 @@ static int rank_of(const struct ut_join_view *view)
     return view->cause == UT_CAUSE_TAIL_LOSS_PROBE ? 2 + own : own;
 }
 
+/* `most`: how many may be written. */
 static void encode_events(struct ut_encoder *out, const struct ut_join *join,
-                          const struct ut_join_span *span, uint32_t events)
+                          const struct ut_join_span *span, uint32_t events, uint32_t most)
 {
-    uint32_t room = events > UT_SPAN_EVENTS_MAX ? UT_SPAN_EVENTS_MAX - 1 : events;
+    uint32_t room = events > most ? most - 1 : events;
     uint32_t written = 0;
     uint64_t last_ns = 0;
     for (int rank = 0; rank <= 3; rank++) {
@@ -243,7 +240,8 @@ static void settle_charge(struct ut_body *body, size_t charged, size_t before)
 static bool same_evidence(const struct ut_join *join, const struct ut_join_span *span)
 {
     const struct ut_join_span *last = join->encoded;
-    return last != NULL && last->count == span->count && last->partial == span->partial &&
+    return last != NULL && !last->memory.any && !span->memory.any && last->count == span->count &&
+           last->partial == span->partial &&
            memcmp(&join->matches[last->first], &join->matches[span->first],
                   span->count * sizeof(join->matches[0])) == 0;
 }
@@ -267,10 +265,22 @@ static int set_edit(struct ut_join *join, struct ut_body *body, uint32_t row)
 static bool encode_bytes(struct ut_join *join, struct ut_body *body,
                          const struct ut_join_span *span, const struct totals *totals)
 {
+    const struct ut_span *of = &body->spans[span->row];
     struct ut_encoder encoder;
+    uint32_t shared_by = totals->weakest != UT_MATCH_EXACT ? totals->shared_by : 0, written = 0;
     ut_encoder_init(&encoder, &body->arena);
-    encode_attributes(&encoder, totals, span->partial);
-    encode_events(&encoder, join, span, totals->events);
+    if (span->count > 0)
+        encode_tcp(&encoder, totals);
+    if (span->memory.any) {
+        uint32_t sharers = ut_join_memory_attributes(join, of, &span->memory, &encoder);
+        shared_by = sharers > shared_by ? sharers : shared_by;
+    }
+    encode_count(&encoder, UT_ATTR_SHARED_BY, shared_by);
+    if (span->partial)
+        ut_encode_bool(&encoder, UT_FIELD_SPAN_ATTRIBUTES, UT_ATTR_PARTIAL, true);
+    if (span->memory.any)
+        written = ut_join_memory_events(join, of, &span->memory, &encoder);
+    encode_events(&encoder, join, span, totals->events, UT_SPAN_EVENTS_MAX - written);
     join->encoded_bytes = ut_encoder_bytes(&encoder);
     join->encoded = span;
     join->encoded_edit = NULL;
@@ -283,6 +293,7 @@ void ut_join_encode(struct ut_join *join, struct ut_body *body, const struct ut_
     uint32_t events = totals.events < UT_SPAN_EVENTS_MAX ? totals.events : UT_SPAN_EVENTS_MAX;
     bool same = same_evidence(join, span);
     size_t need = sizeof(struct ut_edit) + (same ? 0 : ATTRIBUTES_BYTES + events * EVENT_BYTES);
+    need += ut_join_memory_room(&span->memory);
     if (body->span_edits == NULL)
         need += body->span_count * sizeof(const struct ut_edit *);
     size_t charged, before = body->arena.bytes;
@@ -299,5 +310,6 @@ void ut_join_encode(struct ut_join *join, struct ut_body *body, const struct ut_
         ++*join->counters.dropped_memory;
         return;
     }
-    ++*join->counters.joined[totals.weakest];
+    ++*join->counters.joined[span->count > 0 ? totals.weakest : UT_MATCH_WORKLOAD];
+    *join->counters.joined_memory += span->memory.any;
 }

@@ -177,4 +177,5 @@ void ut_join_gather(struct ut_join *join, uint64_t from_ns, uint64_t to_ns)
          (mate = ut_workloads_next_in_pod(workloads, join->workload, mate)) != NULL;)
         gather_workload(join, mate->id, from_ns, to_ns);
     finish(join);
+    ut_join_gather_memory(join, from_ns, to_ns);
 }

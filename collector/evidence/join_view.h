@@ -11,6 +11,8 @@ enum {
     UT_MATCHES_MAX = 131072, /* pairs of span and event in hand at once */
     UT_JOIN_SPANS_MAX = 4096,
     UT_SPAN_EVENTS_MAX = 16,
+    UT_STALLS_VIEWED_MAX = 8192, /* of one workload, for one body; the newest ones */
+    UT_KILLS_VIEWED_MAX = 256,
 };
 
 /* A server span may begin so long after the retransmit of its request, or after establishment. */
@@ -60,9 +62,29 @@ struct ut_join_match {
     uint8_t fit;   /* enum ut_join_fit */
 };
 
+/* What the memory system did to the workload at hand, oldest first. */
+struct ut_join_stall {
+    uint64_t from_ns, to_ns, ns;
+    uint32_t sharers;
+    uint8_t scope;
+};
+
+struct ut_join_kill {
+    const struct ut_oom_kill *kill;
+    uint32_t sharers;
+};
+
+/* What of it a span has met. */
+struct ut_join_memory {
+    uint32_t first_stall, stalls; /* of these some may not meet it after all */
+    uint32_t first_kill, kills;
+    bool any;
+};
+
 struct ut_join_span {
     uint32_t row;          /* in the body's index */
     uint32_t first, count; /* of its matches */
+    struct ut_join_memory memory;
     bool partial;
 };
 
@@ -84,7 +106,9 @@ struct ut_join {
     struct ut_join_view *spare; /* of the same size, for merging */
     uint64_t *lowest_ns;        /* of views[i] and all behind it: the least low_ns */
     struct ut_join_group *groups;
-    uint32_t view_count, group_count;
+    struct ut_join_stall *stalls;
+    struct ut_join_kill *kills;
+    uint32_t view_count, group_count, stall_count, kill_count;
     bool exceeded;
     struct {
         uint32_t workload; /* 0: nothing has been gathered */
@@ -127,6 +151,20 @@ enum ut_match_class ut_join_ends_class(const struct ut_join *join,
                                        const struct ut_join_group *group,
                                        const struct ut_span *span,
                                        const struct ut_join_named *named);
+
+/* join_memory.c: the workload's stalls and kills that can meet [from, to]; which of them the span
+ * meets; and what it says of them. */
+void ut_join_gather_memory(struct ut_join *join, uint64_t from_ns, uint64_t to_ns);
+void ut_join_meet_memory(struct ut_join *join, const struct ut_span *span,
+                         struct ut_join_memory *ret);
+struct ut_encoder;
+size_t ut_join_memory_room(const struct ut_join_memory *memory); /* bytes, at most */
+/* Returns the sharers of what is told. */
+uint32_t ut_join_memory_attributes(const struct ut_join *join, const struct ut_span *span,
+                                   const struct ut_join_memory *memory, struct ut_encoder *out);
+/* Returns how many span events it wrote, less than half of UT_SPAN_EVENTS_MAX. */
+uint32_t ut_join_memory_events(const struct ut_join *join, const struct ut_span *span,
+                               const struct ut_join_memory *memory, struct ut_encoder *out);
 
 /* join_encode.c: gives the span its evidence. */
 void ut_join_encode(struct ut_join *join, struct ut_body *body, const struct ut_join_span *span);

@@ -25,6 +25,7 @@ static void on_forget_workload(void *arg, uint32_t slot)
     struct ut_tables *t = arg;
     ut_connections_forget_workload(&t->connections, slot);
     ut_event_store_forget_workload(&t->events, slot);
+    ut_memory_store_forget_workload(&t->memory, slot);
 }
 
 int ut_tables_init(struct ut_tables *t)
@@ -33,7 +34,7 @@ int ut_tables_init(struct ut_tables *t)
     if (ut_workloads_init(&t->workloads) != 0 ||
         ut_connections_init(&t->connections, &t->workloads) != 0 ||
         ut_event_store_init(&t->events, &t->connections) != 0 ||
-        ut_unix_links_init(&t->unix_links) != 0) {
+        ut_memory_store_init(&t->memory) != 0 || ut_unix_links_init(&t->unix_links) != 0) {
         ut_tables_done(t);
         return -ENOMEM;
     }
@@ -48,6 +49,7 @@ int ut_tables_init(struct ut_tables *t)
 void ut_tables_done(struct ut_tables *t)
 {
     ut_unix_links_done(&t->unix_links);
+    ut_memory_store_done(&t->memory);
     ut_event_store_done(&t->events);
     ut_connections_done(&t->connections);
     ut_workloads_done(&t->workloads);

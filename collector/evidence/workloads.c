@@ -18,6 +18,7 @@ struct ut_cgroup_entry {
     uint32_t workload;   /* id; 0: nobody's */
     uint32_t scan;       /* the latest scan that saw it, or went on before it was made */
     uint16_t next;
+    uint8_t depth; /* directories below the workload's own */
     bool used;
     bool scanned; /* a scan has seen it: it is in the part of the tree that scans see */
     bool sought;  /* the path is not known yet; one scan looks for it */
@@ -307,6 +308,14 @@ static void note_seen(const struct ut_workloads *w, struct ut_cgroup_entry *entr
     entry->scanned |= w->scanning;
 }
 
+static uint8_t depth_below(ut_slice path, size_t owner_size)
+{
+    unsigned depth = 0;
+    for (size_t i = owner_size; i < path.size; i++)
+        depth += path.data[i] == '/';
+    return depth < UINT8_MAX ? (uint8_t)depth : UINT8_MAX;
+}
+
 void ut_workloads_created(struct ut_workloads *w, uint64_t cgroup_id, ut_slice path,
                           uint64_t now_ns)
 {
@@ -329,6 +338,7 @@ void ut_workloads_created(struct ut_workloads *w, uint64_t cgroup_id, ut_slice p
         entry->sought = false;
         note_seen(w, entry);
         entry->workload = owner != NULL ? owner->id : 0;
+        entry->depth = owner != NULL ? depth_below(path, owner->path_size) : 0;
     }
     if (owner != NULL) {
         owner->cgroups += entry != NULL;
@@ -362,6 +372,12 @@ uint32_t ut_workloads_of_cgroup(struct ut_workloads *w, uint64_t cgroup_id, bool
         w->rescan_wanted = true;
     }
     return 0;
+}
+
+uint32_t ut_workloads_depth(const struct ut_workloads *w, uint64_t cgroup_id)
+{
+    const struct ut_cgroup_entry *entry = find_entry(w, cgroup_id);
+    return entry != NULL ? entry->depth : 0;
 }
 
 void ut_workloads_scan_begin(struct ut_workloads *w)

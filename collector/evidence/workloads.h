@@ -72,6 +72,10 @@ void ut_workloads_scan_end(struct ut_workloads *workloads, bool complete, uint64
  * a rescan unless one has looked for it already; `known` tells the two apart. */
 uint32_t ut_workloads_of_cgroup(struct ut_workloads *workloads, uint64_t cgroup_id, bool *known);
 
+/* How many directories the cgroup lies below the one that its workload is named by; 0 also where
+ * that is not known. */
+uint32_t ut_workloads_depth(const struct ut_workloads *workloads, uint64_t cgroup_id);
+
 /* NULL for 0 and for one that has been forgotten. */
 struct ut_workload *ut_workloads_get(const struct ut_workloads *workloads, uint32_t id);
 /* The workloads, other than this one, that share its pod: begin with `previous` NULL; NULL ends. */

@@ -12,11 +12,16 @@
 #define UT_ATTR_TCP_RETRANSMIT_BYTES "undertrace.tcp.retransmit_bytes"
 #define UT_ATTR_TCP_TIMEOUTS "undertrace.tcp.timeouts"
 #define UT_ATTR_TCP_PROBES "undertrace.tcp.probes"
+#define UT_ATTR_MEMORY_STALL_NS "undertrace.memory.stall_ns" /* task time */
+#define UT_ATTR_MEMORY_STALL_SCOPE "undertrace.memory.stall_scope"
+#define UT_ATTR_MEMORY_OOM_KILLS "undertrace.memory.oom_kills"
 #define UT_ATTR_SHARED_BY "undertrace.shared_by"
 #define UT_ATTR_PARTIAL "undertrace.partial"
 
 /* On a span event. */
 #define UT_EVENT_TCP_RETRANSMIT "tcp.retransmit"
+#define UT_EVENT_MEMORY_STALL "memory.stall"
+#define UT_EVENT_MEMORY_OOM_KILL "memory.oom_kill"
 #define UT_ATTR_MATCH "undertrace.match"
 #define UT_ATTR_SIDE "undertrace.side"
 #define UT_ATTR_LOCAL_ADDRESS "network.local.address"
@@ -32,6 +37,8 @@
 #define UT_ATTR_TCP_CWND "undertrace.tcp.cwnd"
 #define UT_ATTR_TCP_SK_WMEM_ALLOC "undertrace.tcp.sk_wmem_alloc"
 #define UT_ATTR_TCP_STATE "undertrace.tcp.state"
+#define UT_ATTR_MEMORY_VICTIM_PID "undertrace.memory.victim_pid" /* of the first pid namespace */
+#define UT_ATTR_MEMORY_VICTIM_BYTES "undertrace.memory.victim_bytes"
 #define UT_ATTR_OMITTED "undertrace.omitted" /* on the last event: how many more there were */
 
 /* On the Resource, verified. */

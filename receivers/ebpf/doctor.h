@@ -10,7 +10,7 @@
 #include <stddef.h>
 
 enum {
-    UT_EBPF_PROGRAMS = 6,
+    UT_EBPF_PROGRAMS = 11,
     UT_EBPF_REASON = 256, /* bytes of a reason, with the terminator */
 };
 
@@ -20,6 +20,7 @@ struct ut_ebpf_program {
     const char *name;            /* as in the object and in `bpftool prog`: "tcp_retransmit_skb" */
     const char *without;         /* what is missing without it, one line; constant text */
     bool works;                  /* loaded and attached, or, after ut_ebpf_doctor, able to be */
+    bool unwanted;               /* switched off; not tried */
     char reason[UT_EBPF_REASON]; /* why not, and what would help; "" where it works */
 };
 

@@ -32,16 +32,23 @@
 #include "framing.h"
 #include "programs.h"
 #include "snapshot.h"
+#include "stalls.h"
 
 enum {
     /* Of one call; what comes faster than it is read waits for the next turn of the loop. */
     DRAIN_RECORDS_MAX = 1 << 14,
     CGROUPS_PER_SECOND = 200,
+    OOM_KILLS_PER_SECOND = 10,
     /* Connections that were not told are looked up after so many nanoseconds at least, and not for
      * more than a hundredth of the time. */
     SNAPSHOT_SHARE = 100,
 };
 #define SNAPSHOT_INTERVAL_NS (5 * UT_NS_PER_S)
+/* The tables of stalls are not changed more often than this. */
+#define STALLS_INTERVAL_NS (20 * UT_NS_PER_MS)
+
+enum memory { MEMORY_COUNTERS, MEMORY_OFF };
+static const char *const memory_words[] = {"counters", "off", NULL};
 
 const struct ut_receiver_type ut_receiver_ebpf;
 
@@ -50,6 +57,7 @@ struct config {
     uint64_t drain_interval_ns;
     uint64_t retransmits_per_second;
     uint64_t connections_per_second;
+    int memory; /* enum memory */
     char *capture_file;
 };
 
@@ -80,6 +88,12 @@ static const struct ut_field fields[] = {
      .fallback = "2000",
      .least = 0,
      .most = 1000000},
+    /* Stalls for want of memory and OOM kills. */
+    {.key = "memory",
+     .type = UT_FIELD_ENUM,
+     .offset = offsetof(struct config, memory),
+     .fallback = "counters",
+     .words = memory_words},
     /* Every record is also written here, to be replayed. */
     {.key = "capture_file",
      .type = UT_FIELD_STRING,
@@ -120,6 +134,7 @@ struct ebpf {
     uint64_t missed[UT_EBPF_PROGRAMS]; /* likewise */
     bool snapshot_due;                 /* openings may be missing */
     uint64_t snapshot_ns;              /* the earliest time of the next one, monotonic */
+    uint64_t stalls_ns;                /* when the tables of stalls were changed, monotonic */
     struct ut_capture_writer *capture; /* NULL: none */
 
     struct ut_timer timer;
@@ -175,6 +190,26 @@ static void refresh_offset(struct ebpf *ebpf, uint64_t now_ns)
     ebpf->offset_read_ns = now_ns;
 }
 
+static void on_stall(void *arg, const struct ut_record_stall *record)
+{
+    struct ebpf *ebpf = arg;
+    ++*ebpf->counters.records[UT_RECORD_STALL];
+    hand_over(ebpf, record, sizeof(*record));
+}
+
+static void take_stalls(struct ebpf *ebpf, uint64_t now_ns)
+{
+    if (!ebpf->programs.states[UT_EBPF_LIMIT_STALL_END].works &&
+        !ebpf->programs.states[UT_EBPF_GLOBAL_STALL_END].works)
+        return;
+    if (now_ns - ebpf->stalls_ns < STALLS_INTERVAL_NS)
+        return;
+    ebpf->stalls_ns = now_ns;
+    int error = ut_ebpf_take_stalls(ebpf->programs.skeleton, on_stall, ebpf);
+    if (error != 0)
+        ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_stalls", "error=\"%s\"", strerror(-error));
+}
+
 static void drain(struct ebpf *ebpf)
 {
     if (ebpf->ring == NULL)
@@ -184,6 +219,8 @@ static void drain(struct ebpf *ebpf)
     int result = ring_buffer__consume(ebpf->ring);
     if (result < 0 && result != -EAGAIN)
         ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_ring", "error=\"%s\"", strerror(-result));
+    /* Behind the ring, in which a stall's cgroup may be told. */
+    take_stalls(ebpf, ut_worker_now(ebpf->worker));
 }
 
 /* ---- what was lost -------------------------------------------------------------------------- */
@@ -320,8 +357,10 @@ static void log_programs(const struct ebpf *ebpf)
 {
     char reason[UT_EBPF_REASON + 32], without[256];
     const struct ut_ebpf_program *states = ebpf->programs.states;
-    int working = ut_ebpf_programs_working(&ebpf->programs);
-    if (working == UT_EBPF_PROGRAMS) {
+    int working = ut_ebpf_programs_working(&ebpf->programs), unwanted = 0;
+    for (int i = 0; i < UT_EBPF_PROGRAMS; i++)
+        unwanted += states[i].unwanted;
+    if (working + unwanted == UT_EBPF_PROGRAMS) {
         ut_log(ebpf->worker->log, UT_LOG_INFO, "ebpf_attached", "programs=%d", working);
         return;
     }
@@ -332,7 +371,7 @@ static void log_programs(const struct ebpf *ebpf)
         return;
     }
     for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
-        if (!states[i].works)
+        if (!states[i].works && !states[i].unwanted)
             ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_program_missing",
                    "program=%s effect=%s reason=%s", states[i].name,
                    ut_log_quote(without, sizeof(without), states[i].without),
@@ -404,7 +443,9 @@ static int start(struct ut_receiver *receiver, char error[UT_ERROR_TEXT])
         .ring_bytes = ebpf->config.ring_bytes,
         .per_second = {[UT_RECORD_RETRANSMIT] = ebpf->config.retransmits_per_second,
                        [UT_RECORD_CONNECTION] = ebpf->config.connections_per_second,
-                       [UT_RECORD_CGROUP] = CGROUPS_PER_SECOND},
+                       [UT_RECORD_CGROUP] = CGROUPS_PER_SECOND,
+                       [UT_RECORD_OOM_KILL] = OOM_KILLS_PER_SECOND},
+        .memory = ebpf->config.memory != MEMORY_OFF,
     };
     ut_ebpf_programs_init(&ebpf->programs, &settings, ebpf->worker->log);
     show_programs(ebpf);
@@ -433,6 +474,8 @@ static void count_by_type(struct ut_metrics *metrics, uint64_t *cells[UT_RECORD_
         [UT_RECORD_RETRANSMIT] = "type=\"retransmit\"",
         [UT_RECORD_CONNECTION] = "type=\"connection\"",
         [UT_RECORD_CGROUP] = "type=\"cgroup\"",
+        [UT_RECORD_OOM_KILL] = "type=\"oom_kill\"",
+        [UT_RECORD_STALL] = "type=\"stall\"",
     };
     for (int type = 1; type < UT_RECORD_TYPES; type++)
         cells[type] = ut_metrics_counter(metrics, name, labels[type], help);
@@ -441,11 +484,11 @@ static void count_by_type(struct ut_metrics *metrics, uint64_t *cells[UT_RECORD_
 static void make_counters(struct counters *counters, struct ut_metrics *metrics)
 {
     count_by_type(metrics, counters->records, "undertrace_ebpf_records_total",
-                  "Records read from the kernel's ring.");
+                  "Records read from the kernel's ring and its tables.");
     count_by_type(metrics, counters->limited, "undertrace_ebpf_rate_limited_total",
                   "Events that the rate limit of their cgroup held back.");
     count_by_type(metrics, counters->lost, "undertrace_ebpf_lost_total",
-                  "Events that found no room in the ring.");
+                  "Events that found no room in the ring or a table.");
     for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
         char label[64];
         snprintf(label, sizeof(label), "program=\"%s\"", ut_ebpf_program_name(i));
@@ -508,7 +551,8 @@ static int keep(struct ut_receiver *receiver, const struct ut_build *build,
     const char *capture_b = b->capture_file != NULL ? b->capture_file : "";
     if (a->ring_bytes == b->ring_bytes && a->drain_interval_ns == b->drain_interval_ns &&
         a->retransmits_per_second == b->retransmits_per_second &&
-        a->connections_per_second == b->connections_per_second && strcmp(capture_a, capture_b) == 0)
+        a->connections_per_second == b->connections_per_second && a->memory == b->memory &&
+        strcmp(capture_a, capture_b) == 0)
         return 0;
     snprintf(error, UT_ERROR_TEXT, "restart needed to change its settings");
     return -EBUSY;

@@ -7,6 +7,8 @@ static const size_t sizes[UT_RECORD_TYPES] = {
     [UT_RECORD_RETRANSMIT] = sizeof(struct ut_record_retransmit),
     [UT_RECORD_CONNECTION] = sizeof(struct ut_record_connection),
     [UT_RECORD_CGROUP] = sizeof(struct ut_record_cgroup),
+    [UT_RECORD_OOM_KILL] = sizeof(struct ut_record_oom_kill),
+    [UT_RECORD_STALL] = sizeof(struct ut_record_stall),
 };
 
 enum ut_record_type ut_ebpf_record_type(const void *data, size_t size)

@@ -5,9 +5,11 @@
 #include <bpf/libbpf.h>
 #include <bpf_skeletons/undertrace.skel.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "reason.h"
@@ -15,6 +17,9 @@
 enum {
     VERIFIER_LOG_BYTES = 64 << 10,
     ALL_PROGRAMS = (1 << UT_EBPF_PROGRAMS) - 1,
+    MEMORY_PROGRAMS = 1 << UT_EBPF_OOM_KILL | 1 << UT_EBPF_LIMIT_STALL_BEGIN |
+                      1 << UT_EBPF_LIMIT_STALL_END | 1 << UT_EBPF_GLOBAL_STALL_BEGIN |
+                      1 << UT_EBPF_GLOBAL_STALL_END,
     BURST_SECONDS = 2,
 };
 
@@ -32,6 +37,15 @@ static const struct ut_ebpf_program descriptions[UT_EBPF_PROGRAMS] = {
                                 .without = "containers that are gone are noticed late"},
     [UT_EBPF_SNAPSHOT] = {.name = "snapshot",
                           .without = "connections that were open before the start are unknown"},
+    [UT_EBPF_OOM_KILL] = {.name = "mark_victim", .without = "no OOM kills on spans"},
+    [UT_EBPF_LIMIT_STALL_BEGIN] = {.name = "memcg_reclaim_begin",
+                                   .without = "no stalls at memory limits on spans"},
+    [UT_EBPF_LIMIT_STALL_END] = {.name = "memcg_reclaim_end",
+                                 .without = "no stalls at memory limits on spans"},
+    [UT_EBPF_GLOBAL_STALL_BEGIN] = {.name = "direct_reclaim_begin",
+                                    .without = "no stalls for want of memory of the machine"},
+    [UT_EBPF_GLOBAL_STALL_END] = {.name = "direct_reclaim_end",
+                                  .without = "no stalls for want of memory of the machine"},
 };
 
 const char *ut_ebpf_program_name(int index)
@@ -39,22 +53,46 @@ const char *ut_ebpf_program_name(int index)
     return descriptions[index].name;
 }
 
-static struct bpf_program *program_of(const struct ut_bpf *skeleton, int index)
+/* Where the skeleton keeps a program and its link. */
+static void find_slots(struct ut_bpf *skeleton, int index, struct bpf_program **program,
+                       struct bpf_link ***link)
 {
-    switch (index) {
-    case UT_EBPF_RETRANSMIT:
-        return skeleton->progs.tcp_retransmit_skb;
-    case UT_EBPF_SYNACK:
-        return skeleton->progs.tcp_retransmit_synack;
-    case UT_EBPF_CONNECTIONS:
-        return skeleton->progs.inet_sock_set_state;
-    case UT_EBPF_CGROUP_CREATED:
-        return skeleton->progs.cgroup_mkdir;
-    case UT_EBPF_CGROUP_REMOVED:
-        return skeleton->progs.cgroup_rmdir;
-    default:
-        return skeleton->progs.snapshot;
+#define SLOTS(name)                                                                                \
+    {                                                                                              \
+        &skeleton->progs.name, &skeleton->links.name                                               \
     }
+    struct {
+        struct bpf_program **program;
+        struct bpf_link **link;
+    } slots[UT_EBPF_PROGRAMS] = {
+        [UT_EBPF_RETRANSMIT] = SLOTS(tcp_retransmit_skb),
+        [UT_EBPF_SYNACK] = SLOTS(tcp_retransmit_synack),
+        [UT_EBPF_CONNECTIONS] = SLOTS(inet_sock_set_state),
+        [UT_EBPF_CGROUP_CREATED] = SLOTS(cgroup_mkdir),
+        [UT_EBPF_CGROUP_REMOVED] = SLOTS(cgroup_rmdir),
+        [UT_EBPF_SNAPSHOT] = SLOTS(snapshot),
+        [UT_EBPF_OOM_KILL] = SLOTS(mark_victim),
+        [UT_EBPF_LIMIT_STALL_BEGIN] = SLOTS(memcg_reclaim_begin),
+        [UT_EBPF_LIMIT_STALL_END] = SLOTS(memcg_reclaim_end),
+        [UT_EBPF_GLOBAL_STALL_BEGIN] = SLOTS(direct_reclaim_begin),
+        [UT_EBPF_GLOBAL_STALL_END] = SLOTS(direct_reclaim_end),
+    };
+#undef SLOTS
+    *program = *slots[index].program;
+    *link = slots[index].link;
+}
+
+static struct bpf_program *program_of(struct ut_bpf *skeleton, int index)
+{
+    struct bpf_program *program;
+    struct bpf_link **link;
+    find_slots(skeleton, index, &program, &link);
+    return program;
+}
+
+static int wanted_programs(const struct ut_ebpf_settings *settings)
+{
+    return settings->memory ? ALL_PROGRAMS : ALL_PROGRAMS & ~MEMORY_PROGRAMS;
 }
 
 /* The kernel's timeouts are in timer ticks, and the coarse clock moves once a tick. */
@@ -81,6 +119,7 @@ static int open_object(struct ut_bpf **ret, const struct ut_ebpf_settings *setti
     }
     skeleton->rodata->ring_high_water = settings->ring_bytes / 2;
     skeleton->rodata->tick_ns = tick_length_ns();
+    skeleton->rodata->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
     int error = bpf_map__set_max_entries(skeleton->maps.ring, (uint32_t)settings->ring_bytes);
     if (error != 0) {
         ut_bpf__destroy(skeleton);
@@ -134,6 +173,8 @@ static int find_loadable(struct ut_ebpf_programs *programs, const struct ut_ebpf
     char *text = calloc(1, VERIFIER_LOG_BYTES);
     UT_CHECK(text != NULL);
     for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
+        if ((wanted_programs(settings) >> i & 1) == 0)
+            continue;
         int error = try_alone(settings, i, text);
         if (error == 0) {
             loadable |= 1 << i;
@@ -155,19 +196,14 @@ static int find_loadable(struct ut_ebpf_programs *programs, const struct ut_ebpf
 static void attach(struct ut_ebpf_programs *programs, int loaded,
                    const struct ut_ebpf_circumstances *circumstances)
 {
-    struct bpf_link **links[UT_EBPF_PROGRAMS] = {
-        [UT_EBPF_RETRANSMIT] = &programs->skeleton->links.tcp_retransmit_skb,
-        [UT_EBPF_SYNACK] = &programs->skeleton->links.tcp_retransmit_synack,
-        [UT_EBPF_CONNECTIONS] = &programs->skeleton->links.inet_sock_set_state,
-        [UT_EBPF_CGROUP_CREATED] = &programs->skeleton->links.cgroup_mkdir,
-        [UT_EBPF_CGROUP_REMOVED] = &programs->skeleton->links.cgroup_rmdir,
-        [UT_EBPF_SNAPSHOT] = &programs->skeleton->links.snapshot,
-    };
+    struct bpf_program *program;
+    struct bpf_link **link;
     for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
         if ((loaded >> i & 1) == 0)
             continue;
-        *links[i] = bpf_program__attach(program_of(programs->skeleton, i));
-        if (*links[i] != NULL)
+        find_slots(programs->skeleton, i, &program, &link);
+        *link = bpf_program__attach(program);
+        if (*link != NULL)
             programs->states[i].works = true;
         else
             refuse(&programs->states[i], -errno, "", circumstances);
@@ -184,7 +220,13 @@ void ut_ebpf_programs_init(struct ut_ebpf_programs *programs,
 
     /* libbpf would write to stderr; what it knows reaches us as errno and as the verifier's log. */
     libbpf_set_print(NULL);
-    int loaded = ALL_PROGRAMS;
+    int loaded = wanted_programs(settings);
+    for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
+        if ((loaded >> i & 1) != 0)
+            continue;
+        programs->states[i].unwanted = true;
+        snprintf(programs->states[i].reason, UT_EBPF_REASON, "switched off");
+    }
     int error = load_object(&programs->skeleton, settings, loaded);
     if (error != 0) {
         loaded = find_loadable(programs, settings, &circumstances, log);
@@ -230,7 +272,7 @@ int ut_ebpf_programs_working(const struct ut_ebpf_programs *programs)
 
 void ut_ebpf_doctor(struct ut_ebpf_program ret[UT_EBPF_PROGRAMS])
 {
-    const struct ut_ebpf_settings settings = {.ring_bytes = 64 << 10};
+    const struct ut_ebpf_settings settings = {.ring_bytes = 64 << 10, .memory = true};
     struct ut_ebpf_programs programs;
     ut_ebpf_programs_init(&programs, &settings, NULL);
     memcpy(ret, programs.states, sizeof(programs.states));

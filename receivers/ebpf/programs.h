@@ -22,6 +22,7 @@ struct ut_ebpf_settings {
     size_t ring_bytes; /* a power of two, at least a page */
     /* Records a second and cgroup, by record type; 0: no limit. Twice as many may come at once. */
     uint64_t per_second[UT_RECORD_TYPES];
+    bool memory; /* load the programs of memory.bpf.c */
 };
 
 struct ut_ebpf_programs {
@@ -36,6 +37,11 @@ enum { /* indices of `states` */
        UT_EBPF_CGROUP_CREATED,
        UT_EBPF_CGROUP_REMOVED,
        UT_EBPF_SNAPSHOT,
+       UT_EBPF_OOM_KILL,
+       UT_EBPF_LIMIT_STALL_BEGIN,
+       UT_EBPF_LIMIT_STALL_END,
+       UT_EBPF_GLOBAL_STALL_BEGIN,
+       UT_EBPF_GLOBAL_STALL_END,
 };
 
 const char *ut_ebpf_program_name(int index); /* as in `states` */

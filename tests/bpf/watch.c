@@ -121,12 +121,32 @@ static void print_cgroup(const void *data)
            record.path_size < UT_CGROUP_PATH_MAX ? (int)record.path_size : 0, record.path);
 }
 
+static void print_oom_kill(const void *data)
+{
+    struct ut_record_oom_kill record;
+    memcpy(&record, data, sizeof(record));
+    printf(",\"pid\":%u", record.pid);
+    if (record.header.has & UT_HAS_SIZE)
+        printf(",\"bytes\":%llu", (unsigned long long)record.bytes);
+}
+
+static void print_stall(const void *data)
+{
+    struct ut_record_stall record;
+    memcpy(&record, data, sizeof(record));
+    printf(",\"ns\":%llu,\"window\":[%u,%u]", (unsigned long long)record.ns, record.first_ns,
+           record.last_ns);
+    if (record.level != UT_STALL_GLOBAL)
+        printf(",\"level\":%u", record.level);
+}
+
 static void on_record(struct ut_event_sink *sink, const void *data, size_t size,
                       int64_t unix_offset_ns)
 {
-    static const char *const types[] = {"?", "retransmit", "connection", "cgroup"};
-    static void (*const print[])(const void *) = {NULL, print_retransmit, print_connection,
-                                                  print_cgroup};
+    static const char *const types[] = {"?",      "retransmit", "connection",
+                                        "cgroup", "oom_kill",   "stall"};
+    static void (*const print[])(const void *) = {NULL,         print_retransmit, print_connection,
+                                                  print_cgroup, print_oom_kill,   print_stall};
     struct ut_record_header header;
     enum ut_record_type type = ut_ebpf_record_type(data, size);
     (void)sink;

@@ -64,6 +64,8 @@ static void send_record(struct ut_event_sink *sink, struct input *in, unsigned t
         struct ut_record_retransmit retransmit;
         struct ut_record_connection connection;
         struct ut_record_cgroup cgroup;
+        struct ut_record_oom_kill oom_kill;
+        struct ut_record_stall stall;
     } r = {0};
     size_t size;
     if (type == UT_RECORD_RETRANSMIT) {
@@ -80,6 +82,17 @@ static void send_record(struct ut_event_sink *sink, struct input *in, unsigned t
         r.connection.header = header_of(in, UT_RECORD_CONNECTION, size, now_ns);
         fill_socket(&r.connection.socket, in);
         r.connection.change = (uint32_t)(take(in, 1) % 7);
+    } else if (type == UT_RECORD_OOM_KILL) {
+        size = sizeof(r.oom_kill);
+        r.oom_kill.header = header_of(in, UT_RECORD_OOM_KILL, size, now_ns);
+        r.oom_kill.pid = (uint32_t)take(in, 1);
+    } else if (type == UT_RECORD_STALL) {
+        size = sizeof(r.stall);
+        r.stall.header = header_of(in, UT_RECORD_STALL, size, now_ns);
+        r.stall.ns = take(in, 4);
+        r.stall.first_ns = (uint32_t)take(in, 3);
+        r.stall.last_ns = (uint32_t)take(in, 3);
+        r.stall.level = take(in, 1) % 4 != 3 ? (uint32_t)take(in, 1) % 3 : UT_STALL_GLOBAL;
     } else {
         const char *path = paths[take(in, 1) % 6];
         size = sizeof(r.cgroup);
@@ -148,10 +161,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         else if (command < 10)
             send_record(sink, &in, UT_RECORD_CGROUP, now_ns);
         else if (command < 11)
+            send_record(sink, &in, take(&in, 1) % 4 ? UT_RECORD_STALL : UT_RECORD_OOM_KILL, now_ns);
+        else if (command < 12)
             send_raw(sink, &in);
-        else if (command < 13)
-            join(evidence, &pool, &in, now_ns);
         else if (command < 14)
+            join(evidence, &pool, &in, now_ns);
+        else if (command < 15)
             sink->lost(sink, 1, now_ns);
         else
             ut_evidence_tick(evidence, now_ns += take(&in, 1) * UINT64_C(10000000000));

@@ -42,9 +42,30 @@ static inline uint32_t tables_check_list(const struct ut_event_store *s, int sid
     return count;
 }
 
+static inline void tables_check_memory(const struct ut_memory_store *s)
+{
+    uint32_t listed = 0;
+    for (uint32_t slot = 0; slot < UT_WORKLOADS_MAX; slot++) {
+        const struct ut_stall_list *list = &s->lists[slot];
+        uint32_t newer = 0, count = 0;
+        for (uint32_t i = list->newest; i != 0; i = s->stalls[i].older) {
+            const struct ut_stall *stall = &s->stalls[i];
+            UT_CHECK(stall->newer == newer && UT_WORKLOAD_SLOT(stall->workload) == slot);
+            UT_CHECK(newer == 0 || s->stalls[newer].slot >= stall->slot);
+            UT_CHECK(stall->from_ns <= stall->to_ns && stall->scope < UT_SCOPES);
+            newer = i;
+            count++;
+        }
+        UT_CHECK(list->oldest == newer && list->count == count && (slot != 0 || count == 0));
+        listed += count;
+    }
+    UT_CHECK(listed == s->count && s->count <= UT_STALLS_MAX);
+}
+
 static inline void tables_check(const struct ut_tables *t)
 {
     const struct ut_connections *c = &t->connections;
+    tables_check_memory(&t->memory);
     uint32_t rows = 0, events = 0, listed = 0, unresolved = 0;
     for (uint32_t i = 1; i <= c->ever_used; i++) {
         if ((c->slots[i].id & 0xffff) == 0)

@@ -13,8 +13,12 @@ static struct ut_record_header header(size_t size, uint8_t type)
 Test(framing, knows_each_type_by_its_size)
 {
     struct ut_record_cgroup room = {.path_size = 0};
-    const size_t sizes[] = {0, sizeof(struct ut_record_retransmit),
-                            sizeof(struct ut_record_connection), sizeof(struct ut_record_cgroup)};
+    const size_t sizes[] = {0,
+                            sizeof(struct ut_record_retransmit),
+                            sizeof(struct ut_record_connection),
+                            sizeof(struct ut_record_cgroup),
+                            sizeof(struct ut_record_oom_kill),
+                            sizeof(struct ut_record_stall)};
     for (uint8_t type = 1; type < UT_RECORD_TYPES; type++) {
         room.header = header(sizes[type], type);
         cr_assert_eq(ut_ebpf_record_type(&room, sizes[type]), type);

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory evidence of the spans of one workload. It is always of class `workload`: nothing says for
+ * which of several requests a task allocated. So every span that was open while tasks of its
+ * workload stalled is told for how long they did within it, and how many spans share that
+ * (`undertrace.shared_by`); likewise of OOM kills.
+ *
+ * A stall's time is known to lie in a window of 100 ms at most. A span that covers a part of the
+ * window gets that part of the time: an estimate, and the whole where it covers all.
+ */
+#include "evidence/join_view.h"
+#include "model/attributes.h"
+#include "otlp/encode.h"
+
+/* One closing event included; with the stalls' less than half of what a span may gain. */
+enum { KILL_EVENTS_MAX = 4, ATTRIBUTES_BYTES = 192, EVENT_BYTES = 224 };
+
+_Static_assert(2 * (KILL_EVENTS_MAX + UT_SCOPES) < UT_SPAN_EVENTS_MAX, "TCP's events find room");
+
+/* ---- gather --------------------------------------------------------------------------------- */
+
+static void gather_stalls(struct ut_join *join, uint64_t from_ns, uint64_t to_ns)
+{
+    const struct ut_memory_store *store = &join->tables->memory;
+    uint32_t index = store->lists[UT_WORKLOAD_SLOT(join->workload->id)].newest;
+    for (; index != 0; index = store->stalls[index].older) {
+        const struct ut_stall *stall = &store->stalls[index];
+        if (stall->to_ns < from_ns)
+            break;
+        if (stall->from_ns > to_ns)
+            continue;
+        if (join->stall_count == UT_STALLS_VIEWED_MAX) {
+            join->exceeded = true;
+            break;
+        }
+        join->stalls[join->stall_count++] = (struct ut_join_stall){
+            .from_ns = stall->from_ns,
+            .to_ns = stall->to_ns,
+            .ns = stall->ns,
+            .scope = stall->scope,
+        };
+    }
+}
+
+/* From newest to oldest first; nearly in order, because the slots are and stalls lie within. */
+static void order_stalls(struct ut_join *join)
+{
+    struct ut_join_stall *stalls = join->stalls;
+    uint32_t count = join->stall_count;
+    for (uint32_t i = 0; i < count / 2; i++) {
+        struct ut_join_stall swapped = stalls[i];
+        stalls[i] = stalls[count - 1 - i];
+        stalls[count - 1 - i] = swapped;
+    }
+    for (uint32_t i = 1; i < count; i++) {
+        struct ut_join_stall moved = stalls[i];
+        uint32_t to = i;
+        for (; to > 0 && stalls[to - 1].from_ns > moved.from_ns; to--)
+            stalls[to] = stalls[to - 1];
+        stalls[to] = moved;
+    }
+}
+
+static void gather_kills(struct ut_join *join, uint64_t from_ns, uint64_t to_ns)
+{
+    const struct ut_memory_store *store = &join->tables->memory;
+    uint32_t kept = store->kill_count < UT_OOM_KILLS_MAX ? store->kill_count : UT_OOM_KILLS_MAX;
+    for (uint32_t i = kept; i > 0 && join->kill_count < UT_KILLS_VIEWED_MAX; i--) {
+        uint32_t at = store->kill_count - i;
+        const struct ut_oom_kill *kill = &store->kills[at % UT_OOM_KILLS_MAX];
+        if (kill->workload == join->workload->id && kill->seen_ns >= from_ns &&
+            kill->seen_ns <= to_ns)
+            join->kills[join->kill_count++] = (struct ut_join_kill){.kill = kill};
+    }
+    join->exceeded |= join->kill_count == UT_KILLS_VIEWED_MAX;
+}
+
+void ut_join_gather_memory(struct ut_join *join, uint64_t from_ns, uint64_t to_ns)
+{
+    join->stall_count = join->kill_count = 0;
+    gather_stalls(join, from_ns, to_ns);
+    order_stalls(join);
+    gather_kills(join, from_ns, to_ns);
+}
+
+/* ---- what a span meets ---------------------------------------------------------------------- */
+
+/* How much of the stall's time falls into the span. */
+static uint64_t share_of(const struct ut_join_stall *stall, const struct ut_span *span)
+{
+    uint64_t from_ns = stall->from_ns > span->start_ns ? stall->from_ns : span->start_ns;
+    uint64_t to_ns = stall->to_ns < span->end_ns ? stall->to_ns : span->end_ns;
+    if (from_ns >= to_ns)
+        return 0;
+    if (from_ns == stall->from_ns && to_ns == stall->to_ns)
+        return stall->ns;
+    double part = (double)(to_ns - from_ns) / (double)(stall->to_ns - stall->from_ns);
+    return (uint64_t)((double)stall->ns * part);
+}
+
+/* The first stall that may meet the span: no window is longer than a slot. */
+static uint32_t first_stall(const struct ut_join *join, const struct ut_span *span)
+{
+    uint32_t low = 0, high = join->stall_count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (join->stalls[middle].from_ns + UT_STALL_SLOT_NS < span->start_ns)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static bool meets_kill(const struct ut_join *join, const struct ut_span *span, uint32_t index)
+{
+    uint64_t seen_ns = join->kills[index].kill->seen_ns;
+    return seen_ns + join->slack_ns >= span->start_ns && seen_ns <= span->end_ns + join->slack_ns;
+}
+
+void ut_join_meet_memory(struct ut_join *join, const struct ut_span *span,
+                         struct ut_join_memory *ret)
+{
+    *ret = (struct ut_join_memory){.first_stall = first_stall(join, span)};
+    for (uint32_t i = ret->first_stall;
+         i < join->stall_count && join->stalls[i].from_ns < span->end_ns; i++) {
+        bool met = share_of(&join->stalls[i], span) > 0;
+        join->stalls[i].sharers += met;
+        ret->any |= met;
+        ret->stalls = i + 1 - ret->first_stall;
+    }
+    for (uint32_t i = 0; i < join->kill_count; i++) {
+        if (!meets_kill(join, span, i))
+            continue;
+        join->kills[i].sharers++;
+        if (ret->kills++ == 0)
+            ret->first_kill = i;
+        ret->any = true;
+    }
+}
+
+/* ---- what it says of them ------------------------------------------------------------------- */
+
+static const char *scope_name(int scope)
+{
+    static const char *const names[UT_SCOPES] = {"own", "ancestor", "global"};
+    return names[scope];
+}
+
+struct stalled {
+    uint64_t ns, first_ns; /* `first_ns`: UNIX, when the first of it began within the span */
+};
+
+/* By scope; returns the sum. */
+static uint64_t sum_stalls(const struct ut_join *join, const struct ut_span *span,
+                           const struct ut_join_memory *memory, struct stalled ret[UT_SCOPES],
+                           uint32_t *sharers)
+{
+    uint64_t sum_ns = 0;
+    for (uint32_t i = memory->first_stall; i < memory->first_stall + memory->stalls; i++) {
+        const struct ut_join_stall *stall = &join->stalls[i];
+        uint64_t ns = share_of(stall, span);
+        if (ns == 0)
+            continue;
+        struct stalled *of_scope = &ret[stall->scope];
+        if (of_scope->ns == 0)
+            of_scope->first_ns = stall->from_ns > span->start_ns ? stall->from_ns : span->start_ns;
+        of_scope->ns += ns;
+        sum_ns += ns;
+        *sharers = stall->sharers > *sharers ? stall->sharers : *sharers;
+    }
+    return sum_ns;
+}
+
+static int main_scope(const struct stalled by_scope[UT_SCOPES])
+{
+    int main = UT_SCOPE_OWN;
+    for (int scope = 1; scope < UT_SCOPES; scope++)
+        main = by_scope[scope].ns > by_scope[main].ns ? scope : main;
+    return main;
+}
+
+size_t ut_join_memory_room(const struct ut_join_memory *memory)
+{
+    uint32_t kills = memory->kills < KILL_EVENTS_MAX ? memory->kills : KILL_EVENTS_MAX;
+    return memory->any ? ATTRIBUTES_BYTES + (UT_SCOPES + kills) * EVENT_BYTES : 0;
+}
+
+uint32_t ut_join_memory_attributes(const struct ut_join *join, const struct ut_span *span,
+                                   const struct ut_join_memory *memory, struct ut_encoder *out)
+{
+    const int field = UT_FIELD_SPAN_ATTRIBUTES;
+    struct stalled by_scope[UT_SCOPES] = {{0}};
+    uint32_t sharers = 0;
+    uint64_t sum_ns = sum_stalls(join, span, memory, by_scope, &sharers);
+    if (sum_ns > 0) {
+        ut_encode_int(out, field, UT_ATTR_MEMORY_STALL_NS, (int64_t)sum_ns);
+        ut_encode_string(out, field, UT_ATTR_MEMORY_STALL_SCOPE,
+                         ut_slice_str(scope_name(main_scope(by_scope))));
+    }
+    if (memory->kills > 0)
+        ut_encode_int(out, field, UT_ATTR_MEMORY_OOM_KILLS, memory->kills);
+    for (uint32_t i = memory->first_kill; i < join->kill_count && memory->kills > 0; i++) {
+        if (meets_kill(join, span, i) && join->kills[i].sharers > sharers)
+            sharers = join->kills[i].sharers;
+    }
+    return sharers;
+}
+
+static size_t begin_event(struct ut_encoder *out, const char *name, uint64_t time_ns)
+{
+    size_t begin = ut_encode_event_begin(out, name, time_ns);
+    ut_encode_string(out, UT_FIELD_EVENT_ATTRIBUTES, UT_ATTR_MATCH,
+                     ut_slice_str(ut_match_class_name(UT_MATCH_WORKLOAD)));
+    return begin;
+}
+
+static uint32_t encode_kills(const struct ut_join *join, const struct ut_span *span,
+                             const struct ut_join_memory *memory, struct ut_encoder *out)
+{
+    const int field = UT_FIELD_EVENT_ATTRIBUTES;
+    uint32_t room = memory->kills > KILL_EVENTS_MAX ? KILL_EVENTS_MAX - 1 : memory->kills;
+    uint32_t written = 0;
+    uint64_t last_ns = 0;
+    for (uint32_t i = memory->first_kill; i < join->kill_count && written < room; i++) {
+        const struct ut_oom_kill *kill = join->kills[i].kill;
+        if (!meets_kill(join, span, i))
+            continue;
+        last_ns = kill->seen_ns;
+        size_t begin = begin_event(out, UT_EVENT_MEMORY_OOM_KILL, last_ns);
+        ut_encode_int(out, field, UT_ATTR_MEMORY_VICTIM_PID, kill->pid);
+        if (kill->has_bytes)
+            ut_encode_int(out, field, UT_ATTR_MEMORY_VICTIM_BYTES, (int64_t)kill->bytes);
+        ut_encode_event_end(out, begin);
+        written++;
+    }
+    if (written == memory->kills)
+        return written;
+    size_t begin = ut_encode_event_begin(out, UT_EVENT_MEMORY_OOM_KILL, last_ns);
+    ut_encode_int(out, field, UT_ATTR_OMITTED, memory->kills - written);
+    ut_encode_event_end(out, begin);
+    return written + 1;
+}
+
+uint32_t ut_join_memory_events(const struct ut_join *join, const struct ut_span *span,
+                               const struct ut_join_memory *memory, struct ut_encoder *out)
+{
+    const int field = UT_FIELD_EVENT_ATTRIBUTES;
+    struct stalled by_scope[UT_SCOPES] = {{0}};
+    uint32_t sharers = 0, written = encode_kills(join, span, memory, out);
+    (void)sum_stalls(join, span, memory, by_scope, &sharers);
+    for (int scope = 0; scope < UT_SCOPES; scope++) {
+        if (by_scope[scope].ns == 0)
+            continue;
+        size_t begin = begin_event(out, UT_EVENT_MEMORY_STALL, by_scope[scope].first_ns);
+        ut_encode_int(out, field, UT_ATTR_MEMORY_STALL_NS, (int64_t)by_scope[scope].ns);
+        ut_encode_string(out, field, UT_ATTR_MEMORY_STALL_SCOPE, ut_slice_str(scope_name(scope)));
+        ut_encode_event_end(out, begin);
+        written++;
+    }
+    return written;
+}

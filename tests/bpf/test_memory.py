@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Processes that run into memory limits of real cgroups, and what the kernel programs tell."""
+import subprocess
+import sys
+import time
+
+from harness import HERE, KernelTest, Lines, UNLIMITED, cgroup_id, main
+
+import netlab
+import pressure
+
+LIMIT = 32 * pressure.MIB
+FILE = 128 * pressure.MIB
+
+
+class Task(Lines):
+    """A process of pressure.py in a cgroup, both sides of it."""
+
+    def __init__(self, lab, cgroup, limited):
+        self.lab = lab
+        self.process = lab.start([sys.executable, HERE.parent / "support" / "pressure.py"], cgroup,
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        super().__init__(self.process.stdout)
+        self.wait(what="ready")
+        self.do(f"join {limited.folder}")
+
+    def do(self, command):
+        before = len(self.find(what="done"))
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        return self.wait(before + 1, 60, what="done")[before]
+
+    def end(self):
+        self.lab.stop(self.process)
+        self.thread.join(10)
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+class Memory(KernelTest):
+    settings = None
+
+    def setUp(self):
+        super().setUp()
+        if pressure.memory_mount() is None:
+            self.skipTest("no memory controller is mounted")
+        self.watch_with(UNLIMITED)
+        self.file = self.lab.scratch / "large"
+        pressure.write_file(self.file, FILE)
+
+    def place(self, *names):
+        path = self.lab.cgroup(*names)
+        limited = pressure.Limited(netlab.cgroup2_mount(), path)
+        self.addCleanup(limited.remove)
+        return path, limited
+
+    def task(self, path, limited):
+        task = Task(self.lab, path, limited)
+        self.addCleanup(task.end)
+        return task
+
+    def stalls(self, path, began=0, ended=1 << 63):
+        """Those of the cgroup whose window meets the time between, after all have been told."""
+        time.sleep(0.1)
+        return [line for line in self.watch.find(type="stall", cgroup=cgroup_id(path))
+                if line["unix_ns"] + line["window"][1] > began
+                and line["unix_ns"] + line["window"][0] < ended]
+
+    def test_stalls_at_the_own_limit_sum_up_to_what_psi_says(self):
+        path, limited = self.place("one")
+        limited.limit(LIMIT)
+        task = self.task(path, limited)
+        task.do("pin")
+        task.do(f"read {self.file} {LIMIT // 4}")  # fits
+        self.assertEqual(self.stalls(path), [])
+        before = pressure.pressure(path)
+        work = task.do(f"read {self.file} {12 * FILE}")
+        after = pressure.pressure(path)
+        stalls = self.stalls(path)
+        self.assertEqual({stall["level"] for stall in stalls}, {0})
+        told = sum(stall["ns"] for stall in stalls)
+        self.assertGreater(told, 10_000_000)
+        for stall in stalls:
+            self.assertLessEqual(stall["ns"], stall["window"][1] - stall["window"][0])
+            self.assertGreaterEqual(stall["unix_ns"] + stall["window"][0],
+                                    work["began"] - 2_000_000)
+            self.assertLessEqual(stall["unix_ns"] + stall["window"][1], work["ended"] + 2_000_000)
+        if before is not None and after > before:
+            self.assertAlmostEqual(told / (after - before), 1, delta=0.05)
+
+    def test_limit_of_a_parent_is_told_as_such(self):
+        _, above = self.place("two")
+        path, limited = self.place("two", "below")
+        above.limit(LIMIT)
+        task = self.task(path, limited)
+        task.do(f"read {self.file} {4 * FILE}")
+        self.assertEqual({stall["level"] for stall in self.stalls(path)}, {1})
+
+    def test_cgroup_that_somebody_else_makes_smaller_has_not_stalled(self):
+        path, limited = self.place("three")
+        limited.limit(8 * LIMIT)
+        task = self.task(path, limited)
+        task.do(f"read {self.file} {2 * FILE}")
+        held = limited.usage()
+        self.assertGreater(held, FILE // 2)
+        outsider = subprocess.run(
+            [sys.executable, "-c", f"open({str(limited.folder)!r} + '/' + {limit_name(limited)!r}, "
+                                   f"'w').write('{held - 2 * LIMIT}')"], check=True)
+        self.assertEqual(outsider.returncode, 0)
+        self.assertLess(limited.usage(), held - LIMIT)
+        self.assertEqual(self.stalls(path), [])
+
+    def test_oom_kill_is_told_once_with_the_victims_cgroup(self):
+        path, limited = self.place("four")
+        limited.limit(LIMIT)
+        task = self.task(path, limited)
+        answer = task.do(f"grow {4 * LIMIT}")
+        self.assertEqual(answer["signal"], 9)
+        kill, = self.watch.wait(type="oom_kill", cgroup=cgroup_id(path))
+        self.assertEqual(kill["pid"], answer["victim"])
+        self.assertAlmostEqual(kill["bytes"] / LIMIT, 1, delta=0.5)
+        self.assertGreaterEqual(kill["unix_ns"], answer["began"] - 2_000_000)
+        self.assertLessEqual(kill["unix_ns"], answer["ended"] + 2_000_000)
+        time.sleep(0.2)
+        self.assertEqual(len(self.watch.find(type="oom_kill", cgroup=cgroup_id(path))), 1)
+        metrics = self.watch.end()
+        self.assertEqual(metrics["undertrace_ebpf_lost_total{type='stall'}"], 0)
+
+    def test_nothing_is_told_when_it_is_off(self):
+        self.watch.end()
+        watch = self.watch_with(UNLIMITED + "memory: off\n")
+        path, limited = self.place("five")
+        limited.limit(LIMIT)
+        task = self.task(path, limited)
+        task.do(f"read {self.file} {2 * FILE}")
+        task.do(f"grow {4 * LIMIT}")
+        (self.lab.root / "after").mkdir()
+        watch.wait(type="cgroup", path="/utbpf/after")
+        self.assertEqual(watch.find(type="stall") + watch.find(type="oom_kill"), [])
+        self.assertIn("event=ebpf_attached", watch.log())
+
+
+def limit_name(limited):
+    return "memory.limit_in_bytes" if limited.v1 else "memory.max"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A container that is driven against its memory limit and beyond it. The span that stalled tells
+for how long, as the kernel's own count (PSI) has it; spans before and after, and those of others,
+tell nothing; a limit of the parent is not called its own. Then a child is killed, and the span that
+was open tells which."""
+import json
+import select
+import subprocess
+import sys
+import time
+
+from harness import spans, wire
+from harness.bed import COLLECTOR
+from harness.check import REPOSITORY, Failed, Skipped, case, equal, expect, until
+from harness.program import Undertrace
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
+
+import netlab  # of tests/support, as harness.check knows
+import pressure
+
+LIMIT = 32 * pressure.MIB
+FILE = 128 * pressure.MIB
+OWN_BEHIND = 0.05  # of PSI's figure
+
+
+class Pressed:
+    """A process in a cgroup whose memory is limited, by the cgroup itself or one above it."""
+
+    def __init__(self, node, name, path, limited, folder):
+        self.name, self.log = name, folder / f"{name}.log"
+        with self.log.open("a") as log:
+            self.process = node.start(
+                [sys.executable, "-B", REPOSITORY / "tests" / "e2e" / "harness" / "pressed.py",
+                 name, COLLECTOR, path], cgroup=path, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=log, text=True)
+        self.read()
+        self.do("-", "join", limited.folder)
+        self.do("-", "pin")
+
+    def read(self):
+        ready, _, _ = select.select([self.process.stdout], [], [], 60)
+        line = self.process.stdout.readline() if ready else ""
+        if not line:
+            raise Failed(f"{self.name} does not answer: {self.log.read_text()[-3000:]}")
+        return json.loads(line)
+
+    def send(self, *words):
+        self.process.stdin.write(" ".join(map(str, words)) + "\n")
+        self.process.stdin.flush()
+
+    def do(self, *words):
+        self.send(*words)
+        return self.read()
+
+
+class Arrived:
+    """The spans that reached the backend."""
+
+    def __init__(self):
+        self.sink = wire.ByteSink().start()
+
+    def find(self, answer):
+        with self.sink.lock:
+            bodies = list(self.sink.bodies)
+        for body in bodies:
+            request = trace_service_pb2.ExportTraceServiceRequest.FromString(body)
+            for span in spans.from_request(request):
+                if span.span_id == answer["span_id"]:
+                    return span
+        return None
+
+    def span(self, answer):
+        return until(lambda: self.find(answer), 20, f"a span {answer} arrives")
+
+
+def place(lab, limits, *names):
+    path = lab.cgroup(*names)
+    limits.append(pressure.Limited(netlab.cgroup2_mount(), path))
+    return path, limits[-1]
+
+
+def expect_stall(span, scope, answer):
+    equal(span.evidence.get("memory.stall_scope"), scope, f"whose limit it was: {span}")
+    stalled, psi = span.evidence["memory.stall_ns"], answer["psi_ns"]
+    events = [event for event in span.events if event.name == "memory.stall"]
+    equal([event.attributes["undertrace.memory.stall_ns"] for event in events], [stalled],
+          "its event")
+    print(f"{scope}: stalled {stalled / 1e6:.1f} ms, PSI {(psi or 0) / 1e6:.1f} ms")
+    expect(stalled > 10_000_000, f"{span} stalled for long")
+    if psi:
+        expect(abs(stalled / psi - 1) < OWN_BEHIND, f"{stalled} ns, as PSI says: {psi}")
+
+
+def stall(node, arrived, limits, folder):
+    """At its own limit, beside a neighbour that has none."""
+    path, limited = place(node.lab, limits, "limited")
+    beside, unlimited = place(node.lab, limits, "beside")
+    task = Pressed(node, "limited", path, limited, folder)
+    neighbour = Pressed(node, "beside", beside, unlimited, folder)
+    limited.limit(limited.usage() + LIMIT)
+    neighbour.send("beside", "sleep", 5)
+    before = task.do("before", "sleep", 0.3)
+    stalled = task.do("stalled", "read", folder / "large", 12 * FILE)
+    after = task.do("after", "sleep", 0.3)
+    equal(arrived.span(before).evidence, {}, "evidence before it")
+    expect_stall(arrived.span(stalled), "own", stalled)
+    equal(arrived.span(after).evidence, {}, "evidence after it")
+    equal(arrived.span(neighbour.read()).evidence, {}, "evidence of the neighbour")
+    return task
+
+
+def be_killed(task, arrived):
+    answer = task.do("killed", "grow", 4 * LIMIT)
+    equal(answer["signal"], 9, "the child's end")
+    span = arrived.span(answer)
+    equal(span.evidence.get("memory.oom_kills"), 1, f"kills on {span}")
+    kill, = [event for event in span.events if event.name == "memory.oom_kill"]
+    equal(kill.attributes["undertrace.memory.victim_pid"], answer["victim"], "the victim")
+    expect(kill.attributes["undertrace.memory.victim_bytes"] > LIMIT // 2, f"its size: {kill}")
+    equal(kill.attributes["undertrace.match"], "workload", "its class")
+
+
+def stall_below(node, arrived, limits, folder):
+    """At the limit of the cgroup above."""
+    _, above = place(node.lab, limits, "pod")
+    path, limited = place(node.lab, limits, "pod", "container")
+    task = Pressed(node, "below", path, limited, folder)
+    above.limit(above.usage() + LIMIT)
+    stalled = task.do("below", "read", folder / "large", 12 * FILE)
+    expect_stall(arrived.span(stalled), "ancestor", stalled)
+
+
+@case
+def test(lab, folder):
+    if pressure.memory_mount() is None:
+        raise Skipped("no memory controller is mounted")
+    limits = []
+    lab.bridge("10.78.0.1/24")
+    arrived = Arrived()
+    undertrace = Undertrace(lab, folder, COLLECTOR, arrived.sink.address)
+    undertrace.needs_kernel_events().start()
+    node = lab.node("node")
+    lab.attach(node, f"{lab.short}-br", "10.78.0.10/24")
+    pressure.write_file(folder / "large", FILE)
+    try:
+        task = stall(node, arrived, limits, folder)
+        be_killed(task, arrived)
+        stall_below(node, arrived, limits, folder)
+    finally:
+        for process in list(lab.processes):
+            if process is not undertrace.process:
+                lab.stop(process)
+        time.sleep(0.1)
+        for limited in reversed(limits):
+            limited.remove()
+    metrics = undertrace.metrics()
+    expect(metrics['undertrace_oom_kills_total{victim="workload"}'] >= 1, f"{metrics}")
+    for scope in ("own", "ancestor"):
+        seconds = metrics[f'undertrace_memory_stall_seconds_total{{scope="{scope}"}}']
+        expect(seconds > 0.01, f"{scope}: {seconds} s in the metrics")
+    expect("event=oom_kill" in undertrace.log.read_text(), "the kill is in the log")
+    undertrace.stop()
