@@ -32,8 +32,8 @@ from table import ATTACKS
 AT_ONCE = 100          # connections
 AT_ONCE_SLOW = 200     # of each, and so within what one address may have
 PATIENCE = 60          # seconds until a connection that should have been cut is a failure
-GROWTH_KIB = 4096      # of the resident memory, once every attack has been played
-WARM_UP = 200          # connections of each, so that the pool keeps what it will ever keep
+GROWTH_KIB = 8192      # of the resident memory: what the pool may keep (collector/loop/worker.c)
+WARM_UP = 1000         # connections of each, before growth is looked for
 
 CONFIG = """
 receivers:
