@@ -193,17 +193,32 @@ static void read_events(struct reader *reader, struct fy_diag *diag)
     }
 }
 
-/* libfyaml takes quadratic time over directives (`%YAML`, 64 KiB of "%" are 6 s), and no
- * configuration needs one. */
-static bool check_directives(struct reader *reader, ut_slice text)
+/* Whether `at` is at the beginning of a line: behind a line feed or a carriage return, or behind a
+ * byte order mark there. */
+static bool begins_line(const uint8_t *begin, const uint8_t *at)
+{
+    while (at - begin >= 3 && memcmp(at - 3, "\xef\xbb\xbf", 3) == 0)
+        at -= 3;
+    return at == begin || at[-1] == '\n' || at[-1] == '\r';
+}
+
+static int line_of(ut_slice text, const uint8_t *at)
 {
     int line = 1;
-    for (const uint8_t *at = text.data, *end = at + text.size; at < end; line++) {
-        if (*at == '%')
-            return refuse(reader, (struct ut_config_at){line, 1},
+    for (const uint8_t *p = text.data; p < at; p++)
+        line += *p == '\n' || (*p == '\r' && p[1] != '\n');
+    return line;
+}
+
+/* libfyaml takes quadratic time over directives (`%YAML`, 64 KiB of "%" are 6 s), some never end,
+ * and no configuration needs one. */
+static bool check_directives(struct reader *reader, ut_slice text)
+{
+    const uint8_t *at = text.data, *end = at + text.size;
+    for (; at < end && (at = memchr(at, '%', (size_t)(end - at))) != NULL; at++) {
+        if (begins_line(text.data, at))
+            return refuse(reader, (struct ut_config_at){line_of(text, at), 1},
                           "directives (%NAME) are not supported: leave the line out");
-        const uint8_t *newline = memchr(at, '\n', (size_t)(end - at));
-        at = newline != NULL ? newline + 1 : end;
     }
     return true;
 }

@@ -68,6 +68,10 @@ Test(yaml, what_is_not_read_is_refused_where_it_stands)
     REFUSED("a: !!str 1\n", 1, 10, "tags (!name) are not supported: leave the tag out");
     REFUSED("? [a]\n: b\n", 1, 3, "a key must be a plain text");
     REFUSED("a: 1\n%YAML 1.2\n", 2, 1, "directives (%NAME) are not supported: leave the line out");
+    REFUSED("\xef\xbb\xbf%YAML 1.2\n", 1, 1,
+            "directives (%NAME) are not supported: leave the line out");
+    REFUSED("a: 1\r\nb: 2\r%YAML 1.2\r", 3, 1,
+            "directives (%NAME) are not supported: leave the line out");
     REFUSED("a: 1\n---\nb: 2\n", 2, 1, "a second document begins here; only one is read");
     REFUSED("a: \"x\\0y\"\n", 1, 5, "a text must not contain a NUL character");
 }
