@@ -44,7 +44,31 @@ struct mount {
 
 /* Fields: id, parent, device, part of the file system, mount point, options, optional fields, "-",
  * type, source, super options. */
-static bool read_mount(struct mount *ret, ut_slice line)
+static bool has_option(ut_slice options, ut_slice wanted)
+{
+    while (options.size > 0) {
+        size_t end = 0;
+        while (end < options.size && options.data[end] != ',')
+            end++;
+        if (ut_slice_equal(ut_slice_of(options.data, end), wanted))
+            return true;
+        size_t used = end < options.size ? end + 1 : end;
+        options = ut_slice_of(options.data + used, options.size - used);
+    }
+    return false;
+}
+
+/* `controller`: of the v1 hierarchy that is meant; empty: v2. */
+static bool is_meant(ut_slice rest, ut_slice controller)
+{
+    ut_slice type = next_word(&rest);
+    if (controller.size == 0)
+        return ut_slice_equal(type, UT_SLICE("cgroup2"));
+    next_word(&rest); /* source */
+    return ut_slice_equal(type, UT_SLICE("cgroup")) && has_option(next_word(&rest), controller);
+}
+
+static bool read_mount(struct mount *ret, ut_slice line, ut_slice controller)
 {
     for (int i = 0; i < 3; i++)
         next_word(&line);
@@ -52,7 +76,7 @@ static bool read_mount(struct mount *ret, ut_slice line)
     ret->point = next_word(&line);
     while (line.size > 0) {
         if (ut_slice_equal(next_word(&line), UT_SLICE("-")))
-            return ut_slice_equal(next_word(&line), UT_SLICE("cgroup2"));
+            return is_meant(line, controller);
     }
     return false;
 }
@@ -75,13 +99,14 @@ static ut_slice next_line(ut_slice *text)
     return line;
 }
 
-int ut_cgroup_mount_find(struct ut_cgroup_mount *ret, ut_slice mountinfo)
+static int find(struct ut_cgroup_mount *ret, ut_slice mountinfo, ut_slice controller)
 {
     struct mount best = {0};
     size_t narrowest = SIZE_MAX;
     while (mountinfo.size > 0) {
         struct mount mount;
-        if (read_mount(&mount, next_line(&mountinfo)) && narrowness(mount.part) < narrowest) {
+        if (read_mount(&mount, next_line(&mountinfo), controller) &&
+            narrowness(mount.part) < narrowest) {
             best = mount;
             narrowest = narrowness(mount.part);
         }
@@ -91,15 +116,49 @@ int ut_cgroup_mount_find(struct ut_cgroup_mount *ret, ut_slice mountinfo)
     return unescape(ret->point, best.point) && unescape(ret->part, best.part) ? 0 : -ENAMETOOLONG;
 }
 
-int ut_cgroup_mount_read(struct ut_cgroup_mount *ret)
+int ut_cgroup_mount_find(struct ut_cgroup_mount *ret, ut_slice mountinfo)
+{
+    return find(ret, mountinfo, UT_SLICE(""));
+}
+
+int ut_cgroup_mount_find_memory(struct ut_cgroup_mount *ret, bool *v1, ut_slice mountinfo)
+{
+    int error = find(ret, mountinfo, UT_SLICE("memory"));
+    *v1 = error != -ENOENT;
+    return *v1 ? error : find(ret, mountinfo, UT_SLICE(""));
+}
+
+/* This process's mountinfo, to be freed; NULL with errno. */
+static char *read_mountinfo(size_t *ret_size)
 {
     FILE *file = fopen("/proc/self/mountinfo", "re");
-    if (file == NULL)
+    char *text = file != NULL ? malloc(MOUNTINFO_MAX) : NULL;
+    *ret_size = text != NULL ? fread(text, 1, MOUNTINFO_MAX, file) : 0;
+    int error = errno;
+    if (file != NULL)
+        fclose(file);
+    errno = error;
+    return text;
+}
+
+int ut_cgroup_mount_read(struct ut_cgroup_mount *ret)
+{
+    size_t size;
+    char *text = read_mountinfo(&size);
+    if (text == NULL)
         return -errno;
-    char *text = malloc(MOUNTINFO_MAX);
-    size_t size = text != NULL ? fread(text, 1, MOUNTINFO_MAX, file) : 0;
-    fclose(file);
-    int result = text != NULL ? ut_cgroup_mount_find(ret, ut_slice_of(text, size)) : -ENOMEM;
+    int result = ut_cgroup_mount_find(ret, ut_slice_of(text, size));
+    free(text);
+    return result;
+}
+
+int ut_cgroup_mount_read_memory(struct ut_cgroup_mount *ret, bool *v1)
+{
+    size_t size;
+    char *text = read_mountinfo(&size);
+    if (text == NULL)
+        return -errno;
+    int result = ut_cgroup_mount_find_memory(ret, v1, ut_slice_of(text, size));
     free(text);
     return result;
 }
@@ -127,4 +186,18 @@ uint64_t ut_cgroup_mount_id(const struct ut_cgroup_mount *mount, ut_slice path)
     if (length < 0 || (size_t)length >= sizeof(directory) || lstat(directory, &info) != 0)
         return 0;
     return S_ISDIR(info.st_mode) ? info.st_ino : 0;
+}
+
+bool ut_cgroup_mount_file(const struct ut_cgroup_mount *mount, ut_slice path, const char *file,
+                          char *out, size_t room)
+{
+    ut_slice rest;
+    bool whole = ut_slice_starts(ut_slice_str(mount->part), UT_SLICE("/.."));
+    if (whole)
+        rest = path;
+    else if (!below(mount->part, path, &rest))
+        return false;
+    int length = snprintf(out, room, "%s%.*s/%s", mount->point, (int)rest.size,
+                          (const char *)rest.data, file);
+    return length > 0 && (size_t)length < room;
 }

@@ -7,6 +7,8 @@
 #ifndef UT_BASE_CGROUP_MOUNT_H
 #define UT_BASE_CGROUP_MOUNT_H
 
+#include <stdbool.h>
+
 #include "base/check.h"
 #include "base/slice.h"
 
@@ -24,6 +26,17 @@ struct ut_cgroup_mount {
 int ut_cgroup_mount_find(struct ut_cgroup_mount *ret, ut_slice mountinfo) UT_MUST_USE;
 /* The same of this process; -ENOMEM and errors of the file besides. */
 int ut_cgroup_mount_read(struct ut_cgroup_mount *ret) UT_MUST_USE;
+
+/* Where the memory controller counts: its v1 hierarchy where there is one (`*v1`), else v2. Paths
+ * name the same groups in both, ids do not. As ut_cgroup_mount_find, and of this process. */
+int ut_cgroup_mount_find_memory(struct ut_cgroup_mount *ret, bool *v1,
+                                ut_slice mountinfo) UT_MUST_USE;
+int ut_cgroup_mount_read_memory(struct ut_cgroup_mount *ret, bool *v1) UT_MUST_USE;
+
+/* Writes the name of `file` in the directory of the cgroup at `path`; false: the mount does not
+ * show it, or there is no room. */
+bool ut_cgroup_mount_file(const struct ut_cgroup_mount *mount, ut_slice path, const char *file,
+                          char *out, size_t room);
 
 /* The id of the cgroup at `path`, which is its directory's inode; 0 where the mount does not show
  * it or it is gone. */

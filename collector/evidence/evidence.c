@@ -78,6 +78,11 @@ static void on_attached(struct ut_event_sink *sink, uint64_t unix_ns)
     e->tables.version++;
 }
 
+static void on_sample(struct ut_event_sink *sink, uint64_t unix_ns)
+{
+    ut_held_sample(&UT_CONTAINER_OF(sink, struct ut_evidence, sink)->tables.held, unix_ns);
+}
+
 /* ---- metrics ----------------------------------------------------------------------------------
  */
 
@@ -181,6 +186,8 @@ READER(read_stalled_own, (double)t->memory.stalled_ns[UT_SCOPE_OWN] / 1e9)
 READER(read_stalled_ancestor, (double)t->memory.stalled_ns[UT_SCOPE_ANCESTOR] / 1e9)
 READER(read_stalled_global, (double)t->memory.stalled_ns[UT_SCOPE_GLOBAL] / 1e9)
 READER(read_stalled_unowned, (double)t->memory.unowned_stalled_ns / 1e9)
+READER(read_held, t->held.count)
+READER(read_held_refused, t->held.refused)
 READER(read_kills, t->memory.kills_owned)
 READER(read_kills_unowned, t->memory.kills_unowned)
 
@@ -200,6 +207,11 @@ static void read_memory(struct ut_evidence *e)
     ut_metrics_counter_read(m, stalled, "scope=\"unowned\"", stalled_help, read_stalled_unowned, e);
     ut_metrics_counter_read(m, kills, "victim=\"workload\"", kills_help, read_kills, e);
     ut_metrics_counter_read(m, kills, "victim=\"unowned\"", kills_help, read_kills_unowned, e);
+    ut_metrics_gauge(m, "undertrace_memory_watched_workloads", "",
+                     "Workloads whose held memory is read because they send spans.", read_held, e);
+    ut_metrics_counter_read(m, "undertrace_memory_unwatched_requests_total", "",
+                            "Requests of workloads whose held memory is not read: too many.",
+                            read_held_refused, e);
     ut_metrics_gauge(m, "undertrace_memory_stalls", "", "Sums of stalls kept.", read_stalls, e);
     ut_metrics_counter_read(m, "undertrace_memory_stalls_evicted_total", "",
                             "Sums of stalls that made room before their time.", read_stalls_evicted,
@@ -243,7 +255,7 @@ struct ut_evidence *ut_evidence_new(struct ut_metrics *metrics, struct ut_log *l
     struct ut_evidence *e = calloc(1, sizeof(*e));
     if (e == NULL)
         return NULL;
-    e->sink = (struct ut_event_sink){on_record, on_lost, on_attached};
+    e->sink = (struct ut_event_sink){on_record, on_lost, on_attached, on_sample};
     e->metrics = metrics;
     e->log = log;
     count_records(e);
@@ -379,6 +391,8 @@ static void join_body(struct ut_evidence *e, struct ut_body *body,
     ut_strip_spans(body, e != NULL ? &e->counters.strip : NULL);
     ut_strip_charge(body, before);
     struct resource_work work = {.sender = sender, .wants_identity = options->resource_attributes};
+    if (sender != NULL)
+        ut_held_want(&e->tables.held, sender, now_ns);
     if (sender != NULL)
         ut_join_begin(e->join, body, sender, options, now_ns);
     for (uint32_t i = 0; i < body->resource_count; i++) {

@@ -370,16 +370,17 @@ bool ut_join_begin(struct ut_join *join, const struct ut_body *body,
     uint64_t from_ns = body->oldest_start_ns > back_ns ? body->oldest_start_ns - back_ns : 0;
     uint64_t to_ns = body->newest_end_ns < now_ns ? body->newest_end_ns : now_ns;
     ut_join_gather(join, from_ns, to_ns + join->slack_ns);
+    ut_join_begin_held(join, body->oldest_start_ns, to_ns);
     if (join->exceeded)
         ++*join->counters.views_exceeded;
-    return join->view_count + join->stall_count + join->kill_count > 0;
+    return join->held_changed || join->view_count + join->stall_count + join->kill_count > 0;
 }
 
 void ut_join_resource(struct ut_join *join, struct ut_body *body,
                       const struct ut_resource *resource)
 {
     uint32_t end = resource->first_span + resource->span_count;
-    bool memory = join->stall_count + join->kill_count > 0;
+    bool memory = join->held_changed || join->stall_count + join->kill_count > 0;
     bool nothing = join->view_count == 0 && !memory;
     for (uint32_t row = resource->first_span; row < end; row++) {
         const struct ut_span *span = &body->spans[row];

@@ -7,13 +7,17 @@
  *
  * A stall's time is known to lie in a window of 100 ms at most. A span that covers a part of the
  * window gets that part of the time: an estimate, and the whole where it covers all.
+ *
+ * What the workload held is known each 100 ms, in between in proportion. It is told where it has
+ * changed by much within the span, and beside other evidence of memory; it is the workload's, never
+ * the span's own.
  */
 #include "evidence/join_view.h"
 #include "model/attributes.h"
 #include "otlp/encode.h"
 
 /* One closing event included; with the stalls' less than half of what a span may gain. */
-enum { KILL_EVENTS_MAX = 4, ATTRIBUTES_BYTES = 192, EVENT_BYTES = 224 };
+enum { KILL_EVENTS_MAX = 4, ATTRIBUTES_BYTES = 320, EVENT_BYTES = 224 };
 
 _Static_assert(2 * (KILL_EVENTS_MAX + UT_SCOPES) < UT_SPAN_EVENTS_MAX, "TCP's events find room");
 
@@ -83,6 +87,13 @@ void ut_join_gather_memory(struct ut_join *join, uint64_t from_ns, uint64_t to_n
     gather_kills(join, from_ns, to_ns);
 }
 
+void ut_join_begin_held(struct ut_join *join, uint64_t from_ns, uint64_t to_ns)
+{
+    join->held = ut_held_of(&join->tables->held, join->workload->id);
+    join->held_changed =
+        join->held != NULL && ut_held_range(join->held, from_ns, to_ns) >= UT_HELD_CHANGE_LEAST;
+}
+
 /* ---- what a span meets ---------------------------------------------------------------------- */
 
 /* How much of the stall's time falls into the span. */
@@ -118,6 +129,21 @@ static bool meets_kill(const struct ut_join *join, const struct ut_span *span, u
     return seen_ns + join->slack_ns >= span->start_ns && seen_ns <= span->end_ns + join->slack_ns;
 }
 
+/* Of evidence enough by itself, or as a figure beside other evidence of memory. */
+static void meet_held(const struct ut_join *join, const struct ut_span *span,
+                      struct ut_join_memory *ret)
+{
+    uint64_t before;
+    if (join->held == NULL || (!join->held_changed && !ret->any))
+        return;
+    ret->held = ut_held_at(join->held, span->end_ns, &ret->held_bytes);
+    ret->held_change = ret->held && ut_held_at(join->held, span->start_ns, &before);
+    if (ret->held_change)
+        ret->held_change_bytes = (int64_t)(ret->held_bytes - before);
+    ret->any |= ret->held_change_bytes >= UT_HELD_CHANGE_LEAST ||
+                ret->held_change_bytes <= -UT_HELD_CHANGE_LEAST;
+}
+
 void ut_join_meet_memory(struct ut_join *join, const struct ut_span *span,
                          struct ut_join_memory *ret)
 {
@@ -137,6 +163,7 @@ void ut_join_meet_memory(struct ut_join *join, const struct ut_span *span,
             ret->first_kill = i;
         ret->any = true;
     }
+    meet_held(join, span, ret);
 }
 
 /* ---- what it says of them ------------------------------------------------------------------- */
@@ -193,6 +220,10 @@ uint32_t ut_join_memory_attributes(const struct ut_join *join, const struct ut_s
     struct stalled by_scope[UT_SCOPES] = {{0}};
     uint32_t sharers = 0;
     uint64_t sum_ns = sum_stalls(join, span, memory, by_scope, &sharers);
+    if (memory->held)
+        ut_encode_int(out, field, UT_ATTR_MEMORY_HELD_BYTES, (int64_t)memory->held_bytes);
+    if (memory->held_change)
+        ut_encode_int(out, field, UT_ATTR_MEMORY_HELD_CHANGE_BYTES, memory->held_change_bytes);
     if (sum_ns > 0) {
         ut_encode_int(out, field, UT_ATTR_MEMORY_STALL_NS, (int64_t)sum_ns);
         ut_encode_string(out, field, UT_ATTR_MEMORY_STALL_SCOPE,

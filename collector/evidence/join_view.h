@@ -15,6 +15,9 @@ enum {
     UT_KILLS_VIEWED_MAX = 256,
 };
 
+/* A change of what the workload holds by less is no evidence of its own. */
+#define UT_HELD_CHANGE_LEAST (INT64_C(1) << 20)
+
 /* A server span may begin so long after the retransmit of its request, or after establishment. */
 #define UT_JOIN_BEGINS_WITHIN_NS (3 * UT_NS_PER_S)
 
@@ -78,6 +81,10 @@ struct ut_join_kill {
 struct ut_join_memory {
     uint32_t first_stall, stalls; /* of these some may not meet it after all */
     uint32_t first_kill, kills;
+    bool held;        /* what the workload held is known at the span's end … */
+    bool held_change; /* … and at its start */
+    uint64_t held_bytes;
+    int64_t held_change_bytes;
     bool any;
 };
 
@@ -108,6 +115,8 @@ struct ut_join {
     struct ut_join_group *groups;
     struct ut_join_stall *stalls;
     struct ut_join_kill *kills;
+    const struct ut_held_watch *held; /* NULL: it is not read */
+    bool held_changed;                /* by much, within the times of the body at hand */
     uint32_t view_count, group_count, stall_count, kill_count;
     bool exceeded;
     struct {
@@ -155,6 +164,7 @@ enum ut_match_class ut_join_ends_class(const struct ut_join *join,
 /* join_memory.c: the workload's stalls and kills that can meet [from, to]; which of them the span
  * meets; and what it says of them. */
 void ut_join_gather_memory(struct ut_join *join, uint64_t from_ns, uint64_t to_ns);
+void ut_join_begin_held(struct ut_join *join, uint64_t from_ns, uint64_t to_ns);
 void ut_join_meet_memory(struct ut_join *join, const struct ut_span *span,
                          struct ut_join_memory *ret);
 struct ut_encoder;

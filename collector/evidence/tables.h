@@ -5,6 +5,7 @@
 #define UT_EVIDENCE_TABLES_H
 
 #include "evidence/event_store.h"
+#include "evidence/held.h"
 #include "evidence/memory_store.h"
 #include "evidence/unix_links.h"
 
@@ -15,6 +16,7 @@ struct ut_tables {
     struct ut_connections connections;
     struct ut_event_store events;
     struct ut_memory_store memory;
+    struct ut_held held;
     struct ut_unix_links unix_links;
     uint64_t version;     /* grows with every change */
     uint64_t attached_ns; /* UNIX; the kernel is watched from here on; 0: it is not */

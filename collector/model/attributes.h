@@ -12,6 +12,8 @@
 #define UT_ATTR_TCP_RETRANSMIT_BYTES "undertrace.tcp.retransmit_bytes"
 #define UT_ATTR_TCP_TIMEOUTS "undertrace.tcp.timeouts"
 #define UT_ATTR_TCP_PROBES "undertrace.tcp.probes"
+#define UT_ATTR_MEMORY_HELD_BYTES "undertrace.memory.held_bytes" /* by the workload, at the end */
+#define UT_ATTR_MEMORY_HELD_CHANGE_BYTES "undertrace.memory.held_change_bytes"
 #define UT_ATTR_MEMORY_STALL_NS "undertrace.memory.stall_ns" /* task time */
 #define UT_ATTR_MEMORY_STALL_SCOPE "undertrace.memory.stall_scope"
 #define UT_ATTR_MEMORY_OOM_KILLS "undertrace.memory.oom_kills"

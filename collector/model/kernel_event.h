@@ -21,6 +21,9 @@ struct ut_event_sink {
     void (*lost)(struct ut_event_sink *sink, uint64_t records, uint64_t unix_ns);
     /* From `unix_ns` on the kernel is watched; before it nothing is known. */
     void (*attached)(struct ut_event_sink *sink, uint64_t unix_ns);
+    /* Time to read the counters that the kernel keeps itself, each drain interval where memory is
+     * watched. NULL: nobody does. */
+    void (*sample)(struct ut_event_sink *sink, uint64_t unix_ns);
 };
 
 /* The other direction: brings the sink up to date with all that the kernel has recorded so far. */

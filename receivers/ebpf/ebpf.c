@@ -88,7 +88,7 @@ static const struct ut_field fields[] = {
      .fallback = "2000",
      .least = 0,
      .most = 1000000},
-    /* Stalls for want of memory and OOM kills. */
+    /* Stalls for want of memory, OOM kills, and what the kernel's counters say is held. */
     {.key = "memory",
      .type = UT_FIELD_ENUM,
      .offset = offsetof(struct config, memory),
@@ -343,6 +343,8 @@ static void on_tick(struct ut_timer *timer, uint64_t now_ns)
     report_missing(ebpf);
     if (ebpf->snapshot_due && now_ns >= ebpf->snapshot_ns)
         take_snapshot(ebpf);
+    if (ebpf->config.memory != MEMORY_OFF && ebpf->sink->sample != NULL)
+        ebpf->sink->sample(ebpf->sink, ut_clock_unix_ns());
     if (ebpf->capture != NULL && ut_capture_flush(ebpf->capture) != 0)
         ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_capture_write", "action=stopped");
     /* More than one drain's worth was there: the rest at the next turn, sockets in between. */

@@ -2,7 +2,7 @@
 """A container that is driven against its memory limit and beyond it. The span that stalled tells
 for how long, as the kernel's own count (PSI) has it; spans before and after, and those of others,
 tell nothing; a limit of the parent is not called its own. Then a child is killed, and the span that
-was open tells which."""
+was open tells which. One that has no limit tells what it came to hold."""
 import json
 import select
 import subprocess
@@ -20,6 +20,7 @@ import pressure
 
 LIMIT = 32 * pressure.MIB
 FILE = 128 * pressure.MIB
+HELD = 48 * pressure.MIB
 OWN_BEHIND = 0.05  # of PSI's figure
 
 
@@ -120,6 +121,27 @@ def be_killed(task, arrived):
     equal(kill.attributes["undertrace.match"], "workload", "its class")
 
 
+def hold(node, arrived, limits, folder):
+    """Without any limit: what the workload holds, and by how much that changed."""
+    path, unlimited = place(node.lab, limits, "holder")
+    task = Pressed(node, "holder", path, unlimited, folder)
+    equal(arrived.span(task.do("first", "sleep", 0.1)).evidence, {}, "evidence of its first span")
+    time.sleep(0.4)  # it is read from its first spans on
+    for name, command, change in (("holds", ("hold", HELD), HELD), ("rests", ("sleep", 0.5), 0),
+                                  ("releases", ("release",), -HELD)):
+        span = arrived.span(task.do(name, *command))
+        print(f"{name}: {span.evidence}")
+        if change == 0:
+            equal(span.evidence, {}, f"evidence of {name}")
+            continue
+        told = span.evidence["memory.held_change_bytes"]
+        expect(abs(told - change) < HELD // 20, f"{name}: {told} bytes, of {change}")
+        held = unlimited.usage()
+        expect(abs(span.evidence["memory.held_bytes"] - held) < HELD // 20,
+               f"{span}; now it holds {held}")
+        expect("memory.stall_ns" not in span.evidence, f"{span} has not stalled")
+
+
 def stall_below(node, arrived, limits, folder):
     """At the limit of the cgroup above."""
     _, above = place(node.lab, limits, "pod")
@@ -146,10 +168,12 @@ def test(lab, folder):
         task = stall(node, arrived, limits, folder)
         be_killed(task, arrived)
         stall_below(node, arrived, limits, folder)
+        hold(node, arrived, limits, folder)
     finally:
         for process in list(lab.processes):
             if process is not undertrace.process:
                 lab.stop(process)
+        arrived.sink.stop()
         time.sleep(0.1)
         for limited in reversed(limits):
             limited.remove()

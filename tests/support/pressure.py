@@ -14,6 +14,7 @@ import sys
 import time
 
 MIB = 1 << 20
+HELD = []
 
 
 def memory_mount():
@@ -84,12 +85,18 @@ def grow(size):
     """Touches so much memory that the kernel kills the process, in a child; its pid."""
     child = os.fork()
     if child == 0:
-        pages = mmap.mmap(-1, size)
-        for at in range(0, size, 4096):
-            pages[at] = 1
+        touch(size)
         os._exit(0)
     _, status = os.waitpid(child, 0)
     return child, os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+
+
+def touch(size):
+    """So much memory, every page of it written to; it is held while the answer is."""
+    pages = mmap.mmap(-1, size)
+    for at in range(0, size, mmap.PAGESIZE):
+        pages[at] = 1
+    return pages
 
 
 def pressure(folder):
@@ -112,6 +119,14 @@ def perform(command, *words):
         read_file(words[0], int(words[1]))
     elif command == "sleep":
         time.sleep(float(words[0]))
+    elif command == "hold":
+        time.sleep(0.3)  # what is held is read ten times a second: before, and after
+        HELD.append(touch(int(words[0])))
+        time.sleep(0.3)
+    elif command == "release":
+        time.sleep(0.3)
+        HELD.clear()
+        time.sleep(0.3)
     elif command == "grow":
         victim, number = grow(int(words[0]))
         return {"victim": victim, "signal": number}

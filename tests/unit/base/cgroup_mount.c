@@ -79,3 +79,34 @@ Test(cgroup_mount, this_process_is_found)
         cr_skip_test("no cgroup v2 is mounted here");
     cr_expect_neq(ut_cgroup_mount_id(&mount, ut_slice_str(mount.part)), 0);
 }
+
+#define V2_LINE "40 30 0:32 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
+
+Test(cgroup_mount, memory_is_counted_in_v1_where_that_has_it)
+{
+    struct ut_cgroup_mount mount;
+    bool v1;
+    const ut_slice hybrid =
+        UT_SLICE(V2_LINE "41 30 0:33 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
+                         "42 30 0:34 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n");
+    cr_assert_eq(ut_cgroup_mount_find_memory(&mount, &v1, hybrid), 0);
+    cr_expect(v1);
+    cr_expect_str_eq(mount.point, "/sys/fs/cgroup/memory");
+    cr_assert_eq(ut_cgroup_mount_find_memory(&mount, &v1, UT_SLICE(V2_LINE)), 0);
+    cr_expect_not(v1);
+    cr_expect_str_eq(mount.point, "/sys/fs/cgroup/unified");
+    cr_expect_eq(ut_cgroup_mount_find_memory(&mount, &v1, UT_SLICE("")), -ENOENT);
+}
+
+Test(cgroup_mount, names_a_file_of_a_cgroup_that_it_shows)
+{
+    struct ut_cgroup_mount mount = {.point = "/m", .part = "/"};
+    char name[16];
+    cr_assert(ut_cgroup_mount_file(&mount, UT_SLICE("/a/b"), "file", name, sizeof(name)));
+    cr_expect_str_eq(name, "/m/a/b/file");
+    cr_expect_not(ut_cgroup_mount_file(&mount, UT_SLICE("/a/b"), "file", name, 11));
+    (void)snprintf(mount.part, sizeof(mount.part), "/a");
+    cr_assert(ut_cgroup_mount_file(&mount, UT_SLICE("/a/b"), "file", name, sizeof(name)));
+    cr_expect_str_eq(name, "/m/b/file");
+    cr_expect_not(ut_cgroup_mount_file(&mount, UT_SLICE("/c"), "file", name, sizeof(name)));
+}

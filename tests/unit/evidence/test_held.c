@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What workloads hold, read from files in the place of the kernel's. */
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "evidence/tables.h"
+#include "join_rows.h"
+
+#define MIB (INT64_C(1) << 20)
+
+static char root[] = "/tmp/ut-held-XXXXXX";
+static struct ut_held *held;
+
+static void folder(const char *path)
+{
+    char name[128];
+    snprintf(name, sizeof(name), "%s%s", root, path);
+    cr_assert_eq(mkdir(name, 0700), 0);
+}
+
+static void write_counter(const char *path, long long bytes)
+{
+    char name[160];
+    snprintf(name, sizeof(name), "%s%s/memory.current", root, path);
+    FILE *file = fopen(name, "we");
+    cr_assert_not_null(file);
+    fprintf(file, "%lld\n", bytes);
+    fclose(file);
+}
+
+static void begin_held(void)
+{
+    begin();
+    cr_assert_not_null(mkdtemp(root));
+    folder("/undertrace-demo");
+    folder("/undertrace-demo/payment");
+    held = &ut_evidence_tables(lab.evidence)->held;
+    snprintf(held->mount.point, sizeof(held->mount.point), "%s", root);
+    snprintf(held->mount.part, sizeof(held->mount.part), "/");
+    held->file = "memory.current";
+}
+
+static void end_held(void)
+{
+    char command[64];
+    end();
+    snprintf(command, sizeof(command), "rm -r %s", root);
+    cr_assert_eq(system(command), 0);
+}
+
+TestSuite(held, .init = begin_held, .fini = end_held);
+
+static void holds(double ms, int64_t bytes)
+{
+    struct ut_event_sink *sink = ut_evidence_sink(lab.evidence);
+    write_counter("/undertrace-demo/payment", bytes);
+    sink->sample(sink, lab_ns(ms));
+}
+
+/* The workload sends its first spans, and is read from then on. */
+static void sends(void)
+{
+    write_counter("/undertrace-demo/payment", 0);
+    LAB_JOIN(&lab, payment, lab_span(KIND_SERVER, 1, -20, -10, NULL));
+    cr_expect(lab_gained_nothing(&lab, 0));
+    cr_assert_eq(held->count, 1);
+}
+
+static void expect_held(uint32_t span, int64_t bytes, int64_t change)
+{
+    cr_expect_eq(lab_int(&lab, span, UT_ATTR_MEMORY_HELD_BYTES), bytes, "span %u: %lld", span,
+                 (long long)lab_int(&lab, span, UT_ATTR_MEMORY_HELD_BYTES));
+    cr_expect_eq(lab_int(&lab, span, UT_ATTR_MEMORY_HELD_CHANGE_BYTES), change, "span %u: %lld",
+                 span, (long long)lab_int(&lab, span, UT_ATTR_MEMORY_HELD_CHANGE_BYTES));
+}
+
+Test(held, change_that_is_large_is_told)
+{
+    sends();
+    holds(0, 10 * MIB);
+    holds(100, 10 * MIB);
+    holds(200, 30 * MIB);
+    holds(300, 30 * MIB);
+    holds(400, 12 * MIB);
+    LAB_JOIN(&lab, payment, lab_span(KIND_INTERNAL, 1, 0, 90, NULL),
+             lab_span(KIND_INTERNAL, 2, 50, 250, NULL), lab_span(KIND_INTERNAL, 3, 300, 400, NULL));
+    cr_expect(lab_gained_nothing(&lab, 0));
+    expect_held(1, 30 * MIB, 20 * MIB);
+    expect_held(2, 12 * MIB, -18 * MIB);
+    cr_expect_eq(lab_events(&lab, 1), 0);
+    cr_expect_str_eq(lab_text(&lab, 1, UT_ATTR_MEMORY_STALL_SCOPE), "");
+}
+
+Test(held, between_two_readings_it_changes_in_proportion)
+{
+    sends();
+    holds(0, 0);
+    holds(100, 100 * MIB);
+    LAB_JOIN(&lab, payment, lab_span(KIND_INTERNAL, 1, 25, 75, NULL));
+    expect_held(0, 75 * MIB, 50 * MIB);
+}
+
+Test(held, nothing_is_told_of_times_that_were_not_read)
+{
+    sends();
+    holds(1000, 10 * MIB);
+    holds(1100, 50 * MIB);
+    lab.now_ms = 2000;
+    LAB_JOIN(&lab, payment, lab_span(KIND_INTERNAL, 1, 0, 1100, NULL),
+             lab_span(KIND_INTERNAL, 2, 1050, 1900, NULL));
+    cr_expect(lab_gained_nothing(&lab, 0));
+    cr_expect(lab_gained_nothing(&lab, 1));
+}
+
+Test(held, stands_beside_an_oom_kill_however_little_it_changed)
+{
+    sends();
+    holds(0, 10 * MIB);
+    holds(100, 10 * MIB + 4096);
+    struct ut_record_oom_kill kill = {
+        .header = lab_header(&lab, UT_RECORD_OOM_KILL, sizeof(kill), 50, PAYMENT),
+        .pid = 7,
+    };
+    lab_record(&lab, &kill, sizeof(kill));
+    LAB_JOIN(&lab, payment, lab_span(KIND_INTERNAL, 1, 0, 100, NULL));
+    expect_held(0, 10 * MIB + 4096, 4096);
+    cr_expect_eq(lab_int(&lab, 0, UT_ATTR_MEMORY_OOM_KILLS), 1);
+    cr_expect_eq(lab_event_int(&lab, 0, 0, UT_ATTR_MEMORY_VICTIM_BYTES), -1);
+}
+
+Test(held, clock_that_was_set_back_begins_anew)
+{
+    sends();
+    holds(0, 10 * MIB);
+    holds(100, 90 * MIB);
+    holds(-10000, 20 * MIB);
+    holds(-9900, 20 * MIB);
+    LAB_JOIN(&lab, payment, lab_span(KIND_INTERNAL, 1, 0, 100, NULL));
+    cr_expect(lab_gained_nothing(&lab, 0));
+}
+
+Test(held, cgroup_that_is_gone_is_read_no_more)
+{
+    sends();
+    holds(0, 10 * MIB);
+    write_counter("/undertrace-demo/payment", 0);
+    char name[160];
+    snprintf(name, sizeof(name), "%s/undertrace-demo/payment/memory.current", root);
+    cr_assert_eq(truncate(name, 0), 0);
+    ut_held_sample(held, lab_ns(100));
+    cr_expect_eq(held->watches[0].file, -1);
+    holds(200, 90 * MIB);
+    cr_expect_eq(held->watches[0].count, 1);
+}
+
+Test(held, workload_that_sends_no_more_is_left)
+{
+    sends();
+    holds(1000 + 60000, MIB);
+    cr_expect_eq(held->count, 1);
+    holds(1001 + 60100, MIB);
+    cr_expect_eq(held->count, 0);
+    cr_expect_null(ut_held_of(held, held->watches[0].workload));
+}
+
+Test(held, more_workloads_than_there_is_room_for_are_counted)
+{
+    struct ut_workload workload = {.path = "/x", .path_size = 2};
+    for (uint32_t i = 1; i <= UT_HELD_MAX + 2; i++) {
+        workload.id = i;
+        ut_held_want(held, &workload, lab_ns(0));
+    }
+    cr_expect_eq(held->count, UT_HELD_MAX);
+    cr_expect_eq(held->refused, 2);
+    ut_held_forget_workload(held, 1);
+    ut_held_want(held, &workload, lab_ns(0));
+    cr_expect_eq(held->count, UT_HELD_MAX);
+    cr_expect_eq(held->refused, 2);
+}
+
+Test(held, latest_two_minutes_are_kept)
+{
+    sends();
+    write_counter("/undertrace-demo/payment", MIB);
+    for (uint32_t i = 0; i <= UT_HELD_SAMPLES; i++) {
+        held->watches[0].wanted_ns = lab_ns(100.0 * i);
+        ut_held_sample(held, lab_ns(100.0 * i));
+    }
+    uint64_t bytes;
+    cr_expect_not(ut_held_at(&held->watches[0], lab_ns(-1), &bytes));
+    cr_expect(ut_held_at(&held->watches[0], lab_ns(100), &bytes));
+    cr_expect_eq(bytes, MIB);
+    cr_expect(ut_held_at(&held->watches[0], lab_ns(100.0 * UT_HELD_SAMPLES), &bytes));
+    cr_expect_eq(ut_held_range(&held->watches[0], lab_ns(0), lab_ns(1000)), 0);
+}
