@@ -79,6 +79,7 @@ static struct ut_config_type exporter_row(const struct ut_exporter_type *type, c
         .check = type->check,
         .check_common = check_settings,
         .sends = type->endpoint,
+        .names = type->extensions,
         .least_ack = least_ack,
         .refuses_ack = refuses_ack,
         .stores_in = stores_in,

@@ -18,6 +18,7 @@
 #include "model/batch.h"
 #include "model/kernel_event.h"
 #include "model/verdict.h"
+#include "net/auth_settings.h"
 
 struct ut_evidence; /* evidence/evidence.h; only processors of the program itself look inside */
 
@@ -83,6 +84,11 @@ struct ut_build {
      * can have, and lets go of it soon. */
     bool reload;
 };
+
+/* The extension of that id; NULL: there is none. */
+const struct ut_extension *ut_build_extension(const struct ut_build *build, const char *id);
+/* The same for what an exporter shows its backend; cleared where there is none, or `id` is NULL. */
+struct ut_client_extension ut_build_client_extension(const struct ut_build *build, const char *id);
 
 #define UT_ERROR_TEXT 256
 
@@ -214,6 +220,7 @@ struct ut_exporter_type {
     void (*check)(const void *config, struct ut_config_report *report); /* may be NULL */
     /* The address that it will send to; NULL: none. */
     const char *(*endpoint)(const void *config);
+    size_t (*extensions)(const void *config, const char **out, size_t room); /* as a receiver's */
     /* What the flow layer needs; NULL: defaults. */
     const struct ut_exporter_settings *(*settings)(const void *config);
 

@@ -142,17 +142,17 @@ static void use_extension(struct ut_config_reader *reader,
         extension->uses++;
 }
 
-static void check_extensions(struct ut_config_reader *reader)
+static void check_extensions(struct ut_config_reader *reader,
+                             const struct ut_config_components *components)
 {
-    const struct ut_config_components *receivers = &reader->config->receivers;
-    for (size_t i = 0; i < receivers->count; i++) {
-        const struct ut_config_component *receiver = &receivers->items[i];
+    for (size_t i = 0; i < components->count; i++) {
+        const struct ut_config_component *component = &components->items[i];
         const char *ids[EXTENSIONS_MAX];
-        if (receiver->uses == 0 || receiver->type->names == NULL)
+        if (component->uses == 0 || component->type->names == NULL)
             continue;
-        size_t count = receiver->type->names(receiver->config, ids, EXTENSIONS_MAX);
+        size_t count = component->type->names(component->config, ids, EXTENSIONS_MAX);
         for (size_t j = 0; j < count; j++)
-            use_extension(reader, receiver, ids[j]);
+            use_extension(reader, component, ids[j]);
     }
     const struct ut_config_components *exporters = &reader->config->exporters;
     for (size_t i = 0; i < exporters->count; i++) {
@@ -243,12 +243,13 @@ void ut_config_cross_check(struct ut_config_reader *reader)
     check_once_per_process(reader);
     check_feeds_one(reader);
     check_destinations(reader);
-    check_extensions(reader);
+    check_extensions(reader, &reader->config->receivers);
+    check_extensions(reader, &reader->config->exporters);
     check_acks(reader);
     ut_config_check_storage(reader);
     check_memory(reader);
     note_unused(reader, &reader->config->receivers, "pipeline");
     note_unused(reader, &reader->config->processors, "pipeline");
     note_unused(reader, &reader->config->exporters, "pipeline");
-    note_unused(reader, &reader->config->extensions, "receiver");
+    note_unused(reader, &reader->config->extensions, "receiver or exporter");
 }

@@ -23,7 +23,21 @@ static const struct ut_field htpasswd_fields[] = {
     UT_FIELD_END,
 };
 
+#define CLIENT_AT(member)                                                                          \
+    offsetof(__typeof__(((struct ut_basic_extension *)0)->client_auth), member)
+
+static const struct ut_field client_auth_fields[] = {
+    {.key = "username", .type = UT_FIELD_STRING, .offset = CLIENT_AT(username)},
+    {.key = "password", .type = UT_FIELD_STRING, .offset = CLIENT_AT(password)},
+    UT_FIELD_END,
+};
+
 static const struct ut_field basic_fields[] = {
+    {.key = "client_auth",
+     .type = UT_FIELD_MAP,
+     .offset = offsetof(struct ut_basic_extension, client_auth),
+     .fields = client_auth_fields,
+     .present = UT_FIELD_NO_PRESENT},
     {.key = "htpasswd",
      .type = UT_FIELD_MAP,
      .offset = offsetof(struct ut_basic_extension, htpasswd),
@@ -83,9 +97,21 @@ static void check_basic(const void *config, struct ut_config_report *report)
 {
     const struct ut_basic_extension *basic = config;
     struct ut_auth_setup setup;
-    if (!is_set(basic->htpasswd.file) && !is_set(basic->htpasswd.text))
-        report->error(report, "htpasswd", "expected file, inline or both");
-    else if (ut_auth_setup_of(&setup, "basicauth", config))
+    size_t secret = 1;
+    bool listens = is_set(basic->htpasswd.file) || is_set(basic->htpasswd.text);
+    bool sends = basic->client_auth.username != NULL || basic->client_auth.password != NULL;
+    if (!listens && !sends)
+        report->error(report, "htpasswd",
+                      "expected file, inline or both (of an exporter: client_auth)");
+    if (sends && (!is_set(basic->client_auth.username) || !is_set(basic->client_auth.password)))
+        report->error(report, "client_auth", "expected username and password");
+    else if (sends)
+        secret += strlen(basic->client_auth.username) + strlen(basic->client_auth.password);
+    if (secret > UT_AUTH_SECRET_MAX)
+        report->error(report, "client_auth", "more than %d bytes", UT_AUTH_SECRET_MAX);
+    if (!listens)
+        return;
+    if (ut_auth_setup_of(&setup, "basicauth", config))
         check_texts(report, "htpasswd.inline", &setup);
 }
 
@@ -139,4 +165,42 @@ bool ut_auth_setup_of(struct ut_auth_setup *ret, const char *type, const void *c
     else
         return false;
     return true;
+}
+
+const struct ut_field ut_client_auth_fields[] = {
+    {.key = "authenticator",
+     .type = UT_FIELD_STRING,
+     .offset = offsetof(struct ut_client_auth_settings, authenticator)},
+    UT_FIELD_END,
+};
+
+/* ---- what an exporter shows ----------------------------------------------------------------- */
+
+static bool show_bearer(struct ut_client_auth *ret, const struct ut_bearer_extension *bearer)
+{
+    ret->kind = UT_AUTH_BEARER;
+    ret->scheme = bearer->scheme;
+    ret->header = bearer->header;
+    if (is_set(bearer->filename))
+        ret->file = bearer->filename;
+    else
+        ret->token = is_set(bearer->token) ? bearer->token : bearer->tokens.items[0];
+    return true;
+}
+
+static bool show_basic(struct ut_client_auth *ret, const struct ut_basic_extension *basic)
+{
+    ret->kind = UT_AUTH_BASIC;
+    ret->header = "Authorization";
+    ret->user = basic->client_auth.username;
+    ret->password = basic->client_auth.password;
+    return is_set(ret->user);
+}
+
+bool ut_client_auth_of(struct ut_client_auth *ret, const char *type, const void *config)
+{
+    *ret = (struct ut_client_auth){.token = NULL};
+    if (strcmp(type, "bearertokenauth") == 0)
+        return show_bearer(ret, config);
+    return strcmp(type, "basicauth") == 0 && show_basic(ret, config);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Collector's extensions `bearertokenauth` and `basicauth`, as far as a listener asks for them:
- * where the credentials are that a sender must have one of. */
+/* The Collector's extensions `bearertokenauth` and `basicauth`: where the credentials are that a
+ * sender must have one of, as a listener asks for them; and what an exporter shows its backend. */
 #ifndef UT_NET_AUTH_SETTINGS_H
 #define UT_NET_AUTH_SETTINGS_H
 
@@ -18,6 +18,9 @@ struct ut_basic_extension {
     struct {
         char *file, *text; /* both count */
     } htpasswd;
+    struct {
+        char *username, *password;
+    } client_auth;
 };
 
 enum { UT_AUTH_EXTENSIONS = 2 };
@@ -36,6 +39,30 @@ struct ut_auth_setup {
 /* Of an extension of type `type`, whose settings are `config`; all is borrowed. false: it is none
  * of those above. */
 bool ut_auth_setup_of(struct ut_auth_setup *ret, const char *type, const void *config);
+
+/* `auth:` of an exporter. */
+struct ut_client_auth_settings {
+    char *authenticator; /* id of an extension; NULL: none */
+};
+
+extern const struct ut_field ut_client_auth_fields[];
+
+/* The extension that it names; cleared: none. */
+struct ut_client_extension {
+    const char *id, *type;
+    const void *config;
+};
+
+/* What an exporter needs to know of one of them. */
+struct ut_client_auth {
+    enum ut_auth_kind kind;
+    const char *scheme, *header;
+    const char *token, *file; /* of a token: one of them */
+    const char *user, *password;
+};
+
+/* As above; false also where it is made for listeners only. */
+bool ut_client_auth_of(struct ut_client_auth *ret, const char *type, const void *config);
 
 /* Reports a scheme or the name of a field that cannot be. */
 void ut_auth_check_words(struct ut_config_report *report, const char *path, const char *scheme,

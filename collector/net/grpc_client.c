@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "net/compress.h"
+#include "net/credentials.h"
 #include "net/resolver.h"
 #include "net/tls_end.h"
 
@@ -24,8 +25,10 @@ struct ut_grpc_client {
     struct ut_link_options link_options;
     struct ut_tls_end tls; /* cleared: cleartext */
     struct ut_grpc_client_headers headers;
-    struct ut_compressor *compressor; /* NULL: messages go as they are */
-    struct ut_resolver resolver;      /* of a name with "dns:" */
+    struct ut_credentials credentials; /* not started: none are shown */
+    struct ut_h2_header *shown;        /* their field among the headers */
+    struct ut_compressor *compressor;  /* NULL: messages go as they are */
+    struct ut_resolver resolver;       /* of a name with "dns:" */
     struct ut_grpc_client_lane lanes[UT_GRPC_CLIENT_LANES];
     uint32_t lanes_open; /* whose link is there */
     uint32_t lanes_used; /* … and takes new calls */
@@ -336,6 +339,11 @@ static int prepare(struct ut_grpc_client *client)
     }
     ut_grpc_client_headers_init(&client->headers, settings, &options->endpoint,
                                 client->options.path);
+    if (client->options.auth.type != NULL) {
+        /* It has its value before anything connects. */
+        UT_CHECK(client->headers.count < UT_H2_CLIENT_HEADERS_MAX);
+        client->shown = &client->headers.fields[client->headers.count++];
+    }
     options->headers = client->headers.fields;
     options->header_count = client->headers.count;
     options->connect_timeout_ns = settings->timeout_ns;
@@ -392,9 +400,39 @@ static int open_tls(struct ut_grpc_client *client, char error[UT_GRPC_CLIENT_ERR
     return result;
 }
 
+/* Requests on connections that are open keep the former value. */
+static void on_credentials(struct ut_credentials *credentials)
+{
+    struct ut_grpc_client *client =
+        UT_CONTAINER_OF(credentials, struct ut_grpc_client, credentials);
+    client->shown->value = ut_slice_str(credentials->value);
+    for (uint32_t i = 0; i < client->lanes_open; i++)
+        ut_link_renew(&client->lanes[i].link);
+}
+
+static int open_credentials(struct ut_grpc_client *client, char error[UT_GRPC_CLIENT_ERROR])
+{
+    char why[UT_CREDENTIALS_ERROR];
+    struct ut_credentials *credentials = &client->credentials;
+    if (client->shown == NULL)
+        return 0;
+    credentials->changed = on_credentials;
+    int result = ut_credentials_start(credentials, client->worker, client->options.id,
+                                      &client->options.auth, why);
+    if (result != 0) {
+        (void)snprintf(error, UT_GRPC_CLIENT_ERROR, "auth.authenticator: %s", why);
+        return result;
+    }
+    *client->shown =
+        (struct ut_h2_header){ut_slice_str(credentials->name), ut_slice_str(credentials->value)};
+    return 0;
+}
+
 int ut_grpc_client_start(struct ut_grpc_client *client, char error[UT_GRPC_CLIENT_ERROR])
 {
     int result = open_tls(client, error);
+    if (result == 0)
+        result = open_credentials(client, error);
     if (result != 0)
         return result;
     if (client->link_options.endpoint.all_addresses)
@@ -407,6 +445,7 @@ int ut_grpc_client_start(struct ut_grpc_client *client, char error[UT_GRPC_CLIEN
 void ut_grpc_client_reread_files(struct ut_grpc_client *client)
 {
     ut_tls_end_look(&client->tls);
+    ut_credentials_reread(&client->credentials);
 }
 
 static void stop_lane(struct ut_grpc_client_lane *lane)
@@ -426,6 +465,7 @@ void ut_grpc_client_stop(struct ut_grpc_client *client, void (*stopped)(void *ar
     client->stopped_arg = arg;
     client->stopping_links = client->lanes_open;
     ut_resolver_stop(&client->resolver);
+    ut_credentials_stop(&client->credentials);
     for (uint32_t i = 0; i < client->lanes_open; i++)
         stop_lane(&client->lanes[i]);
 }
@@ -436,6 +476,7 @@ void ut_grpc_client_free(struct ut_grpc_client *client)
         return;
     UT_CHECK(client->calls == 0);
     ut_resolver_stop(&client->resolver);
+    ut_credentials_stop(&client->credentials);
     for (uint32_t i = 0; i < client->lanes_open; i++)
         ut_link_done(&client->lanes[i].link);
     ut_tls_end_done(&client->tls);

@@ -58,16 +58,17 @@ struct ut_grpc_client_options {
     const char *path;                               /* of the method; a constant */
     uint16_t default_port;                          /* of an endpoint that names none */
     const struct ut_grpc_client_settings *settings; /* checked; borrowed for the client's life */
+    struct ut_client_extension auth;                /* what settings->auth names */
 };
 
 /* Opens nothing. 0, -EINVAL or -ENOMEM. */
 int ut_grpc_client_new(struct ut_grpc_client **ret, struct ut_worker *worker,
                        const struct ut_grpc_client_options *options) UT_MUST_USE;
-/* Reads certificates and connects at once, so that an address that is wrong shows in the log before
- * the first span. 0, or a negative errno with the reason in `error`. */
+/* Reads certificates and tokens and connects at once, so that an address that is wrong shows in the
+ * log before the first span. 0, or a negative errno with the reason in `error`. */
 int ut_grpc_client_start(struct ut_grpc_client *client,
                          char error[UT_GRPC_CLIENT_ERROR]) UT_MUST_USE;
-/* Certificates may have changed. */
+/* Certificates and tokens may have changed. */
 void ut_grpc_client_reread_files(struct ut_grpc_client *client);
 /* Gives everything in flight back at once; stopped(arg) comes when nothing is in use any more. */
 void ut_grpc_client_stop(struct ut_grpc_client *client, void (*stopped)(void *arg), void *arg);

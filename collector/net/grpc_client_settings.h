@@ -8,6 +8,7 @@
 #define UT_NET_GRPC_CLIENT_SETTINGS_H
 
 #include "config/field.h"
+#include "net/auth_settings.h"
 #include "net/endpoint.h"
 #include "net/h2_client.h"
 #include "net/inflate.h"
@@ -27,6 +28,7 @@ struct ut_grpc_client_settings {
     char *compression;          /* NULL: none to this host, else gzip */
     uint64_t connections;       /* that calls take in turn; up to UT_GRPC_CLIENT_CONNECTIONS */
     struct ut_link_keepalive keepalive;
+    struct ut_client_auth_settings auth;
 };
 
 extern const struct ut_field ut_grpc_client_keepalive_fields[];
@@ -67,6 +69,12 @@ extern const struct ut_field ut_grpc_client_keepalive_fields[];
             .fallback = "4MiB",                                                                    \
             .least = 1024,                                                                         \
             .most = 1 << 30,                                                                       \
+        },                                                                                         \
+        {                                                                                          \
+            .key = "auth",                                                                         \
+            .type = UT_FIELD_MAP,                                                                  \
+            UT_GRPC_CLIENT_FIELD(config, settings, auth),                                          \
+            .fields = ut_client_auth_fields,                                                       \
         },                                                                                         \
         {                                                                                          \
             .key = "connections",                                                                  \

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "net/compress.h"
+#include "net/credentials.h"
 #include "net/http_easy.h"
 
 enum {
@@ -26,7 +27,9 @@ struct ut_http_client {
     struct ut_http_client_options options;
     CURLM *multi;
     struct ut_http_easy easy;
-    struct ut_compressor *compressor; /* NULL: bodies go as they are */
+    struct ut_compressor *compressor;  /* NULL: bodies go as they are */
+    struct ut_credentials credentials; /* not started: none are shown */
+    bool outdated;                     /* their field is an older one still */
     CURL *idle[IDLE_MAX];
     size_t idle_count;
     struct ut_http_call *calls;
@@ -212,6 +215,40 @@ static int on_socket_wanted(CURL *easy, curl_socket_t fd, int what, void *arg, v
 
 /* ---- calls ----------------------------------------------------------------------------------- */
 
+/* Puts the newest credentials into all requests from now on. */
+static int show(struct ut_http_client *client)
+{
+    if (client->calls == NULL)
+        ut_http_easy_settle(&client->easy);
+    int error =
+        ut_http_easy_show(&client->easy, client->credentials.name, client->credentials.value);
+    client->outdated = error != 0;
+    return error;
+}
+
+static void on_credentials(struct ut_credentials *credentials)
+{
+    (void)show(UT_CONTAINER_OF(credentials, struct ut_http_client, credentials));
+}
+
+int ut_http_client_start(struct ut_http_client *client, char error[UT_HTTP_CLIENT_ERROR])
+{
+    char why[UT_CREDENTIALS_ERROR];
+    if (client->options.auth.type == NULL)
+        return 0;
+    client->credentials.changed = on_credentials;
+    int result = ut_credentials_start(&client->credentials, client->worker, client->options.id,
+                                      &client->options.auth, why);
+    if (result != 0)
+        (void)snprintf(error, UT_HTTP_CLIENT_ERROR, "auth.authenticator: %s", why);
+    return result != 0 ? result : show(client);
+}
+
+void ut_http_client_reread_files(struct ut_http_client *client)
+{
+    ut_credentials_reread(&client->credentials);
+}
+
 /* Puts the compressed body in place of the runs. */
 static bool pack(struct ut_http_client *client, struct ut_http_call *call)
 {
@@ -231,6 +268,8 @@ static bool pack(struct ut_http_client *client, struct ut_http_call *call)
 int ut_http_client_submit(struct ut_http_client *client, struct ut_http_call *call)
 {
     UT_CHECK(!client->stopping);
+    if (client->outdated)
+        (void)show(client);
     CURL *handle = client->idle_count > 0 ? client->idle[--client->idle_count]
                                           : ut_http_easy_new(&client->easy);
     if (handle == NULL)
@@ -238,7 +277,7 @@ int ut_http_client_submit(struct ut_http_client *client, struct ut_http_call *ca
     call->client = client;
     call->pool = &client->worker->pool;
     call->handle = handle;
-    if (pack(client, call) && ut_http_easy_begin(handle, call) == 0 &&
+    if (pack(client, call) && ut_http_easy_begin(&client->easy, handle, call) == 0 &&
         curl_multi_add_handle(client->multi, handle) == CURLM_OK) {
         link_call(client, call);
         return 0;
@@ -253,6 +292,7 @@ void ut_http_client_stop(struct ut_http_client *client, void (*stopped)(void *ar
     client->stopping = true;
     client->stopped = stopped;
     client->stopped_arg = arg;
+    ut_credentials_stop(&client->credentials);
     while (client->calls != NULL) {
         struct ut_http_call *call = client->calls;
         (void)curl_multi_remove_handle(client->multi, call->handle);
@@ -341,6 +381,7 @@ void ut_http_client_free(struct ut_http_client *client)
         curl_easy_cleanup(client->idle[--client->idle_count]);
     (void)curl_multi_cleanup(client->multi);
     ut_timer_cancel(&client->worker->timers, &client->timer);
+    ut_credentials_stop(&client->credentials);
     ut_worker_undefer(client->worker, &client->finish);
     ut_http_easy_done(&client->easy);
     ut_compressor_free(client->compressor);

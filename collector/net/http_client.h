@@ -66,11 +66,17 @@ struct ut_http_client_options {
     const char *content_type;                       /* of all bodies */
     const char *encoding;                           /* Content-Encoding of all bodies; NULL: none */
     const struct ut_http_client_settings *settings; /* borrowed for the client's life */
+    struct ut_client_extension auth;                /* what settings->auth names */
 };
 
 /* Opens nothing. 0, -ENOMEM, or -EINVAL where libcurl refuses an option. */
 int ut_http_client_new(struct ut_http_client **ret, struct ut_worker *worker,
                        const struct ut_http_client_options *options) UT_MUST_USE;
+/* Reads a token's file. 0, or a negative errno with the reason in `error`. */
+int ut_http_client_start(struct ut_http_client *client,
+                         char error[UT_HTTP_CLIENT_ERROR]) UT_MUST_USE;
+/* The file may have changed. */
+void ut_http_client_reread_files(struct ut_http_client *client);
 /* After it has stopped, or where nothing was ever submitted. NULL is fine. */
 void ut_http_client_free(struct ut_http_client *client);
 

@@ -8,6 +8,7 @@
 #define UT_NET_HTTP_CLIENT_SETTINGS_H
 
 #include "config/field.h"
+#include "net/auth_settings.h"
 #include "net/inflate.h"
 #include "net/tls_settings.h"
 
@@ -19,6 +20,7 @@ struct ut_http_client_settings {
     char *proxy_url;            /* NULL: as the environment says */
     char *compression;          /* NULL: gzip, but none where the backend is on this host */
     struct ut_tls_settings tls; /* `insecure` means nothing: the URL's scheme says it */
+    struct ut_client_auth_settings auth;
 };
 
 #define UT_HTTP_CLIENT_FIELD(config, settings, name)                                               \
@@ -43,6 +45,12 @@ struct ut_http_client_settings {
             .key = "proxy_url",                                                                    \
             .type = UT_FIELD_STRING,                                                               \
             UT_HTTP_CLIENT_FIELD(config, settings, proxy_url),                                     \
+        },                                                                                         \
+        {                                                                                          \
+            .key = "auth",                                                                         \
+            .type = UT_FIELD_MAP,                                                                  \
+            UT_HTTP_CLIENT_FIELD(config, settings, auth),                                          \
+            .fields = ut_client_auth_fields,                                                       \
         },                                                                                         \
         {                                                                                          \
             .key = "compression",                                                                  \

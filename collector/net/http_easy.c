@@ -242,7 +242,6 @@ CURL *ut_http_easy_new(const struct ut_http_easy *easy)
     SET(&setter, CURLOPT_NOSIGNAL, 1L);
     SET(&setter, CURLOPT_FOLLOWLOCATION, 0L);
     SET(&setter, CURLOPT_POST, 1L);
-    SET(&setter, CURLOPT_HTTPHEADER, easy->headers);
     SET(&setter, CURLOPT_USERAGENT, "undertrace/" UT_VERSION);
     SET(&setter, CURLOPT_TIMEOUT_MS, (long)(settings->timeout_ns / UT_NS_PER_MS));
     SET(&setter, CURLOPT_DNS_CACHE_TIMEOUT, (long)DNS_CACHE_S);
@@ -257,7 +256,7 @@ CURL *ut_http_easy_new(const struct ut_http_easy *easy)
     return NULL;
 }
 
-int ut_http_easy_begin(CURL *handle, struct ut_http_call *call)
+int ut_http_easy_begin(const struct ut_http_easy *easy, CURL *handle, struct ut_http_call *call)
 {
     struct setter setter = {.easy = handle};
     call->status = 0;
@@ -267,6 +266,7 @@ int ut_http_easy_begin(CURL *handle, struct ut_http_call *call)
     call->run = call->offset = 0;
     call->kept = NULL;
     call->kept_size = call->head_read = call->body_read = 0;
+    SET(&setter, CURLOPT_HTTPHEADER, easy->headers);
     SET(&setter, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->bytes);
     SET(&setter, CURLOPT_PRIVATE, call);
     SET(&setter, CURLOPT_READDATA, call);
@@ -358,8 +358,47 @@ int ut_http_easy_init(struct ut_http_easy *easy, const struct ut_http_client_opt
     return make_headers(easy) && make_url(easy) ? 0 : -ENOMEM;
 }
 
+/* A copy of the list without the field that credentials have set. */
+static struct curl_slist *copy_without(const struct curl_slist *list, const char *name)
+{
+    struct curl_slist *copy = NULL;
+    size_t size = strlen(name);
+    for (; list != NULL; list = list->next) {
+        if (strncasecmp(list->data, name, size) == 0 && list->data[size] == ':')
+            continue;
+        struct curl_slist *longer = curl_slist_append(copy, list->data);
+        if (longer == NULL) {
+            curl_slist_free_all(copy);
+            return NULL;
+        }
+        copy = longer;
+    }
+    return copy;
+}
+
+int ut_http_easy_show(struct ut_http_easy *easy, const char *name, const char *value)
+{
+    if (easy->former_count == UT_HTTP_EASY_FORMER)
+        return -EBUSY;
+    struct curl_slist *headers = copy_without(easy->headers, name);
+    if (headers == NULL || !add_line(&headers, name, ": ", value)) {
+        curl_slist_free_all(headers);
+        return -ENOMEM;
+    }
+    easy->former[easy->former_count++] = easy->headers;
+    easy->headers = headers;
+    return 0;
+}
+
+void ut_http_easy_settle(struct ut_http_easy *easy)
+{
+    while (easy->former_count > 0)
+        curl_slist_free_all(easy->former[--easy->former_count]);
+}
+
 void ut_http_easy_done(struct ut_http_easy *easy)
 {
+    ut_http_easy_settle(easy);
     curl_slist_free_all(easy->headers);
     curl_slist_free_all(easy->connect_to);
     free(easy->url);

@@ -126,10 +126,12 @@ static int create(struct ut_exporter **ret, const struct ut_build *build)
         return -ENOMEM;
     *exporter =
         (struct otlp_grpc){.base = {&ut_exporter_otlp_grpc}, .worker = worker, .config = config};
-    const struct ut_grpc_client_options options = {.id = build->id,
-                                                   .path = UT_OTLP_GRPC_PATH,
-                                                   .default_port = UT_OTLP_GRPC_PORT,
-                                                   .settings = &config->grpc};
+    const struct ut_grpc_client_options options = {
+        .id = build->id,
+        .path = UT_OTLP_GRPC_PATH,
+        .default_port = UT_OTLP_GRPC_PORT,
+        .settings = &config->grpc,
+        .auth = ut_build_client_extension(build, config->grpc.auth.authenticator)};
     int error = ut_grpc_client_new(&exporter->client, worker, &options);
     if (error != 0) {
         ut_pool_free(&worker->pool, exporter);
@@ -173,6 +175,15 @@ static const char *endpoint_of(const void *config)
     return ((const struct ut_otlp_grpc_config *)config)->grpc.endpoint;
 }
 
+static size_t extensions_of(const void *config, const char **out, size_t room)
+{
+    const char *id = ((const struct ut_otlp_grpc_config *)config)->grpc.auth.authenticator;
+    if (id == NULL || room == 0)
+        return 0;
+    out[0] = id;
+    return 1;
+}
+
 static const struct ut_exporter_settings *settings_of(const void *config)
 {
     return &((const struct ut_otlp_grpc_config *)config)->settings;
@@ -184,6 +195,7 @@ const struct ut_exporter_type ut_exporter_otlp_grpc = {
     .config_size = sizeof(struct ut_otlp_grpc_config),
     .check = check,
     .endpoint = endpoint_of,
+    .extensions = extensions_of,
     .settings = settings_of,
     .create = create,
     .start = start,

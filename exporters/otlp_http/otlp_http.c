@@ -204,6 +204,7 @@ static int create(struct ut_exporter **ret, const struct ut_build *build)
         .content_type = exporter->config->encoding == UT_OTLP_HTTP_JSON ? "application/json"
                                                                         : "application/x-protobuf",
         .settings = &exporter->config->http,
+        .auth = ut_build_client_extension(build, exporter->config->http.auth.authenticator),
     };
     int error = exporter->url != NULL
                     ? ut_http_client_new(&exporter->client, build->worker, &options)
@@ -218,9 +219,12 @@ static int create(struct ut_exporter **ret, const struct ut_build *build)
 
 static int start(struct ut_exporter *base, char error[UT_ERROR_TEXT])
 {
-    (void)base;
-    (void)error;
-    return 0;
+    return ut_http_client_start(exporter_of(base)->client, error);
+}
+
+static void reread_files(struct ut_exporter *base)
+{
+    ut_http_client_reread_files(exporter_of(base)->client);
 }
 
 static void stop(struct ut_exporter *base, void (*stopped)(void *arg), void *arg)
@@ -236,6 +240,15 @@ static const char *endpoint_of(const void *config_)
     return config->traces_endpoint != NULL ? config->traces_endpoint : config->endpoint;
 }
 
+static size_t extensions_of(const void *config, const char **out, size_t room)
+{
+    const char *id = ((const struct ut_otlp_http_config *)config)->http.auth.authenticator;
+    if (id == NULL || room == 0)
+        return 0;
+    out[0] = id;
+    return 1;
+}
+
 static const struct ut_exporter_settings *settings_of(const void *config)
 {
     return &((const struct ut_otlp_http_config *)config)->settings;
@@ -247,9 +260,11 @@ const struct ut_exporter_type ut_exporter_otlp_http = {
     .config_size = sizeof(struct ut_otlp_http_config),
     .check = ut_otlp_http_check,
     .endpoint = endpoint_of,
+    .extensions = extensions_of,
     .settings = settings_of,
     .create = create,
     .start = start,
+    .reread_files = reread_files,
     .send = send_item,
     .stop = stop,
     .free = free_exporter,

@@ -195,6 +195,7 @@ static int create(struct ut_exporter **ret, const struct ut_build *build)
         .url = exporter->config->endpoint,
         .content_type = "application/json",
         .settings = &exporter->config->http,
+        .auth = ut_build_client_extension(build, exporter->config->http.auth.authenticator),
     };
     int error = ut_http_client_new(&exporter->client, build->worker, &options);
     if (error != 0) {
@@ -207,9 +208,12 @@ static int create(struct ut_exporter **ret, const struct ut_build *build)
 
 static int start(struct ut_exporter *base, char error[UT_ERROR_TEXT])
 {
-    (void)base;
-    (void)error;
-    return 0;
+    return ut_http_client_start(exporter_of(base)->client, error);
+}
+
+static void reread_files(struct ut_exporter *base)
+{
+    ut_http_client_reread_files(exporter_of(base)->client);
 }
 
 static void stop(struct ut_exporter *base, void (*stopped)(void *arg), void *arg)
@@ -224,6 +228,15 @@ static const char *endpoint_of(const void *config)
     return ((const struct ut_zipkin_config *)config)->endpoint;
 }
 
+static size_t extensions_of(const void *config, const char **out, size_t room)
+{
+    const char *id = ((const struct ut_zipkin_config *)config)->http.auth.authenticator;
+    if (id == NULL || room == 0)
+        return 0;
+    out[0] = id;
+    return 1;
+}
+
 static const struct ut_exporter_settings *settings_of(const void *config)
 {
     return &((const struct ut_zipkin_config *)config)->settings;
@@ -235,9 +248,11 @@ const struct ut_exporter_type ut_exporter_zipkin = {
     .config_size = sizeof(struct ut_zipkin_config),
     .check = ut_zipkin_check,
     .endpoint = endpoint_of,
+    .extensions = extensions_of,
     .settings = settings_of,
     .create = create,
     .start = start,
+    .reread_files = reread_files,
     .send = send_item,
     .stop = stop,
     .free = free_exporter,

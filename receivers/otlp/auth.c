@@ -129,15 +129,6 @@ void ut_otlp_auth_check(struct ut_config_report *report, const char *path,
 
 /* ---- the port ------------------------------------------------------------------------------- */
 
-static const struct ut_extension *find_extension(const struct ut_build *build, const char *id)
-{
-    for (size_t i = 0; i < build->extension_count; i++) {
-        if (strcmp(build->extensions[i].id, id) == 0)
-            return &build->extensions[i];
-    }
-    return NULL;
-}
-
 int ut_otlp_auth_init(struct ut_otlp_auth *auth, const struct ut_otlp_auth_settings *settings,
                       const struct ut_build *build)
 {
@@ -147,7 +138,7 @@ int ut_otlp_auth_init(struct ut_otlp_auth *auth, const struct ut_otlp_auth_setti
     };
     auth->wanted = auth->by_field || auth->names != NULL;
     if (is_set(settings->authenticator)) {
-        const struct ut_extension *extension = find_extension(build, settings->authenticator);
+        const struct ut_extension *extension = ut_build_extension(build, settings->authenticator);
         return extension != NULL &&
                        ut_auth_setup_of(&auth->setup, extension->type, extension->config)
                    ? 0
