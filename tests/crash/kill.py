@@ -298,6 +298,7 @@ def main():
         sink.refuses = rng.choice((0, 0.1, 0.1, 0.5, 1))
         held[kill_once(program, rng, options.points, forget_hold) or "anywhere"] += 1
     sink.refuses = 0
+    time.sleep(0.5)  # what the last one killed has answered is noted by now
     with clients.lock:
         before = set(clients.acknowledged)
     program.start()

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The otlp_grpc exporter on a real loop against a backend in the same process. */
 #include <criterion/criterion.h>
+#include <signal.h>
 
 #include "base/clock.h"
 #include "component.h"
@@ -58,6 +59,7 @@ static void make_request(struct bench *bench, size_t spans, size_t note_bytes)
 static struct bench *open_bench(enum backend_manner manner)
 {
     struct bench *bench = calloc(1, sizeof(*bench));
+    (void)signal(SIGPIPE, SIG_IGN); /* as the program does */
     cr_assert_eq(ut_worker_init(&bench->worker, 64 << 20, NULL, ut_metrics_new()), 0);
     bench->backend.manner = manner;
     backend_start(&bench->backend, &bench->worker.uv);
