@@ -89,7 +89,7 @@ class Memory(KernelTest):
         stalls = self.stalls(path, work["began"], work["ended"])
         self.assertEqual({stall["level"] for stall in stalls}, {0})
         told = sum(stall["ns"] for stall in stalls)
-        self.assertGreater(told, 10_000_000)
+        self.assertGreater(told, 2_000_000)
         for stall in stalls:
             self.assertLessEqual(stall["ns"], stall["window"][1] - stall["window"][0])
             self.assertGreaterEqual(stall["unix_ns"] + stall["window"][0],
