@@ -49,6 +49,7 @@ struct ut_app_receiver {
     /* While a reload is made: it has come with it, and whom it takes over from (NULL: nobody). */
     bool fresh;
     struct ut_app_receiver *before;
+    struct ut_app_receiver *heir;     /* has taken over from it; NULL: nobody */
     bool retired, stopping;           /* it goes when its connections have; they are sent away */
     struct ut_app_generation *blocks; /* that waits for it before it drains; NULL: none */
     struct ut_deferred gone;          /* frees it, off its own stack */

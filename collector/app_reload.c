@@ -2,8 +2,9 @@
 /*
  * Reload: the configuration is read again and, if all of it can be had, takes the place of the one
  * in force. Everything new is made and opened first, beside what runs; then, in one turn of the
- * loop, the new receivers take over the listeners of those before. Connections that are open stay
- * with the receiver that accepted them, under its settings, and push to the new pipelines; it goes
+ * loop, the new receivers take over the listeners of those before: of the one of their name, else
+ * of one that is gone and had an address of theirs. Connections that are open stay with the
+ * receiver that accepted them, under its settings, and push to the pipeline of its heir; it goes
  * with the last of them. The generation before drains for `shutdown_timeout` at most.
  *
  * A generation that fails half-made takes the same way out as one that has served.
@@ -13,6 +14,8 @@
 
 #include "app_load.h"
 #include "app_parts.h"
+
+enum { ADDRESSES_MAX = 8 }; /* of a receiver */
 
 /* ---- what cannot be reloaded ----------------------------------------------------------------- */
 
@@ -92,6 +95,10 @@ static void on_gone(struct ut_deferred *deferred)
     struct ut_app *app = part->app;
     struct ut_app_generation *generation = part->generation, *blocked = part->blocks;
     struct ut_app_receiver **at = &app->receivers;
+    for (struct ut_app_receiver *other = app->receivers; other != NULL; other = other->next) {
+        if (other->heir == part)
+            other->heir = part->heir;
+    }
     while (*at != part)
         at = &(*at)->next;
     *at = part->next;
@@ -154,6 +161,42 @@ static const struct ut_config_component *find_component(const struct ut_app_gene
     return NULL;
 }
 
+static bool is_taken_over(const struct ut_app_receiver *part)
+{
+    const struct ut_app_receiver *other = part->app->receivers;
+    while (other != NULL && other->before != part)
+        other = other->next;
+    return other != NULL;
+}
+
+static bool shares_address(const struct ut_app_receiver *part,
+                           const struct ut_config_component *component)
+{
+    const char *ours[ADDRESSES_MAX], *theirs[ADDRESSES_MAX];
+    if (part->type != component->type->implementation || part->type->endpoints == NULL)
+        return false;
+    size_t count = part->type->endpoints(part->component->config, ours, ADDRESSES_MAX);
+    size_t others = part->type->endpoints(component->config, theirs, ADDRESSES_MAX);
+    for (size_t i = 0; i < count * others; i++) {
+        if (strcmp(ours[i / others], theirs[i % others]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Whom a receiver with another name takes over from; NULL: nobody. */
+static struct ut_app_receiver *find_renamed(const struct ut_app_generation *generation,
+                                            const struct ut_config_component *component)
+{
+    for (struct ut_app_receiver *part = generation->app->receivers; part != NULL;
+         part = part->next) {
+        if (!part->retired && !part->fresh && find_component(generation, part) == NULL &&
+            !is_taken_over(part) && shares_address(part, component))
+            return part;
+    }
+    return NULL;
+}
+
 /* A code with its words, or without. */
 static bool fail(char error[UT_APP_ERROR], const char *id, int code, const char *text)
 {
@@ -191,7 +234,7 @@ static bool open_receiver(struct ut_app_generation *generation,
     struct ut_app_receiver *part = ut_app_receiver_new(generation, component, error);
     if (part == NULL)
         return false;
-    part->before = before;
+    part->before = before != NULL ? before : find_renamed(generation, component);
     if (!start_receiver(part, error)) {
         ut_app_receiver_free(part);
         return false;
@@ -237,11 +280,13 @@ static void abandon(struct ut_app_generation *generation)
 static void retire_receiver(struct ut_app_receiver *part, struct ut_app_generation *before)
 {
     struct ut_app_generation *current = part->app->current;
-    const struct ut_config_component *successor = find_component(current, part);
-    if (successor != NULL) {
+    const struct ut_app_receiver *heir = part;
+    while (heir->heir != NULL)
+        heir = heir->heir;
+    if (heir->generation == current) {
         part->retired = true;
-        part->type->retire(part->receiver, ut_app_generation_target(current, successor), on_left,
-                           part);
+        part->type->retire(part->receiver, ut_app_generation_target(current, heir->component),
+                           on_left, part);
         return;
     }
     part->blocks = before;
@@ -264,8 +309,10 @@ static void take_over(struct ut_app_generation *generation)
     struct ut_app_generation *before = app->current;
     app->current = generation;
     for (struct ut_app_receiver *part = app->receivers; part != NULL; part = part->next) {
-        if (part->fresh && part->before != NULL)
-            part->type->take_over(part->receiver, part->before->receiver);
+        if (!part->fresh || part->before == NULL)
+            continue;
+        part->type->take_over(part->receiver, part->before->receiver);
+        part->before->heir = part;
     }
     for (struct ut_app_receiver *part = app->receivers; part != NULL; part = part->next) {
         if (part->type->keep != NULL)

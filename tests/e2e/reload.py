@@ -45,9 +45,12 @@ class Load(threading.Thread):
 
 
 def config(folder, turn):
-    """A different one each time: another exporter, other times, more or fewer limits."""
+    """A different one each time: another exporter, now and then another name for the receiver,
+    other times, more or fewer limits."""
     name = ("otlp_grpc", "otlp_grpc/second")[turn % 2]
     text = CONFIG.replace("otlp_grpc:", name + ":").replace("[otlp_grpc]", f"[{name}]")
+    receiver = ("otlp", "otlp/second")[turn // 3 % 2]
+    text = text.replace("  otlp:", f"  {receiver}:").replace("[otlp,", f"[{receiver},")
     text = text.replace("settle: 300ms", f"settle: {20 + turn % 3 * 40}ms")
     return text.format(listen=COLLECTOR, backend=SINK, folder=folder, more="")
 

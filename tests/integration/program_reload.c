@@ -219,6 +219,42 @@ Test(program_reload, an_address_that_changes_is_opened_before_the_other_is_close
     expect_in(program.err, "received=7 accepted=7 ");
 }
 
+#define NAMED(name, port)                                                                          \
+    "receivers: {" name ": {protocols: {grpc: {endpoint: '127.0.0.1:" port "'}}}}\n"               \
+    "exporters: {debug/" name ": }\n"                                                              \
+    "service:\n"                                                                                   \
+    "  telemetry: {metrics: {level: none}}\n"                                                      \
+    "  pipelines: {traces: {receivers: [" name "], exporters: [debug/" name "]}}\n"                \
+    "undertrace: {admin: ''}\n"
+
+Test(program_reload, an_address_goes_to_the_receiver_that_has_it_under_another_name)
+{
+    struct program_client oldest, older;
+    start(NAMED("otlp", "0"));
+    uint16_t port = program_port(&program, "event=listening");
+    program_client_open(&oldest, port);
+    cr_expect_eq(program_client_send(&oldest, 1), 0);
+    reload(NAMED("otlp/b", "0"), "event=reloaded ");
+    cr_expect_eq(newest_port(), port);
+    program_client_open(&older, port);
+    cr_expect_eq(program_client_send(&older, 2), 0);
+    cr_expect_eq(program_client_send(&oldest, 4), 0, "what is open goes on");
+    reload(NAMED("otlp/c", "0"), "event=reloaded ");
+    cr_expect_eq(program_client_send(&older, 8), 0);
+    program_client_close(&older);
+    program_sleep(200);
+    reload(NAMED("otlp/d", "0"), "event=reloaded ");
+    cr_expect_eq(program_client_send(&oldest, 16), 0);
+    cr_expect_eq(program_send_spans(port, 32), 0);
+    program_client_close(&oldest);
+    stop();
+    expect_in(program.err, "received=63 accepted=63 refused=0 rejected=0 debug/otlp/d.accepted=48 "
+                           "debug/otlp/d.sent=48 ");
+    expect_in(program.err, "debug/otlp/b.sent=6 ");
+    expect_in(program.err, "debug/otlp/c.sent=8 ");
+    expect_in(program.err, " unaccounted=0\n");
+}
+
 Test(program_reload, an_address_that_cannot_be_had_changes_nothing)
 {
     struct program other;
