@@ -328,3 +328,79 @@ Test(program_reload, a_file_goes_from_one_exporter_to_the_next)
     cr_expect_eq(count_in(text, "\"a span\""), 5, "%s", text);
     program_remove(&program, "spans");
 }
+
+/* A pipeline that keeps what it accepts on disk, with these exporters beside debug. */
+static void configure_kept(const char *exporters, const char *names, char config[1024])
+{
+    int size =
+        snprintf(config, 1024,
+                 "receivers: {otlp: {protocols: {grpc: {endpoint: '127.0.0.1:0'}}}}\n"
+                 "exporters: {debug: %s}\n"
+                 "service:\n"
+                 "  telemetry: {metrics: {level: none}}\n"
+                 "  pipelines: {traces: {receivers: [otlp], exporters: [debug%s], storage: {type: "
+                 "disk, directory: '%s/hold', max_bytes: 16MiB}}}\n"
+                 "undertrace: {admin: 'unix://%s/admin.sock', shutdown_timeout: 300ms}\n",
+                 exporters, names, program.folder, program.folder);
+    cr_assert_lt(size, 1024);
+}
+
+/* What `undertrace status` says once `piece` is in it. */
+static void await_status(struct program *status, const char *piece)
+{
+    char socket[128];
+    program_path(&program, "admin.sock", socket);
+    for (int ms = 0; ms < PROGRAM_PATIENCE_MS; ms += 50, program_sleep(50)) {
+        program_start(status, "status", "--admin", socket, NULL);
+        cr_assert_eq(program_wait(status), 0, "%s", status->err);
+        if (strstr(status->out, piece) != NULL)
+            return;
+    }
+    cr_assert_fail("\"%s\" never came in:\n%s", piece, status->out);
+}
+
+static void remove_hold(void)
+{
+    program_remove(&program, "hold/hold.mdb");
+    program_remove(&program, "hold/hold.mdb-lock");
+    program_remove(&program, "hold/hold.mdb.new-lock");
+    program_remove(&program, "hold/hold.lock");
+    char path[128];
+    program_path(&program, "hold", path);
+    cr_expect_eq(rmdir(path), 0, "%s", path);
+}
+
+Test(program_reload, what_an_exporter_that_goes_has_on_disk_waits_for_its_name)
+{
+    struct program backend, status;
+    char config[1024], exporter[128];
+    program_init(&backend);
+    program_init(&status);
+    program_start(&backend, "run", "--config",
+                  program_config(&backend, CONFIG("10ms", "debug: ", "debug", QUIET)), NULL);
+    program_await(&backend, "event=ready");
+    configure_kept(", " NOWHERE, ", otlp_grpc", config);
+    start(config);
+    uint16_t port = program_port(&program, "event=listening");
+    cr_expect_eq(program_send_spans(port, 9), 0);
+
+    configure_kept("", "", config);
+    reload(config, "event=reloaded ");
+    await_status(&status, "    otlp_grpc: 9 spans, ");
+    await_status(&status, ", orphan: no exporter of that name is configured\n");
+    cr_expect_eq(program_send_spans(port, 4), 0);
+
+    snprintf(exporter, sizeof(exporter), ", otlp_grpc: {endpoint: 'http://127.0.0.1:%u'}",
+             program_port(&backend, "event=listening"));
+    configure_kept(exporter, ", otlp_grpc", config);
+    reload(config, "event=reloaded ");
+    await_status(&status, "    otlp_grpc: 0 spans, 0.0 KiB\n");
+    stop();
+    expect_in(program.err, " unaccounted=0\n");
+    kill(backend.pid, SIGTERM);
+    cr_expect_eq(program_wait(&backend), 0, "%s", backend.err);
+    expect_in(backend.err, "event=stopped received=9 accepted=9 ");
+    remove_hold();
+    program_done(&backend);
+    program_done(&status);
+}
