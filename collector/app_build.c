@@ -113,6 +113,9 @@ bool ut_app_build(struct ut_app *app, struct ut_config *config)
         app->evidence = ut_evidence_new(app->metrics, app->log);
         code = app->evidence != NULL ? 0 : -ENOMEM;
     }
+    if (app->evidence != NULL)
+        ut_evidence_set_allowance(app->evidence, config->program.max_bytes_per_hour,
+                                  ut_clock_unix_ns());
     if (code != 0) {
         ut_config_free(config);
         return fail(app, strerror(-code));

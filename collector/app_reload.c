@@ -14,6 +14,7 @@
 
 #include "app_load.h"
 #include "app_parts.h"
+#include "base/clock.h"
 
 enum { ADDRESSES_MAX = 8 }; /* of a receiver */
 
@@ -344,6 +345,9 @@ static bool try_config(struct ut_app *app, struct ut_config *config, char error[
     }
     take_over(generation);
     ut_log_set_level(app->log, (enum ut_log_level)config->telemetry.logs.level);
+    if (app->evidence != NULL)
+        ut_evidence_set_allowance(app->evidence, config->program.max_bytes_per_hour,
+                                  ut_clock_unix_ns());
     return true;
 }
 

@@ -75,6 +75,9 @@ static void describe_evidence(const struct ut_app *app, json_t *root)
     set_count(kernel, "records", figures.records);
     set_count(kernel, "bad_records", figures.bad_records);
     set_count(kernel, "lost_records", figures.lost_records);
+    set_count(kernel, "added_bytes", figures.added_bytes);
+    set_count(kernel, "withheld_events", figures.withheld_events);
+    set_count(kernel, "withheld_counts", figures.withheld_counts);
     set_count(kernel, "events", figures.events);
     set_count(kernel, "connections_open", figures.connections_open);
     set_count(kernel, "connections_closed", figures.connections_closed);

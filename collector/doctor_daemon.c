@@ -64,6 +64,12 @@ static void print_programs(const json_t *kernel)
              count_of(kernel, "records"), count_of(kernel, "lost_records"),
              count_of(kernel, "bad_records"));
     ut_doctor_line("", "kernel records", text);
+    snprintf(text, sizeof(text),
+             "%" PRIu64 " bytes on spans; over max_bytes_per_hour: %" PRIu64 " events, %" PRIu64
+             " spans without counts",
+             count_of(kernel, "added_bytes"), count_of(kernel, "withheld_events"),
+             count_of(kernel, "withheld_counts"));
+    ut_doctor_line("", "evidence", text);
     snprintf(text, sizeof(text), "%" PRIu64 " open, %" PRIu64 " workloads known",
              count_of(kernel, "connections_open"), count_of(kernel, "workloads"));
     ut_doctor_line("", "connections", text);

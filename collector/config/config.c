@@ -33,6 +33,10 @@ static const struct ut_field program_fields[] = {
      .fallback = "10s",
      .least = 0,
      .most = 3600},
+    {.key = "max_bytes_per_hour",
+     .type = UT_FIELD_BYTES,
+     .offset = offsetof(struct ut_config_program, max_bytes_per_hour),
+     .fallback = "18MB"},
     UT_FIELD_END,
 };
 
@@ -69,12 +73,27 @@ static void check_admin(struct ut_config_reader *reader, const struct ut_config_
     ut_config_path_pop(&reader->fill.path, before);
 }
 
+/* Less than a span with all its events may gain would be none at all. */
+#define BYTES_PER_HOUR_LEAST (1 << 20)
+
+static void check_bytes_per_hour(struct ut_config_reader *reader, const struct ut_config_node *node)
+{
+    uint64_t bytes = reader->config->program.max_bytes_per_hour;
+    const struct ut_config_node *place = ut_config_node_get(node, "max_bytes_per_hour");
+    if (bytes == 0 || bytes >= BYTES_PER_HOUR_LEAST || place == NULL)
+        return;
+    size_t before = ut_config_path_push(&reader->fill.path, "max_bytes_per_hour");
+    ut_config_report_at(reader, place->at, "must be at least 1MiB, or 0 for no limit");
+    ut_config_path_pop(&reader->fill.path, before);
+}
+
 static void read_program(struct ut_config_reader *reader)
 {
     const struct ut_config_node *node = ut_config_node_get(reader->root, "undertrace");
     size_t before = ut_config_path_push(&reader->fill.path, "undertrace");
     ut_config_fill(&reader->fill, program_fields, &reader->config->program, node);
     check_admin(reader, node);
+    check_bytes_per_hour(reader, node);
     ut_config_path_pop(&reader->fill.path, before);
 }
 

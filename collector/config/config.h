@@ -95,6 +95,7 @@ struct ut_config_program {
     struct ut_config_memory_limit memory;
     char *admin; /* "unix:///path"; "" : none */
     uint64_t shutdown_timeout_ns;
+    uint64_t max_bytes_per_hour; /* of evidence, on all spans together; 0: any number */
 };
 
 /* `service.telemetry:` */

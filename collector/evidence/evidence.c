@@ -31,11 +31,13 @@ struct ut_evidence {
     struct ut_metrics *metrics;
     struct ut_log *log;
     struct ut_tables tables;
+    struct ut_allowance allowance;
     struct ut_join *join;
     struct counters counters;
-    uint64_t now_ns;     /* UNIX, the latest that anybody told; 0: nobody yet */
-    uint64_t scanned_ns; /* UNIX; 0: never asked to */
-    char *scan_root;     /* NULL: found by mountinfo */
+    uint64_t withheld_logged; /* events and counts that the log has told of */
+    uint64_t now_ns;          /* UNIX, the latest that anybody told; 0: nobody yet */
+    uint64_t scanned_ns;      /* UNIX; 0: never asked to */
+    char *scan_root;          /* NULL: found by mountinfo */
 };
 
 /* ---- records ----------------------------------------------------------------------------------
@@ -162,6 +164,25 @@ static void count_join(struct ut_evidence *e)
                                    "Requests that met more kernel events than are looked at.");
 }
 
+static void count_allowance(struct ut_evidence *e)
+{
+    static const char *const labels[UT_MATCH_CLASSES] = {
+        "match=\"none\"",       "match=\"workload\"", "match=\"peer\"",
+        "match=\"connection\"", "match=\"exact\"",
+    };
+    e->counters.join.added_bytes =
+        counter(e, "undertrace_evidence_added_bytes_total", "",
+                "Bytes that evidence added to spans, without the identity in Resources.");
+    for (int i = UT_MATCH_NONE; i < UT_MATCH_CLASSES; i++) {
+        e->counters.join.withheld_events[i] =
+            counter(e, "undertrace_evidence_withheld_events_total", labels[i],
+                    "Kernel events that max_bytes_per_hour left no span event for.");
+        e->counters.join.withheld_counts[i] =
+            counter(e, "undertrace_evidence_withheld_spans_total", labels[i],
+                    "Spans that max_bytes_per_hour left without counts of that class.");
+    }
+}
+
 #define READER(name, expression)                                                                   \
     static double name(void *arg)                                                                  \
     {                                                                                              \
@@ -261,11 +282,12 @@ struct ut_evidence *ut_evidence_new(struct ut_metrics *metrics, struct ut_log *l
     count_records(e);
     count_spans(e);
     count_join(e);
+    count_allowance(e);
     if (ut_tables_init(&e->tables) != 0) {
         free(e);
         return NULL;
     }
-    e->join = ut_join_new(&e->tables, &e->counters.join);
+    e->join = ut_join_new(&e->tables, &e->allowance, &e->counters.join);
     if (e->join == NULL) {
         ut_tables_done(&e->tables);
         free(e);
@@ -295,6 +317,11 @@ struct ut_event_sink *ut_evidence_sink(struct ut_evidence *e)
 void ut_evidence_set_source(struct ut_evidence *e, struct ut_event_source *source)
 {
     e->source = source;
+}
+
+void ut_evidence_set_allowance(struct ut_evidence *e, uint64_t bytes_per_hour, uint64_t now_ns)
+{
+    ut_allowance_set(&e->allowance, bytes_per_hour, now_ns);
 }
 
 void ut_evidence_drain(struct ut_evidence *e)
@@ -409,6 +436,26 @@ static void join_body(struct ut_evidence *e, struct ut_body *body,
         ut_join_end(e->join, body);
 }
 
+static uint64_t sum(uint64_t *const counters[UT_MATCH_CLASSES])
+{
+    uint64_t all = 0;
+    for (int i = 0; i < UT_MATCH_CLASSES; i++)
+        all += *counters[i];
+    return all;
+}
+
+static void log_withheld(struct ut_evidence *e)
+{
+    uint64_t events = sum(e->counters.join.withheld_events);
+    uint64_t counts = sum(e->counters.join.withheld_counts);
+    if (events + counts == e->withheld_logged)
+        return;
+    e->withheld_logged = events + counts;
+    ut_log(e->log, UT_LOG_WARN, "evidence_withheld",
+           "events=%llu spans=%llu max_bytes_per_hour=%llu", (unsigned long long)events,
+           (unsigned long long)counts, (unsigned long long)e->allowance.per_hour);
+}
+
 void ut_evidence_join(struct ut_evidence *e, struct ut_batch *batch,
                       const struct ut_join_options *options, uint64_t now_unix_ns)
 {
@@ -416,6 +463,8 @@ void ut_evidence_join(struct ut_evidence *e, struct ut_batch *batch,
         e->now_ns = now_unix_ns;
     for (struct ut_body *body = batch->first; body != NULL; body = body->next)
         join_body(e, body, options, now_unix_ns);
+    if (e != NULL)
+        log_withheld(e);
 }
 
 struct ut_tables *ut_evidence_tables(struct ut_evidence *e)
@@ -436,6 +485,9 @@ void ut_evidence_figures(const struct ut_evidence *e, struct ut_evidence_figures
         .dropped_no_room = *c->join.dropped_budget + *c->join.dropped_memory,
         .bad_records = *c->records[UT_INGEST_BAD],
         .lost_records = *c->lost_records,
+        .added_bytes = *c->join.added_bytes,
+        .withheld_events = sum(c->join.withheld_events),
+        .withheld_counts = sum(c->join.withheld_counts),
         .events = e->tables.events.count,
         .folds = e->tables.events.fold_count,
         .connections_open = e->tables.connections.open_count,

@@ -56,6 +56,11 @@ struct ut_join_options {
 void ut_evidence_join(struct ut_evidence *evidence, struct ut_batch *batch,
                       const struct ut_join_options *options, uint64_t now_unix_ns);
 
+/* How many bytes of evidence may be added to spans in an hour (allowance.h), from now on; 0, as at
+ * the start: any number. */
+void ut_evidence_set_allowance(struct ut_evidence *evidence, uint64_t bytes_per_hour,
+                               uint64_t now_unix_ns);
+
 enum ut_match_class {
     UT_MATCH_NONE,
     UT_MATCH_WORKLOAD,
@@ -87,6 +92,8 @@ struct ut_evidence_figures {
     uint64_t joined_spans[UT_MATCH_CLASSES]; /* by the weakest class among a span's events */
     uint64_t contradicted, claims_contradicted, forged_removed, dropped_no_room;
     uint64_t records, bad_records, lost_records;
+    /* By evidence: what it added to spans, and what the allowance had no room for. */
+    uint64_t added_bytes, withheld_events, withheld_counts;
     uint32_t events, folds, connections_open, connections_closed, workloads;
     uint64_t attached_unix_ns; /* 0: the kernel is not watched */
 };

@@ -40,12 +40,14 @@
  * retransmit of a request counts it. */
 #define BEGINS_SOON_NS (250 * UT_NS_PER_MS)
 
-struct ut_join *ut_join_new(struct ut_tables *tables, const struct ut_join_counters *counters)
+struct ut_join *ut_join_new(struct ut_tables *tables, struct ut_allowance *allowance,
+                            const struct ut_join_counters *counters)
 {
     struct ut_join *join = calloc(1, sizeof(*join));
     if (join == NULL)
         return NULL;
     join->tables = tables;
+    join->allowance = allowance;
     join->counters = *counters;
     join->views = calloc(UT_VIEWS_MAX, sizeof(join->views[0]));
     join->spare = calloc(UT_VIEWS_MAX, sizeof(join->spare[0]));

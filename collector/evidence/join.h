@@ -7,6 +7,7 @@
 #ifndef UT_EVIDENCE_JOIN_H
 #define UT_EVIDENCE_JOIN_H
 
+#include "evidence/allowance.h"
 #include "evidence/evidence.h"
 #include "evidence/tables.h"
 
@@ -18,12 +19,15 @@ struct ut_join_counters {
     uint64_t *ends_before_start, *in_future;
     uint64_t *dropped_budget, *dropped_memory; /* spans whose evidence found no room */
     uint64_t *views_exceeded;                  /* bodies that met more events than are looked at */
+    uint64_t *added_bytes;                     /* to spans */
+    /* What the allowance had no bytes for: kernel events, and spans whose counts were left out. */
+    uint64_t *withheld_events[UT_MATCH_CLASSES], *withheld_counts[UT_MATCH_CLASSES];
 };
 
 struct ut_join;
 
-/* The working memory of a join, taken once. NULL when out of memory. */
-struct ut_join *ut_join_new(struct ut_tables *tables,
+/* The working memory of a join, taken once. `allowance` is borrowed. NULL when out of memory. */
+struct ut_join *ut_join_new(struct ut_tables *tables, struct ut_allowance *allowance,
                             const struct ut_join_counters *counters) UT_MUST_USE;
 void ut_join_free(struct ut_join *join);
 

@@ -7,6 +7,9 @@
  * end, whoever retransmitted; `undertrace.side` says who did. The peer's retransmits come first and
  * probes last, because a probe is no proof that its bytes were missing. Class `workload` and sums
  * only count. What the memory system did comes before all that (join_memory.c).
+ *
+ * What the allowance (allowance.h) has no bytes for is left out and counted; a span that would gain
+ * nothing else gains nothing.
  */
 #include "evidence/join_view.h"
 
@@ -19,10 +22,11 @@
 enum { ATTRIBUTES_BYTES = 640, EVENT_BYTES = 896 };
 
 struct totals {
+    struct ut_allowed allowed;
     enum ut_match_class weakest;
     bool side[UT_SIDES];
     uint64_t retransmits, bytes, timeouts, probes;
-    uint32_t shared_by, events;
+    uint32_t shared_by, events; /* that may be told */
 };
 
 static const char *side_name(enum ut_side side)
@@ -55,6 +59,17 @@ static bool makes_event(const struct ut_join_view *view, const struct ut_join_ma
     return match->match > UT_MATCH_WORKLOAD && view->event != NULL;
 }
 
+/* Attributes of the span itself: of TCP, and of memory. */
+static bool tells_tcp(const struct ut_join_span *span, const struct totals *totals)
+{
+    return span->count > 0 && totals->weakest >= totals->allowed.counts;
+}
+
+static bool tells_memory(const struct ut_join_span *span, const struct totals *totals)
+{
+    return span->memory.any && totals->allowed.counts <= UT_MATCH_WORKLOAD;
+}
+
 static void add_event_counts(struct totals *totals, const struct ut_event *e)
 {
     if (e->cause == UT_CAUSE_TAIL_LOSS_PROBE) {
@@ -66,9 +81,10 @@ static void add_event_counts(struct totals *totals, const struct ut_event *e)
     totals->timeouts += e->cause == UT_CAUSE_TIMEOUT;
 }
 
-static struct totals sum_up(const struct ut_join *join, const struct ut_join_span *span)
+static struct totals sum_up(const struct ut_join *join, const struct ut_join_span *span,
+                            struct ut_allowed allowed)
 {
-    struct totals totals = {.weakest = UT_MATCH_EXACT};
+    struct totals totals = {.allowed = allowed, .weakest = UT_MATCH_EXACT};
     for (uint32_t i = span->first; i < span->first + span->count; i++) {
         const struct ut_join_match *match = &join->matches[i];
         const struct ut_join_view *view = &join->views[match->view];
@@ -79,7 +95,7 @@ static struct totals sum_up(const struct ut_join *join, const struct ut_join_spa
         if (view->sharers > totals.shared_by)
             totals.shared_by = view->sharers;
         totals.side[view->side] = true;
-        totals.events += makes_event(view, match);
+        totals.events += makes_event(view, match) && match->match >= allowed.events;
         if (view->event != NULL) {
             add_event_counts(&totals, view->event);
         } else {
@@ -182,8 +198,10 @@ static int rank_of(const struct ut_join_view *view)
 
 /* `most`: how many may be written. */
 static void encode_events(struct ut_encoder *out, const struct ut_join *join,
-                          const struct ut_join_span *span, uint32_t events, uint32_t most)
+                          const struct ut_join_span *span, const struct totals *totals,
+                          uint32_t most)
 {
+    uint32_t events = totals->events, weakest = totals->allowed.events;
     uint32_t room = events > most ? most - 1 : events;
     uint32_t written = 0;
     uint64_t last_ns = 0;
@@ -191,7 +209,7 @@ static void encode_events(struct ut_encoder *out, const struct ut_join *join,
         for (uint32_t i = span->first; i < span->first + span->count; i++) {
             const struct ut_join_match *match = &join->matches[i];
             const struct ut_join_view *view = &join->views[match->view];
-            if (!makes_event(view, match) || rank_of(view) != rank)
+            if (!makes_event(view, match) || match->match < weakest || rank_of(view) != rank)
                 continue;
             last_ns = view->seen_ns > last_ns ? view->seen_ns : last_ns;
             if (written < room) {
@@ -237,11 +255,13 @@ static void settle_charge(struct ut_body *body, size_t charged, size_t before)
 /* ---- the span
  * ------------------------------------------------------------------------------------ */
 
-static bool same_evidence(const struct ut_join *join, const struct ut_join_span *span)
+static bool same_evidence(const struct ut_join *join, const struct ut_join_span *span,
+                          struct ut_allowed allowed)
 {
     const struct ut_join_span *last = join->encoded;
     return last != NULL && !last->memory.any && !span->memory.any && last->count == span->count &&
-           last->partial == span->partial &&
+           last->partial == span->partial && join->encoded_allowed.events == allowed.events &&
+           join->encoded_allowed.counts == allowed.counts &&
            memcmp(&join->matches[last->first], &join->matches[span->first],
                   span->count * sizeof(join->matches[0])) == 0;
 }
@@ -269,31 +289,72 @@ static bool encode_bytes(struct ut_join *join, struct ut_body *body,
     struct ut_encoder encoder;
     uint32_t shared_by = totals->weakest != UT_MATCH_EXACT ? totals->shared_by : 0, written = 0;
     ut_encoder_init(&encoder, &body->arena);
-    if (span->count > 0)
+    if (tells_tcp(span, totals))
         encode_tcp(&encoder, totals);
-    if (span->memory.any) {
+    if (tells_memory(span, totals)) {
         uint32_t sharers = ut_join_memory_attributes(join, of, &span->memory, &encoder);
         shared_by = sharers > shared_by ? sharers : shared_by;
     }
     encode_count(&encoder, UT_ATTR_SHARED_BY, shared_by);
     if (span->partial)
         ut_encode_bool(&encoder, UT_FIELD_SPAN_ATTRIBUTES, UT_ATTR_PARTIAL, true);
-    if (span->memory.any)
+    if (span->memory.any && totals->allowed.events <= UT_MATCH_WORKLOAD)
         written = ut_join_memory_events(join, of, &span->memory, &encoder);
-    encode_events(&encoder, join, span, totals->events, UT_SPAN_EVENTS_MAX - written);
+    encode_events(&encoder, join, span, totals, UT_SPAN_EVENTS_MAX - written);
     join->encoded_bytes = ut_encoder_bytes(&encoder);
+    join->encoded_allowed = totals->allowed;
     join->encoded = span;
     join->encoded_edit = NULL;
     return join->encoded_bytes.size > 0;
 }
 
+/* What the span would have gained as well. */
+static void count_withheld(struct ut_join *join, const struct ut_body *body,
+                           const struct ut_join_span *span, const struct totals *totals)
+{
+    const struct ut_allowed *allowed = &totals->allowed;
+    if (allowed->events <= UT_MATCH_WORKLOAD)
+        return; /* and so all counts as well */
+    for (uint32_t i = span->first; i < span->first + span->count; i++) {
+        const struct ut_join_match *match = &join->matches[i];
+        *join->counters.withheld_events[match->match] +=
+            match->match < allowed->events && makes_event(&join->views[match->view], match);
+    }
+    if (span->memory.any)
+        *join->counters.withheld_events[UT_MATCH_WORKLOAD] +=
+            ut_join_memory_event_count(join, &body->spans[span->row], &span->memory);
+    if (span->count > 0 && !tells_tcp(span, totals))
+        ++*join->counters.withheld_counts[totals->weakest];
+    else if (span->memory.any && !tells_memory(span, totals))
+        ++*join->counters.withheld_counts[UT_MATCH_WORKLOAD];
+}
+
+/* The most bytes that the span may gain. */
+static size_t room_of(const struct ut_join_span *span, uint32_t tcp_events)
+{
+    uint32_t events = tcp_events < UT_SPAN_EVENTS_MAX ? tcp_events : UT_SPAN_EVENTS_MAX;
+    return ATTRIBUTES_BYTES + events * EVENT_BYTES + ut_join_memory_room(&span->memory);
+}
+
+static void count_joined(struct ut_join *join, const struct ut_join_span *span,
+                         const struct totals *totals)
+{
+    ++*join->counters.joined[span->count > 0 ? totals->weakest : UT_MATCH_WORKLOAD];
+    *join->counters.joined_memory += tells_memory(span, totals);
+    *join->counters.added_bytes += join->encoded_bytes.size;
+    ut_allowance_spend(join->allowance, join->encoded_bytes.size);
+}
+
 void ut_join_encode(struct ut_join *join, struct ut_body *body, const struct ut_join_span *span)
 {
-    struct totals totals = sum_up(join, span);
-    uint32_t events = totals.events < UT_SPAN_EVENTS_MAX ? totals.events : UT_SPAN_EVENTS_MAX;
-    bool same = same_evidence(join, span);
-    size_t need = sizeof(struct ut_edit) + (same ? 0 : ATTRIBUTES_BYTES + events * EVENT_BYTES);
-    need += ut_join_memory_room(&span->memory);
+    struct ut_allowed allowed =
+        ut_allowance_ask(join->allowance, room_of(span, span->count), join->now_ns);
+    struct totals totals = sum_up(join, span, allowed);
+    bool same = same_evidence(join, span, allowed);
+    size_t need = sizeof(struct ut_edit) + (same ? 0 : room_of(span, totals.events));
+    count_withheld(join, body, span, &totals);
+    if (!tells_tcp(span, &totals) && !tells_memory(span, &totals))
+        return;
     if (body->span_edits == NULL)
         need += body->span_count * sizeof(const struct ut_edit *);
     size_t charged, before = body->arena.bytes;
@@ -310,6 +371,5 @@ void ut_join_encode(struct ut_join *join, struct ut_body *body, const struct ut_
         ++*join->counters.dropped_memory;
         return;
     }
-    ++*join->counters.joined[span->count > 0 ? totals.weakest : UT_MATCH_WORKLOAD];
-    *join->counters.joined_memory += span->memory.any;
+    count_joined(join, span, &totals);
 }

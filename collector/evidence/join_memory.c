@@ -273,6 +273,17 @@ static uint32_t encode_kills(const struct ut_join *join, const struct ut_span *s
     return written + 1;
 }
 
+uint32_t ut_join_memory_event_count(const struct ut_join *join, const struct ut_span *span,
+                                    const struct ut_join_memory *memory)
+{
+    struct stalled by_scope[UT_SCOPES] = {{0}};
+    uint32_t sharers = 0, count = memory->kills;
+    (void)sum_stalls(join, span, memory, by_scope, &sharers);
+    for (int scope = 0; scope < UT_SCOPES; scope++)
+        count += by_scope[scope].ns > 0;
+    return count;
+}
+
 uint32_t ut_join_memory_events(const struct ut_join *join, const struct ut_span *span,
                                const struct ut_join_memory *memory, struct ut_encoder *out)
 {

@@ -104,6 +104,7 @@ struct ut_join_named {
 
 struct ut_join {
     struct ut_tables *tables;
+    struct ut_allowance *allowance;
     struct ut_join_counters counters;
     uint64_t slack_ns, now_ns;
     const struct ut_workload *workload;
@@ -133,6 +134,7 @@ struct ut_join {
     /* The span that was encoded last: one with the same matches gets the same bytes. */
     const struct ut_join_span *encoded;
     ut_slice encoded_bytes;
+    struct ut_allowed encoded_allowed;
     const struct ut_edit *encoded_edit; /* NULL: it was not for it alone */
     bool no_room;
 
@@ -172,6 +174,8 @@ size_t ut_join_memory_room(const struct ut_join_memory *memory); /* bytes, at mo
 /* Returns the sharers of what is told. */
 uint32_t ut_join_memory_attributes(const struct ut_join *join, const struct ut_span *span,
                                    const struct ut_join_memory *memory, struct ut_encoder *out);
+uint32_t ut_join_memory_event_count(const struct ut_join *join, const struct ut_span *span,
+                                    const struct ut_join_memory *memory);
 /* Returns how many span events it wrote, less than half of UT_SPAN_EVENTS_MAX. */
 uint32_t ut_join_memory_events(const struct ut_join *join, const struct ut_span *span,
                                const struct ut_join_memory *memory, struct ut_encoder *out);

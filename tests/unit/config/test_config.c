@@ -84,6 +84,7 @@ Test(config, defaults_stand_where_nothing_is_written)
     cr_expect_eq(config->program.memory.limit_mib, 256);
     cr_expect_eq(config->program.shutdown_timeout_ns, UINT64_C(10000000000));
     cr_expect_str_eq(config->program.admin, "unix:///run/undertrace/admin.sock");
+    cr_expect_eq(config->program.max_bytes_per_hour, 18000000);
     cr_expect_str_eq(config->telemetry.metrics.address, "localhost:8888");
     cr_expect_eq(config->telemetry.logs.level, UT_LOG_INFO);
     ut_config_free(config);
@@ -130,13 +131,15 @@ Test(config, pipelines_name_their_components_in_order)
 Test(config, undertrace_and_telemetry_sections_are_read)
 {
     struct ut_config *config =
-        read_valid("undertrace: {memory: {limit_mib: 64}, admin: '', shutdown_timeout: 0}\n"
+        read_valid("undertrace: {memory: {limit_mib: 64}, admin: '', shutdown_timeout: 0, "
+                   "max_bytes_per_hour: 0}\n"
                    "receivers: {otlp: {grpc: }}\nexporters: {debug: }\n"
                    "service: {telemetry: {logs: {level: WARN}, metrics: {level: none, address: "
                    "'[::1]:9'}}, pipelines: {traces: {receivers: [otlp], exporters: [debug]}}}\n");
     cr_expect_eq(config->program.memory.limit_mib, 64);
     cr_expect_str_eq(config->program.admin, "");
     cr_expect_eq(config->program.shutdown_timeout_ns, 0);
+    cr_expect_eq(config->program.max_bytes_per_hour, 0);
     cr_expect_eq(config->telemetry.logs.level, UT_LOG_WARN);
     cr_expect_eq(config->telemetry.metrics.level, 0);
     cr_expect_str_eq(config->telemetry.metrics.address, "[::1]:9");
@@ -264,7 +267,17 @@ Test(config, mistyped_keys_name_the_nearest)
                   "c.yaml:4:63: service.pipelines.traces.processor: unknown key; did you mean "
                   "\"processors\"?\n"
                   "c.yaml:5:14: undertrace.worker: unknown key; valid here: memory, admin, "
-                  "shutdown_timeout\n");
+                  "shutdown_timeout, max_bytes_per_hour\n");
+}
+
+Test(config, too_few_bytes_of_evidence_an_hour_are_refused)
+{
+    expect_errors(
+        "undertrace: {max_bytes_per_hour: 5KiB}\n"
+        "receivers: {otlp: {grpc: }}\nexporters: {debug: }\nservice: {pipelines: {traces: "
+        "{receivers: [otlp], exporters: [debug]}}}\n",
+        "c.yaml:1:34: undertrace.max_bytes_per_hour: must be at least 1MiB, or 0 for no "
+        "limit\n");
 }
 
 Test(config, keys_with_odd_characters_are_shown_escaped)
