@@ -25,6 +25,7 @@ struct ut_build ut_app_build_of(struct ut_app_generation *generation,
         .worker = &generation->app->worker,
         .extensions = generation->extensions,
         .extension_count = generation->config->extensions.count,
+        .identity = &generation->config->program.identity,
         .reload = generation->app->current != NULL && generation->app->current != generation,
     };
 }

@@ -82,6 +82,8 @@ static void describe_evidence(const struct ut_app *app, json_t *root)
     set_count(kernel, "connections_open", figures.connections_open);
     set_count(kernel, "connections_closed", figures.connections_closed);
     set_count(kernel, "workloads", figures.workloads);
+    set_count(kernel, "claims_contradicted", figures.claims_contradicted);
+    set_count(kernel, "forged_removed", figures.forged_removed);
     for (int i = 0; i < UT_SENDER_KNOWLEDGE; i++)
         set_count(senders, ut_sender_knowledge_name((enum ut_sender_knowledge)i),
                   figures.sender_spans[i]);

@@ -13,7 +13,7 @@
 #ifndef UT_COMPONENT_H
 #define UT_COMPONENT_H
 
-#include "config/field.h"
+#include "config/identity.h"
 #include "loop/worker.h"
 #include "model/batch.h"
 #include "model/kernel_event.h"
@@ -80,6 +80,7 @@ struct ut_build {
     struct ut_worker *worker;
     const struct ut_extension *extensions; /* live as long */
     size_t extension_count;
+    const struct ut_config_identity *identity; /* lives as long; NULL: nobody's word counts */
     /* It is made at a reload: the component of the same id before may still have open what only one
      * can have, and lets go of it soon. */
     bool reload;

@@ -108,6 +108,11 @@ static void print_daemon(const json_t *root)
     }
     print_programs(kernel);
     print_counts("spans by sender", json_object_get(root, "senders"));
+    snprintf(text, sizeof(text),
+             "%" PRIu64 " resources claim another container or pod than the kernel knows, %" PRIu64
+             " spans and resources came with keys undertrace.*",
+             count_of(kernel, "claims_contradicted"), count_of(kernel, "forged_removed"));
+    ut_doctor_line("", "claims", text);
     print_counts("spans joined", json_object_get(root, "joins"));
 }
 

@@ -37,6 +37,11 @@ static const struct ut_field program_fields[] = {
      .type = UT_FIELD_BYTES,
      .offset = offsetof(struct ut_config_program, max_bytes_per_hour),
      .fallback = "18MB"},
+    {.key = "identity",
+     .type = UT_FIELD_MAP,
+     .offset = offsetof(struct ut_config_program, identity),
+     .fields = ut_config_identity_fields,
+     .present = UT_FIELD_NO_PRESENT},
     UT_FIELD_END,
 };
 
@@ -95,6 +100,7 @@ static void read_program(struct ut_config_reader *reader)
     check_admin(reader, node);
     check_bytes_per_hour(reader, node);
     ut_config_path_pop(&reader->fill.path, before);
+    ut_config_check_identity(reader);
 }
 
 void ut_config_check_keys(struct ut_config_reader *reader, const struct ut_config_node *node,

@@ -11,6 +11,7 @@
 #include "base/slice.h"
 #include "config/expand.h"
 #include "config/field.h"
+#include "config/identity.h"
 
 /* What the answer to a sender promises; the stronger ones later. */
 enum ut_ack { UT_ACK_QUEUED, UT_ACK_DURABLE, UT_ACK_DELIVERED, UT_ACKS };
@@ -96,6 +97,7 @@ struct ut_config_program {
     char *admin; /* "unix:///path"; "" : none */
     uint64_t shutdown_timeout_ns;
     uint64_t max_bytes_per_hour; /* of evidence, on all spans together; 0: any number */
+    struct ut_config_identity identity;
 };
 
 /* `service.telemetry:` */

@@ -248,6 +248,7 @@ void ut_config_cross_check(struct ut_config_reader *reader)
     check_acks(reader);
     ut_config_check_storage(reader);
     check_memory(reader);
+    ut_config_cross_check_identity(reader);
     note_unused(reader, &reader->config->receivers, "pipeline");
     note_unused(reader, &reader->config->processors, "pipeline");
     note_unused(reader, &reader->config->exporters, "pipeline");

@@ -39,6 +39,10 @@ const char *ut_config_not_needed(const char *section, const char *type);
 extern const struct ut_field ut_config_storage_fields[];
 void ut_config_check_storage(struct ut_config_reader *reader);
 
+/* identity.c: `undertrace.identity`, at the root's path; and against the rest. */
+void ut_config_check_identity(struct ut_config_reader *reader);
+void ut_config_cross_check_identity(struct ut_config_reader *reader);
+
 /* service.c: `service:`. */
 void ut_config_read_service(struct ut_config_reader *reader);
 

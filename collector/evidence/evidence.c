@@ -120,7 +120,8 @@ static void count_spans(struct ut_evidence *e)
     static const char *const senders[UT_SENDER_KNOWLEDGE] = {
         "sender=\"known\"",     "sender=\"no_socket\"", "sender=\"no_record\"",
         "sender=\"remote\"",    "sender=\"ambiguous\"", "sender=\"unowned\"",
-        "sender=\"forwarder\"", "sender=\"no_peer\"",
+        "sender=\"forwarder\"", "sender=\"no_peer\"",   "sender=\"forwarded\"",
+        "sender=\"claimed\"",
     };
     static const char *const matches[UT_MATCH_CLASSES] = {
         "match=\"none\"",       "match=\"workload\"", "match=\"peer\"",
@@ -140,11 +141,7 @@ static void count_spans(struct ut_evidence *e)
     e->counters.claims_contradicted =
         counter(e, "undertrace_claims_contradicted_total", "",
                 "Resources that claim another container or pod than the kernel knows.");
-    e->counters.strip.removed = counter(e, "undertrace_forged_removed_total", "",
-                                        "Spans and resources that came with keys undertrace.*.");
-    e->counters.strip.kept =
-        counter(e, "undertrace_forged_kept_total", "",
-                "Spans and resources whose forged keys stayed for want of memory.");
+    ut_strip_counters_init(&e->counters.strip, e->metrics);
 }
 
 static void count_join(struct ut_evidence *e)
@@ -383,57 +380,102 @@ static ut_slice encode_identity(struct ut_body *body, const struct ut_workload *
     return ut_encoder_bytes(&out);
 }
 
-struct resource_work {
-    const struct ut_workload *sender; /* NULL: not known */
-    ut_slice identity;                /* empty: not encoded yet, or not wanted */
-    bool wants_identity;
+/* The work on one body. */
+struct body_work {
+    struct ut_evidence *evidence; /* NULL: only forged keys go */
+    struct ut_body *body;
+    const struct ut_join_options *options;
+    uint64_t now_ns;
+    const struct ut_strip_counters *strip; /* NULL: nobody counts */
+    struct ut_found_sender found;
+    struct ut_workload *sender; /* of the Resource at hand; its join has begun. NULL: not known */
+    ut_slice identity;          /* of `sender`; empty: not encoded yet, or not wanted */
+    uint32_t senders;           /* that there were so far, repeated ones too */
 };
 
-/* Forged keys go; the verified identity comes, in the place of what was claimed. A Resource whose
- * claim contradicts the kernel gains nothing. Returns whether its spans may be joined. */
-static bool work_on_resource(struct ut_evidence *e, struct ut_body *body,
-                             struct ut_resource *resource, struct resource_work *work)
+/* A body of one sender begins one join. Those that forwarders bring may name another sender with
+ * each Resource; beyond so many changes they gain no more. */
+enum { SENDERS_OF_BODY_MAX = 256 };
+
+static void end_sender(struct body_work *work)
 {
-    bool trusted = e != NULL && work->sender != NULL;
-    if (trusted && ut_sender_contradicts(work->sender, &resource->claims)) {
-        ++*e->counters.claims_contradicted;
-        trusted = false;
-    }
-    if (trusted && work->wants_identity && work->identity.size == 0)
-        work->identity = encode_identity(body, work->sender);
-    bool identified = trusted && work->identity.size > 0 && resource->resource_end != 0;
-    ut_strip_resource(body, resource, identified ? work->sender : NULL, work->identity,
-                      e != NULL ? &e->counters.strip : NULL);
-    return trusted;
+    if (work->sender != NULL)
+        ut_join_end(work->evidence->join, work->body);
+    work->sender = NULL;
 }
 
-static void join_body(struct ut_evidence *e, struct ut_body *body,
-                      const struct ut_join_options *options, uint64_t now_ns)
+static void begin_sender(struct body_work *work, struct ut_workload *sender)
 {
-    struct ut_workload *sender = NULL;
-    if (e != NULL)
-        *e->counters.sender_spans[ut_sender_find(&e->tables, body, &sender)] +=
-            body->span_count - body->left_out;
+    if (sender == work->sender)
+        return;
+    end_sender(work);
+    if (work->senders++ == SENDERS_OF_BODY_MAX)
+        work->found.claims = false;
+    struct ut_evidence *e = work->evidence;
+    work->sender = sender;
+    work->identity = (ut_slice){NULL, 0};
+    ut_held_want(&e->tables.held, sender, work->now_ns);
+    (void)ut_join_begin(e->join, work->body, sender, work->options, work->now_ns);
+}
+
+static uint32_t spans_of(const struct ut_body *body, const struct ut_resource *resource)
+{
+    uint32_t count = resource->span_count;
+    for (uint32_t i = 0; body->left_out > 0 && i < resource->span_count; i++)
+        count -= (body->spans[resource->first_span + i].flags & UT_SPAN_LEFT_OUT) != 0;
+    return count;
+}
+
+/* The workload whose spans the Resource holds, if its spans may be joined: it is known, and the
+ * Resource claims nothing else. */
+static struct ut_workload *sender_of(struct body_work *work, const struct ut_resource *resource)
+{
+    struct ut_evidence *e = work->evidence;
+    struct ut_workload *sender;
+    enum ut_sender_knowledge knowledge =
+        ut_sender_of_resource(&e->tables, &work->found, resource, &sender);
+    *e->counters.sender_spans[knowledge] += spans_of(work->body, resource);
+    if (sender == NULL || !ut_sender_contradicts(sender, &resource->claims))
+        return sender;
+    ++*e->counters.claims_contradicted;
+    return NULL;
+}
+
+/* Forged keys go; the verified identity comes, in the place of what was claimed. A Resource whose
+ * claim contradicts the kernel gains nothing. */
+static void work_on_resource(struct body_work *work, struct ut_resource *resource)
+{
+    struct ut_workload *sender = work->evidence != NULL ? sender_of(work, resource) : NULL;
+    if (sender == NULL && work->found.passes_on)
+        return;
+    size_t before = work->body->arena.bytes;
+    if (sender != NULL)
+        begin_sender(work, sender);
+    if (sender != NULL && work->options->resource_attributes && work->identity.size == 0)
+        work->identity = encode_identity(work->body, sender);
+    bool identified = sender != NULL && work->identity.size > 0 && resource->resource_end != 0;
+    ut_strip_resource(work->body, resource, identified ? sender : NULL, work->identity,
+                      work->strip);
+    ut_strip_charge(work->body, before);
+    if (sender != NULL)
+        ut_join_resource(work->evidence->join, work->body, resource);
+}
+
+static void work_on_body(struct body_work *work)
+{
+    struct ut_body *body = work->body;
+    work->found.passes_on = body->sender.is_forwarder;
+    if (work->evidence != NULL)
+        ut_sender_find(&work->evidence->tables, body, work->options->identity, &work->found);
     size_t before = body->arena.bytes;
-    ut_strip_spans(body, e != NULL ? &e->counters.strip : NULL);
+    if (!work->found.passes_on)
+        ut_strip_spans(body, work->strip);
     ut_strip_charge(body, before);
-    struct resource_work work = {.sender = sender, .wants_identity = options->resource_attributes};
-    if (sender != NULL)
-        ut_held_want(&e->tables.held, sender, now_ns);
-    if (sender != NULL)
-        ut_join_begin(e->join, body, sender, options, now_ns);
     for (uint32_t i = 0; i < body->resource_count; i++) {
-        struct ut_resource *resource = &body->resources[i];
-        if (resource->flags & UT_RESOURCE_LEFT_OUT)
-            continue;
-        before = body->arena.bytes;
-        bool trusted = work_on_resource(e, body, resource, &work);
-        ut_strip_charge(body, before);
-        if (trusted)
-            ut_join_resource(e->join, body, resource);
+        if ((body->resources[i].flags & UT_RESOURCE_LEFT_OUT) == 0)
+            work_on_resource(work, &body->resources[i]);
     }
-    if (sender != NULL)
-        ut_join_end(e->join, body);
+    end_sender(work);
 }
 
 static uint64_t sum(uint64_t *const counters[UT_MATCH_CLASSES])
@@ -461,8 +503,16 @@ void ut_evidence_join(struct ut_evidence *e, struct ut_batch *batch,
 {
     if (e != NULL)
         e->now_ns = now_unix_ns;
-    for (struct ut_body *body = batch->first; body != NULL; body = body->next)
-        join_body(e, body, options, now_unix_ns);
+    for (struct ut_body *body = batch->first; body != NULL; body = body->next) {
+        struct body_work work = {
+            .evidence = e,
+            .body = body,
+            .options = options,
+            .now_ns = now_unix_ns,
+            .strip = e != NULL ? &e->counters.strip : options->strip,
+        };
+        work_on_body(&work);
+    }
     if (e != NULL)
         log_withheld(e);
 }
@@ -510,6 +560,7 @@ const char *ut_sender_knowledge_name(enum ut_sender_knowledge knowledge)
         [UT_SENDER_NO_RECORD] = "no_record", [UT_SENDER_REMOTE] = "remote",
         [UT_SENDER_AMBIGUOUS] = "ambiguous", [UT_SENDER_UNOWNED] = "unowned",
         [UT_SENDER_FORWARDER] = "forwarder", [UT_SENDER_NO_PEER] = "no_peer",
+        [UT_SENDER_FORWARDED] = "forwarded", [UT_SENDER_CLAIMED] = "claimed",
     };
     return (unsigned)knowledge < UT_SENDER_KNOWLEDGE ? names[knowledge] : "unknown";
 }

@@ -14,12 +14,14 @@
 #include <stdbool.h>
 
 #include "base/log.h"
+#include "config/identity.h"
 #include "model/batch.h"
 #include "model/kernel_event.h"
 #include "telemetry/metrics.h"
 
 struct ut_evidence;
 struct ut_tables;
+struct ut_strip_counters;
 
 /* `metrics` and `log` are borrowed and outlive the evidence; `log` may be NULL. NULL when out of
  * memory. */
@@ -47,12 +49,14 @@ void ut_evidence_tick(struct ut_evidence *evidence, uint64_t now_unix_ns);
 struct ut_join_options {
     uint64_t slack_ns;        /* two clocks that tell the same time may differ by this much */
     bool resource_attributes; /* write the sender's verified identity into its Resources */
+    const struct ut_config_identity *identity; /* NULL: nobody's word counts beside the kernel's */
+    const struct ut_strip_counters *strip;     /* NULL: not counted; evidence counts its own */
 };
 
-/* Joins the batch: gives its spans and Resources their edits. Forged `undertrace.*` keys are
- * removed whoever sent them. `evidence` may be NULL: then only that is done. Spans are never
- * dropped; where memory or budget is short, evidence is, and counted. To be called once per batch.
- */
+/* Joins the batch: gives its spans and Resources their edits. `undertrace.*` keys are removed
+ * whoever sent them, but for trusted forwarders; what those have joined is not joined again.
+ * `evidence` may be NULL: then only that is done. Spans are never dropped; where memory or budget
+ * is short, evidence is, and counted. To be called once per batch. */
 void ut_evidence_join(struct ut_evidence *evidence, struct ut_batch *batch,
                       const struct ut_join_options *options, uint64_t now_unix_ns);
 
@@ -80,6 +84,8 @@ enum ut_sender_knowledge {
     UT_SENDER_UNOWNED,   /* its socket belongs to no workload (root cgroup, user session) */
     UT_SENDER_FORWARDER, /* brings the spans of several service instances */
     UT_SENDER_NO_PEER,   /* who opened the unix socket had gone, or is not to be seen from here */
+    UT_SENDER_FORWARDED, /* an Undertrace before us knows it, says a trusted forwarder */
+    UT_SENDER_CLAIMED,   /* the Resource names it, and the configuration trusts that */
     UT_SENDER_KNOWLEDGE,
 };
 

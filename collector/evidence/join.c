@@ -384,9 +384,11 @@ void ut_join_resource(struct ut_join *join, struct ut_body *body,
     uint32_t end = resource->first_span + resource->span_count;
     bool memory = join->held_changed || join->stall_count + join->kill_count > 0;
     bool nothing = join->view_count == 0 && !memory;
+    /* What a trusted forwarder has joined is not joined again. */
+    uint8_t skipped = UT_SPAN_LEFT_OUT | (body->sender.is_forwarder ? UT_SPAN_FORGED : 0);
     for (uint32_t row = resource->first_span; row < end; row++) {
         const struct ut_span *span = &body->spans[row];
-        if ((span->flags & UT_SPAN_LEFT_OUT) || !has_sane_times(join, span) || nothing)
+        if ((span->flags & skipped) || !has_sane_times(join, span) || nothing)
             continue;
         uint32_t first = first_view(join, span);
         bool views =

@@ -3,8 +3,6 @@
 
 #include <xxhash.h>
 
-enum { SHORT_CONTAINER_ID = 12 };
-
 /* Never 0. The lengths are hashed with the texts, so that no two instances run together. */
 static uint64_t fingerprint(const struct ut_claims *claims)
 {
@@ -32,20 +30,17 @@ static bool brings_several(uint64_t *seen, const struct ut_body *body)
     return false;
 }
 
-/* What is known of a workload's socket whose connection is a forwarder's, or not. */
-static enum ut_sender_knowledge judge(struct ut_workload *workload, bool forwarder,
-                                      struct ut_workload **ret)
+/* Where the other end of the socket was found: `workload` may be NULL, nobody's. */
+static enum ut_sender_knowledge judge(struct ut_workload *workload, bool forwarder)
 {
     if (workload != NULL && forwarder)
         workload->forwarder = true;
     if (forwarder || (workload != NULL && workload->forwarder))
         return UT_SENDER_FORWARDER;
-    if (workload == NULL)
-        return UT_SENDER_UNOWNED;
-    *ret = workload;
-    return UT_SENDER_KNOWN;
+    return workload != NULL ? UT_SENDER_KNOWN : UT_SENDER_UNOWNED;
 }
 
+/* `*ret` is the workload that the socket belongs to, whether or not the spans are its own. */
 static enum ut_sender_knowledge find_unix(struct ut_tables *tables, const struct ut_body *body,
                                           struct ut_workload **ret)
 {
@@ -58,17 +53,13 @@ static enum ut_sender_knowledge find_unix(struct ut_tables *tables, const struct
     uint32_t id = ut_workloads_of_cgroup(&tables->workloads, body->sender.cgroup_id, &known);
     if (!known)
         return link->forwarder ? UT_SENDER_FORWARDER : UT_SENDER_NO_RECORD;
-    return judge(ut_workloads_get(&tables->workloads, id), link->forwarder, ret);
+    *ret = ut_workloads_get(&tables->workloads, id);
+    return judge(*ret, link->forwarder);
 }
 
-enum ut_sender_knowledge ut_sender_find(struct ut_tables *tables, const struct ut_body *body,
-                                        struct ut_workload **ret)
+static enum ut_sender_knowledge find_tcp(struct ut_tables *tables, const struct ut_body *body,
+                                         struct ut_workload **ret)
 {
-    *ret = NULL;
-    if (body->sender.socket_cookie == 0)
-        return UT_SENDER_NO_SOCKET;
-    if (body->sender.is_unix)
-        return find_unix(tables, body, ret);
     struct ut_connection *ours =
         ut_connections_by_cookie(&tables->connections, body->sender.socket_cookie);
     if (ours == NULL)
@@ -80,7 +71,53 @@ enum ut_sender_knowledge ut_sender_find(struct ut_tables *tables, const struct u
     const struct ut_connection *theirs = ut_connections_mirror(&tables->connections, ours);
     if (theirs == NULL)
         return ours->forwarder ? UT_SENDER_FORWARDER : UT_SENDER_REMOTE;
-    return judge(ut_workloads_get(&tables->workloads, theirs->workload), ours->forwarder, ret);
+    *ret = ut_workloads_get(&tables->workloads, theirs->workload);
+    return judge(*ret, ours->forwarder);
+}
+
+/* Whether the other end of the body's TCP connection is not on this host, as far as is known. */
+static bool is_remote(const struct ut_tables *tables, const struct ut_body *body)
+{
+    const struct ut_connection *ours =
+        ut_connections_by_cookie(&tables->connections, body->sender.socket_cookie);
+    return !body->sender.is_unix && ours != NULL && !ours->ambiguous &&
+           ut_connections_mirror(&tables->connections, ours) == NULL;
+}
+
+void ut_sender_find(struct ut_tables *tables, struct ut_body *body,
+                    const struct ut_config_identity *identity, struct ut_found_sender *ret)
+{
+    struct ut_workload *owner = NULL;
+    *ret = (struct ut_found_sender){.knowledge = UT_SENDER_NO_SOCKET};
+    if (body->sender.socket_cookie != 0)
+        ret->knowledge =
+            body->sender.is_unix ? find_unix(tables, body, &owner) : find_tcp(tables, body, &owner);
+    if (identity == NULL) {
+        ret->workload = ret->knowledge == UT_SENDER_KNOWN ? owner : NULL;
+        return;
+    }
+    if (owner != NULL && ut_config_identity_has_workload(identity, owner->path))
+        body->sender.is_forwarder = true;
+    ret->passes_on = body->sender.is_forwarder;
+    if (ret->passes_on)
+        ret->knowledge = UT_SENDER_FORWARDER;
+    ret->workload = ret->knowledge == UT_SENDER_KNOWN ? owner : NULL;
+    ret->claims = (ret->passes_on && identity->trust_claims >= UT_TRUST_FORWARDERS_CLAIMS) ||
+                  (identity->trust_claims == UT_TRUST_REMOTE_CLAIMS && is_remote(tables, body));
+}
+
+enum ut_sender_knowledge ut_sender_of_resource(const struct ut_tables *tables,
+                                               const struct ut_found_sender *sender,
+                                               const struct ut_resource *resource,
+                                               struct ut_workload **ret)
+{
+    *ret = sender->workload;
+    if (sender->passes_on && resource->claims.cgroup_path.size > 0)
+        return UT_SENDER_FORWARDED;
+    if (!sender->claims)
+        return sender->knowledge;
+    *ret = ut_workloads_by_container(&tables->workloads, resource->claims.container_id);
+    return *ret != NULL ? UT_SENDER_CLAIMED : sender->knowledge;
 }
 
 static bool contradicts(ut_slice claimed, const char *verified, size_t least)
@@ -94,6 +131,6 @@ static bool contradicts(ut_slice claimed, const char *verified, size_t least)
 
 bool ut_sender_contradicts(const struct ut_workload *sender, const struct ut_claims *claims)
 {
-    return contradicts(claims->container_id, sender->container_id, SHORT_CONTAINER_ID) ||
+    return contradicts(claims->container_id, sender->container_id, UT_SHORT_CONTAINER_ID) ||
            contradicts(claims->pod_uid, sender->pod_uid, SIZE_MAX);
 }

@@ -4,6 +4,16 @@
 #include "model/attributes.h"
 #include "otlp/span_reader.h"
 
+void ut_strip_counters_init(struct ut_strip_counters *counters, struct ut_metrics *metrics)
+{
+    counters->removed = ut_metrics_counter(
+        metrics, "undertrace_forged_removed_total", "",
+        "Spans and resources that came with keys undertrace.* from no trusted forwarder.");
+    counters->kept =
+        ut_metrics_counter(metrics, "undertrace_forged_kept_total", "",
+                           "Spans and resources whose forged keys stayed for want of memory.");
+}
+
 static void count(const struct ut_strip_counters *counters, bool done)
 {
     if (counters != NULL)

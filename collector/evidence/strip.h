@@ -8,11 +8,14 @@
 
 #include "evidence/workloads.h"
 #include "model/batch.h"
+#include "telemetry/metrics.h"
 
 struct ut_strip_counters {
     uint64_t *removed; /* spans and Resources with forged keys */
     uint64_t *kept;    /* … whose keys stayed for want of memory */
 };
+
+void ut_strip_counters_init(struct ut_strip_counters *counters, struct ut_metrics *metrics);
 
 /* Gives every span with forged keys the edit that leaves them out. `counters` may be NULL. */
 void ut_strip_spans(struct ut_body *body, const struct ut_strip_counters *counters);

@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { BUCKETS = 16384, POD_BUCKETS = 1024 };
+enum { BUCKETS = 16384, POD_BUCKETS = 1024, CONTAINER_BUCKETS = 1024 };
 
 struct ut_cgroup_entry {
     uint64_t id;
@@ -46,8 +46,9 @@ int ut_workloads_init(struct ut_workloads *w)
     w->by_id = calloc(BUCKETS, sizeof(w->by_id[0]));
     w->by_path = calloc(BUCKETS, sizeof(w->by_path[0]));
     w->by_pod = calloc(POD_BUCKETS, sizeof(w->by_pod[0]));
+    w->by_container = calloc(CONTAINER_BUCKETS, sizeof(w->by_container[0]));
     if (w->slots == NULL || w->entries == NULL || w->by_id == NULL || w->by_path == NULL ||
-        w->by_pod == NULL) {
+        w->by_pod == NULL || w->by_container == NULL) {
         ut_workloads_done(w);
         return -ENOMEM;
     }
@@ -62,6 +63,7 @@ void ut_workloads_done(struct ut_workloads *w)
     free(w->by_id);
     free(w->by_path);
     free(w->by_pod);
+    free(w->by_container);
     *w = (struct ut_workloads){0};
 }
 
@@ -80,6 +82,14 @@ static uint16_t *path_bucket(const struct ut_workloads *w, ut_slice path)
 static uint16_t *pod_bucket(const struct ut_workloads *w, const char *pod_uid)
 {
     return &w->by_pod[hash_bytes(ut_slice_str(pod_uid)) % POD_BUCKETS];
+}
+
+/* By what a shortened id has in common with the whole one. */
+static uint16_t *container_bucket(const struct ut_workloads *w, ut_slice id)
+{
+    if (id.size > UT_SHORT_CONTAINER_ID)
+        id.size = UT_SHORT_CONTAINER_ID;
+    return &w->by_container[hash_bytes(id) % CONTAINER_BUCKETS];
 }
 
 static ut_slice path_of(const struct ut_workload *workload)
@@ -111,11 +121,25 @@ static void unlink_pod(struct ut_workloads *w, const struct ut_workload *workloa
     }
 }
 
+static void unlink_container(struct ut_workloads *w, const struct ut_workload *workload)
+{
+    if (workload->container_id[0] == '\0')
+        return;
+    for (uint16_t *at = container_bucket(w, ut_slice_str(workload->container_id)); *at != 0;
+         at = &w->slots[*at].next_by_container) {
+        if (&w->slots[*at] == workload) {
+            *at = workload->next_by_container;
+            return;
+        }
+    }
+}
+
 static void forget_workload(struct ut_workloads *w, struct ut_workload *workload)
 {
     if (w->forget != NULL)
         w->forget(w->forget_arg, slot_of(w, workload));
     unlink_pod(w, workload);
+    unlink_container(w, workload);
     workload->id &= 0xffff0000; /* the generation stays, the slot is free */
     w->count--;
 }
@@ -187,6 +211,11 @@ static struct ut_workload *new_workload(struct ut_workloads *w,
         workload->next_by_pod = *bucket;
         *bucket = slot_of(w, workload);
     }
+    if (workload->container_id[0] != '\0') {
+        bucket = container_bucket(w, ut_slice_str(workload->container_id));
+        workload->next_by_container = *bucket;
+        *bucket = slot_of(w, workload);
+    }
     w->count++;
     return workload;
 }
@@ -239,6 +268,26 @@ const struct ut_workload *ut_workloads_next_in_pod(const struct ut_workloads *w,
             return other;
     }
     return NULL;
+}
+
+struct ut_workload *ut_workloads_by_container(const struct ut_workloads *w, ut_slice id)
+{
+    struct ut_workload *found = NULL;
+    if (id.size == 0)
+        return NULL;
+    for (uint16_t i = *container_bucket(w, id); i != 0; i = w->slots[i].next_by_container) {
+        struct ut_workload *workload = &w->slots[i];
+        ut_slice whole = ut_slice_str(workload->container_id);
+        if (ut_slice_equal(whole, id) && workload->removed_ns == 0)
+            return workload;
+        bool fits = id.size >= UT_SHORT_CONTAINER_ID ? ut_slice_starts(whole, id)
+                                                     : ut_slice_equal(whole, id);
+        if (fits && found != NULL)
+            return NULL;
+        if (fits)
+            found = workload;
+    }
+    return found;
 }
 
 /* ---- cgroups -------------------------------------------------------------------------------- */

@@ -23,6 +23,7 @@
 #define UT_WORKLOAD_PATH_MAX 512
 #define UT_WORKLOAD_KEPT_NS (900 * UT_NS_PER_S)
 #define UT_WORKLOAD_SLOT(id) ((id)&0xffff)
+#define UT_SHORT_CONTAINER_ID 12 /* characters; as people and tools shorten it */
 
 struct ut_workload {
     uint32_t id;         /* slot | generation << 16; slot 0: free */
@@ -32,6 +33,7 @@ struct ut_workload {
     bool forwarder;        /* one of its connections brought several service instances */
     uint16_t next_by_path; /* slots; 0 ends the chain */
     uint16_t next_by_pod;
+    uint16_t next_by_container;
     uint16_t path_size;
     char path[UT_WORKLOAD_PATH_MAX];
     char container_id[128];
@@ -42,7 +44,7 @@ struct ut_workload {
 struct ut_workloads {
     struct ut_workload *slots;
     struct ut_cgroup_entry *entries; /* from index 1 */
-    uint16_t *by_id, *by_path, *by_pod;
+    uint16_t *by_id, *by_path, *by_pod, *by_container;
     uint32_t free_entry;
     uint32_t scan; /* number of the scan that goes on or was last */
     bool scanning, rescan_wanted;
@@ -75,6 +77,11 @@ uint32_t ut_workloads_of_cgroup(struct ut_workloads *workloads, uint64_t cgroup_
 /* How many directories the cgroup lies below the one that its workload is named by; 0 also where
  * that is not known. */
 uint32_t ut_workloads_depth(const struct ut_workloads *workloads, uint64_t cgroup_id);
+
+/* The one in the container of that id, or of the only id that begins with those 12 characters or
+ * more; NULL: there is none, or several. */
+struct ut_workload *ut_workloads_by_container(const struct ut_workloads *workloads,
+                                              ut_slice container_id);
 
 /* NULL for 0 and for one that has been forgotten. */
 struct ut_workload *ut_workloads_get(const struct ut_workloads *workloads, uint32_t id);

@@ -82,6 +82,7 @@ struct ut_scope {
 struct ut_claims {
     ut_slice service_namespace, service_name, service_instance_id;
     ut_slice container_id, pod_uid;
+    ut_slice cgroup_path; /* only Undertrace writes it, with the identity that it verified */
 };
 
 enum ut_resource_flag {
@@ -109,6 +110,9 @@ struct ut_sender {
     uint64_t connected_boot_ns; /* when we accepted it */
     uint64_t cgroup_id; /* of a unix socket's other end, as it was then; 0: not known, or TCP */
     bool is_unix;
+    /* The configuration trusts it to pass on what an Undertrace found out about the spans of
+     * others: by its user or certificate, or (the join finds out) its workload. */
+    bool is_forwarder;
 };
 
 /* Someone who waits for what becomes of bodies (flow/delivery.h). */

@@ -325,6 +325,8 @@ static void take_claim(struct ut_resource *row, ut_slice key, ut_slice text)
         claims->container_id = text;
     else if (ut_slice_equal(key, UT_SLICE(UT_ATTR_POD_UID)))
         claims->pod_uid = text;
+    else if (ut_slice_equal(key, UT_SLICE(UT_ATTR_CGROUP_PATH)))
+        claims->cgroup_path = text;
 }
 
 /* A second look at what the tables have checked. */

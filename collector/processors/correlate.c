@@ -24,6 +24,7 @@
 
 #include "base/clock.h"
 #include "evidence/evidence.h"
+#include "evidence/strip.h"
 
 /* Bytes of messages that may wait, and how many batches: a table of fixed size. */
 enum { HELD_BYTES_MAX = 8 << 20, HELD_MAX = 8192 };
@@ -75,6 +76,7 @@ struct correlate {
     struct ut_worker *worker;
     struct ut_evidence *evidence; /* borrowed; NULL: forged keys are removed, nothing is joined */
     struct ut_join_options options;
+    struct ut_strip_counters strip; /* where there is no evidence */
     uint64_t settle_ns;
     uint64_t (*unix_ns)(void);
     struct ut_timer timer;
@@ -259,7 +261,9 @@ static int create(struct ut_processor **ret, const struct ut_build *build,
     c->processor = (struct ut_processor){&ut_processor_correlate, {consume}, out};
     c->worker = build->worker;
     c->evidence = evidence;
-    c->options = (struct ut_join_options){config->slack_ns, config->resource_attributes};
+    c->options = (struct ut_join_options){config->slack_ns, config->resource_attributes,
+                                          build->identity, &c->strip};
+    ut_strip_counters_init(&c->strip, build->worker->metrics);
     c->settle_ns = config->settle_ns;
     c->unix_ns = ut_clock_unix_ns;
     c->timer.fire = on_due;

@@ -221,6 +221,23 @@ int ut_otlp_access_init(struct ut_otlp_access *access,
     return 0;
 }
 
+int ut_otlp_access_trust(struct ut_otlp_access *access, const struct ut_strings *uids, char *error,
+                         size_t error_size)
+{
+    struct ut_unix_allowed *forwarders = &access->forwarders;
+    for (size_t i = 0; i < uids->count && i < UT_UNIX_ALLOWED_MAX; i++) {
+        if (find_user(uids->items[i], &forwarders->uids[forwarders->uid_count]) != 0) {
+            (void)snprintf(error, error_size,
+                           "undertrace.identity.forwarders.uids: no user of this host is called "
+                           "\"%s\"",
+                           uids->items[i]);
+            return -ENOENT;
+        }
+        forwarders->uid_count++;
+    }
+    return 0;
+}
+
 void ut_otlp_access_count(struct ut_otlp_access *access, struct ut_metrics *metrics,
                           const char *labels)
 {

@@ -55,15 +55,19 @@ void ut_otlp_access_check(struct ut_config_report *report, const char *protocol,
 struct ut_otlp_access {
     struct ut_unix_place place;
     struct ut_unix_allowed allowed;
+    struct ut_unix_allowed forwarders; /* by their users only */
     struct ut_cgroup_mount mount;
     bool has_mount;
     uint64_t *refused_users, *peers[UT_UNIX_PEER_CGROUPS];
 };
 
-/* Looks names up and counts under `labels`. 0, or a negative errno with the reason in `error`. */
+/* Looks names up. 0, or a negative errno with the reason in `error`. */
 int ut_otlp_access_init(struct ut_otlp_access *access,
                         const struct ut_otlp_access_settings *settings, const char *endpoint,
                         char *error, size_t error_size) UT_MUST_USE;
+/* The users whose spans may be those of others; as above. */
+int ut_otlp_access_trust(struct ut_otlp_access *access, const struct ut_strings *uids, char *error,
+                         size_t error_size) UT_MUST_USE;
 void ut_otlp_access_count(struct ut_otlp_access *access, struct ut_metrics *metrics,
                           const char *labels);
 /* Asks the kernel for the peer of an accepted socket. -EACCES: it may not connect, and that is

@@ -213,11 +213,11 @@ static bool is_sought(void *arg, enum ut_tls_name kind, ut_slice name)
     return false;
 }
 
-enum ut_auth_certificate ut_otlp_auth_certificate(const struct ut_otlp_auth *auth,
+enum ut_auth_certificate ut_otlp_auth_certificate(const struct ut_strings *names,
                                                   const struct ut_tls *tls)
 {
-    struct sought sought = {.names = auth->names};
-    if (auth->names == NULL)
+    struct sought sought = {.names = names};
+    if (names == NULL)
         return UT_AUTH_CERTIFICATE_NONE;
     if (ut_tls_find_name(tls, is_sought, &sought))
         return UT_AUTH_CERTIFICATE_ALLOWED;

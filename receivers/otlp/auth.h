@@ -54,8 +54,8 @@ int ut_otlp_auth_init(struct ut_otlp_auth *auth, const struct ut_otlp_auth_setti
  * with the reason in `error`. */
 int ut_otlp_auth_start(struct ut_otlp_auth *auth, const struct ut_build *build, const char *labels,
                        char error[UT_ERROR_TEXT]) UT_MUST_USE;
-/* What the names in the client's certificate are worth. */
-enum ut_auth_certificate ut_otlp_auth_certificate(const struct ut_otlp_auth *auth,
+/* What the names in the client's certificate are worth, where `names` are wanted; NULL: none. */
+enum ut_auth_certificate ut_otlp_auth_certificate(const struct ut_strings *names,
                                                   const struct ut_tls *tls);
 /* Looks at the file of credentials now. */
 void ut_otlp_auth_reread(struct ut_otlp_auth *auth);

@@ -266,7 +266,7 @@ static struct ut_otlp_connection *new_connection(struct ut_otlp_port *port, int 
         .port = port,
         .receiver = port->receiver,
         .timer = {.fire = on_timer},
-        .sender = ut_otlp_peer_sender(fd, unix_peer),
+        .sender = ut_otlp_peer_sender(fd, unix_peer, &port->access.forwarders),
         .peer = *peer,
         .opened_ns = ut_worker_now(worker),
         .heard_ns = ut_worker_now(worker),

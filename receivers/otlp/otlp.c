@@ -338,6 +338,10 @@ static int listen_on(struct ut_otlp_port *port, const struct ut_otlp_port *besid
                                 UT_ERROR_TEXT);
     int result = ut_otlp_access_init(&port->access, port->access_settings, port->endpoint, error,
                                      UT_ERROR_TEXT);
+    const struct ut_config_identity *identity = port->receiver->build.identity;
+    if (result == 0 && identity != NULL)
+        result =
+            ut_otlp_access_trust(&port->access, &identity->forwarders.uids, error, UT_ERROR_TEXT);
     if (result != 0)
         return result;
     ut_otlp_access_count(&port->access, worker->metrics, labels);

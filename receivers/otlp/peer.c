@@ -29,7 +29,8 @@ struct ut_address ut_otlp_peer_key(const struct ut_otlp_connection *connection)
     return key;
 }
 
-struct ut_sender ut_otlp_peer_sender(int fd, const struct ut_unix_peer *peer)
+struct ut_sender ut_otlp_peer_sender(int fd, const struct ut_unix_peer *peer,
+                                     const struct ut_unix_allowed *forwarders)
 {
     struct ut_sender sender = {.connected_boot_ns = ut_clock_boot_ns()};
     socklen_t size = sizeof(sender.socket_cookie);
@@ -38,6 +39,7 @@ struct ut_sender ut_otlp_peer_sender(int fd, const struct ut_unix_peer *peer)
     if (peer != NULL) {
         sender.is_unix = true;
         sender.cgroup_id = peer->cgroup_id;
+        sender.is_forwarder = ut_unix_peer_is_allowed(peer, fd, forwarders);
     }
     return sender;
 }

@@ -156,7 +156,8 @@ const char *ut_otlp_peer_text(char out[UT_OTLP_PEER_TEXT],
 /* What tells this sender from others: its address or, on a unix socket, its cgroup and user. */
 struct ut_address ut_otlp_peer_key(const struct ut_otlp_connection *connection);
 /* How a body of the connection on `fd` reaches us; `peer` is NULL where it is TCP. */
-struct ut_sender ut_otlp_peer_sender(int fd, const struct ut_unix_peer *peer);
+struct ut_sender ut_otlp_peer_sender(int fd, const struct ut_unix_peer *peer,
+                                     const struct ut_unix_allowed *forwarders);
 
 /* What a stop gives to requests in flight. */
 #define UT_OTLP_STOP_GRACE_NS (5 * UT_NS_PER_S)

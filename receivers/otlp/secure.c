@@ -23,7 +23,11 @@ static void on_open(struct ut_tls *tls)
 {
     struct ut_otlp_connection *connection = secured_of(tls)->connection;
     ++*connection->port->tls.handshakes[ut_tls_is_resumed(tls)];
-    connection->calls.certificate = ut_otlp_auth_certificate(&connection->port->auth, tls);
+    connection->calls.certificate = ut_otlp_auth_certificate(connection->port->auth.names, tls);
+    const struct ut_config_identity *identity = connection->receiver->build.identity;
+    if (identity != NULL && ut_otlp_auth_certificate(&identity->forwarders.cert_names, tls) ==
+                                UT_AUTH_CERTIFICATE_ALLOWED)
+        connection->sender.is_forwarder = true;
 }
 
 static int on_bytes(struct ut_tls *tls, ut_slice bytes)

@@ -131,7 +131,7 @@ static void join(struct ut_evidence *evidence, struct ut_pool *pool, struct inpu
                                       .end_ns = start_ns + take(in, 3) * 10000,
                                       .attributes = take(in, 1) % 2 != 0 ? ends : NULL};
     }
-    const struct ut_join_options options = {5000000, true};
+    const struct ut_join_options options = {.slack_ns = 5000000, .resource_attributes = true};
     struct otlp_bytes request = {0};
     otlp_resource_spans(&request, NULL, spans, 4);
     struct ut_batch *batch = otlp_batch(pool, &request);

@@ -4,6 +4,7 @@
 
 static struct tls_harness harness;
 static char tokens[96];
+static const char *body;
 
 static struct ut_otlp_http_settings *http(void)
 {
@@ -14,6 +15,7 @@ static void set_up(void)
 {
     static char *names[] = {(char *)(uintptr_t) "agent", (char *)(uintptr_t) "spiffe://lab/Agent"};
     tls_harness_defaults(&harness);
+    body = "{}";
     (void)snprintf(tokens, sizeof(tokens), "%s/tokens", harness.folder);
     test_write_text("sesame\n", tokens);
     http()->tls.ca_file = harness.ca;
@@ -29,10 +31,10 @@ static void tear_down(void)
 
 TestSuite(auth_certificates, .init = set_up, .fini = tear_down);
 
-/* The status of an empty request; 0: there was no answer. `wish` NULL: without a certificate. */
+/* The status of a request; 0: there was no answer. `wish` NULL: without a certificate. */
 static int post(const struct test_wish *wish, const char *fields)
 {
-    char request[256];
+    char request[512];
     struct test_identity identity = {0};
     SSL_CTX *before = harness.clients;
     harness.clients = SSL_CTX_new(TLS_client_method());
@@ -45,8 +47,8 @@ static int post(const struct test_wish *wish, const char *fields)
     struct tls_client *client = tls_connect(&harness, harness.http_port, NULL);
     (void)snprintf(request, sizeof(request),
                    "POST /v1/traces HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
-                   "Content-Length: 2\r\n%s\r\n{}",
-                   fields);
+                   "Content-Length: %zu\r\n%s\r\n%s",
+                   strlen(body), fields, body);
     tls_send(&harness, client, request, strlen(request));
     uint64_t start_ns = ut_clock_monotonic_ns();
     while (!client->ended && memmem(client->in, client->in_size, "\r\n\r\n", 4) == NULL &&
@@ -65,6 +67,28 @@ static double counted(const char *name, const char *label)
     char line[160];
     (void)snprintf(line, sizeof(line), "%s{receiver=\"otlp\",transport=\"http\",%s", name, label);
     return harness_metric(&harness.base, line);
+}
+
+static bool is_forwarder(const struct test_wish *wish)
+{
+    struct test_wish signed_wish = *wish;
+    signed_wish.issuer = &harness.authority;
+    cr_expect_eq(post(&signed_wish, ""), 200);
+    return harness.base.target.sender.is_forwarder;
+}
+
+Test(auth_certificates, names_of_the_certificate_make_a_forwarder)
+{
+    static char *names[] = {(char *)(uintptr_t) "collector"};
+    const struct ut_config_identity identity = {.forwarders.cert_names = {names, 1}};
+    harness.base.identity = &identity;
+    http()->access.auth.has_client_cert = false;
+    body = "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{\"traceId\":"
+           "\"00000000000000000000000000000001\",\"spanId\":\"0000000000000001\"}]}]}]}";
+    tls_harness_start(&harness);
+    cr_expect(is_forwarder(&(struct test_wish){"other", "DNS:Collector", NULL, 0}));
+    cr_expect(!is_forwarder(&(struct test_wish){"agent", "DNS:other", NULL, 0}));
+    cr_expect(is_forwarder(&(struct test_wish){"collector", "DNS:other", NULL, 0}));
 }
 
 #define TOKEN "Authorization: Bearer sesame\r\n"

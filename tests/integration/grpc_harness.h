@@ -25,6 +25,7 @@ struct harness {
     struct ut_otlp_receiver_settings settings;
     const struct ut_extension *extensions; /* of the configuration */
     size_t extension_count;
+    const struct ut_config_identity *identity;
     struct ut_receiver *receiver;
     struct stub_target target;
     uint16_t port;
@@ -70,6 +71,7 @@ static inline int harness_try_start(struct harness *harness, size_t budget,
         .worker = &harness->worker,
         .extensions = harness->extensions,
         .extension_count = harness->extension_count,
+        .identity = harness->identity,
     };
     harness->receiver = NULL;
     int code = ut_receiver_otlp.create(&harness->receiver, &build, &harness->target.base, NULL);

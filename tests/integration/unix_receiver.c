@@ -194,6 +194,42 @@ Test(unix_receiver, users_are_allowed_by_number_name_group_or_all)
     }
 }
 
+Test(unix_receiver, users_are_forwarders_where_the_configuration_says_so)
+{
+    char uid[16];
+    struct ut_config_identity identity = {0};
+    struct otlp_bytes request = one_span();
+    (void)snprintf(uid, sizeof(uid), "%u", geteuid());
+    harness.identity = &identity;
+    const char *const users[] = {"54321", uid};
+    for (int i = 0; i < 2; i++) {
+        set_list(&identity.forwarders.uids, users[i]);
+        harness_start(&harness, 64 * MIB);
+        struct http_client *client = connect_http();
+        http_post(&harness, client, request.data, request.size);
+        cr_expect_eq(http_await(&harness, client, false).status, 200);
+        http_disconnect(client);
+        cr_expect_eq(harness.target.sender.is_forwarder, i == 1);
+        if (i == 0)
+            harness_done(&harness);
+        harness.stopped = false;
+    }
+    otlp_free(&request);
+}
+
+Test(unix_receiver, forwarder_that_is_no_user_of_this_host_is_an_error)
+{
+    char error[UT_ERROR_TEXT] = "";
+    struct ut_config_identity identity = {0};
+    harness.identity = &identity;
+    set_list(&identity.forwarders.uids, "nobody-is-called-so");
+    cr_expect_eq(harness_start_error(&harness, error), -ENOENT);
+    cr_expect_not_null(strstr(error, "identity.forwarders.uids"), "%s", error);
+    cr_expect_not_null(strstr(error, "\"nobody-is-called-so\""), "%s", error);
+    harness.identity = NULL;
+    harness_start(&harness, 64 * MIB);
+}
+
 Test(unix_receiver, what_cannot_be_opened_is_said_with_its_path)
 {
     char error[UT_ERROR_TEXT] = "";

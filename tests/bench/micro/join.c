@@ -135,7 +135,7 @@ static int by_size(const void *a, const void *b)
 
 static void measure(struct bench *b, const char *name)
 {
-    const struct ut_join_options options = {5000000, true};
+    const struct ut_join_options options = {.slack_ns = 5000000, .resource_attributes = true};
     double ns[RUNS];
     for (int run = 0; run < RUNS; run++) {
         uint64_t spent_ns = 0;

@@ -267,7 +267,8 @@ Test(config, mistyped_keys_name_the_nearest)
                   "c.yaml:4:63: service.pipelines.traces.processor: unknown key; did you mean "
                   "\"processors\"?\n"
                   "c.yaml:5:14: undertrace.worker: unknown key; valid here: memory, admin, "
-                  "shutdown_timeout, max_bytes_per_hour\n");
+                  "shutdown_timeout, max_bytes_per_hour, "
+                  "identity\n");
 }
 
 Test(config, too_few_bytes_of_evidence_an_hour_are_refused)
@@ -278,6 +279,66 @@ Test(config, too_few_bytes_of_evidence_an_hour_are_refused)
         "{receivers: [otlp], exporters: [debug]}}}\n",
         "c.yaml:1:34: undertrace.max_bytes_per_hour: must be at least 1MiB, or 0 for no "
         "limit\n");
+}
+
+#define FORWARDERS(more)                                                                           \
+    "undertrace:\n  identity:\n    trust_claims: remote\n    forwarders:\n" more                   \
+    "receivers: {otlp: {grpc: }, ebpf: }\nprocessors: {correlate: }\nexporters: {debug: }\n"       \
+    "service: {pipelines: {traces: {receivers: [otlp, ebpf], processors: [correlate], exporters: " \
+    "[debug]}}}\n"
+
+Test(config, trusted_forwarders_are_read)
+{
+    struct ut_config *config =
+        read_valid(FORWARDERS("      uids: [otelcol, 65532]\n      cert_names: [agent]\n"
+                              "      workloads: [/system.slice/otelcol.service]\n"));
+    const struct ut_config_identity *identity = &config->program.identity;
+    cr_expect_eq(identity->trust_claims, UT_TRUST_REMOTE_CLAIMS);
+    cr_expect_eq(identity->forwarders.uids.count, 2);
+    cr_expect_str_eq(identity->forwarders.uids.items[1], "65532");
+    cr_expect_str_eq(identity->forwarders.cert_names.items[0], "agent");
+    cr_expect_str_eq(identity->forwarders.workloads.items[0], "/system.slice/otelcol.service");
+    ut_config_free(config);
+}
+
+Test(config, nobody_is_trusted_unless_it_is_said)
+{
+    struct ut_config *config = read_valid(EXPORTER(""));
+    cr_expect_eq(config->program.identity.trust_claims, UT_TRUST_NO_CLAIMS);
+    cr_expect_eq(config->program.identity.forwarders.uids.count, 0);
+    ut_config_free(config);
+}
+
+Test(config, forwarders_that_would_be_everybody_or_nobody_are_errors)
+{
+    expect_errors(FORWARDERS("      uids: [\"*\"]\n      cert_names: [a, \"\"]\n"
+                             "      workloads: [otelcol.service, /]\n      uid: [1]\n"),
+                  "c.yaml:5:14: undertrace.identity.forwarders.uids: expected a user's number or "
+                  "name; nobody may speak for everybody\n"
+                  "c.yaml:6:23: undertrace.identity.forwarders.cert_names: expected a name in a "
+                  "certificate; nobody may speak for everybody\n"
+                  "c.yaml:7:19: undertrace.identity.forwarders.workloads: expected the path of a "
+                  "cgroup: \"/system.slice/otelcol.service\"\n"
+                  "c.yaml:7:36: undertrace.identity.forwarders.workloads: expected the path of a "
+                  "cgroup: \"/system.slice/otelcol.service\"\n"
+                  "c.yaml:8:7: undertrace.identity.forwarders.uid: unknown key; did you mean "
+                  "\"uids\"?\n");
+    expect_errors("undertrace: {identity: {trust_claims: all}}\n" EXPORTER(""),
+                  "c.yaml:1:39: undertrace.identity.trust_claims: expected none, forwarders or "
+                  "remote, found all\n");
+}
+
+Test(config, trust_that_changes_nothing_without_the_kernel_is_noticed)
+{
+    expect_said("undertrace:\n  identity: {trust_claims: remote, forwarders: {workloads: [/a]}}\n"
+                "receivers: {otlp: {grpc: }}\nexporters: {debug: }\n"
+                "service: {pipelines: {traces: {receivers: [otlp], exporters: [debug]}}}\n",
+                true,
+                "c.yaml:2:3: notice: undertrace.identity.forwarders.workloads: nobody is trusted "
+                "by it: workloads are known only to a program that watches the kernel, and no "
+                "pipeline does\n"
+                "c.yaml:2:3: notice: undertrace.identity.trust_claims: it changes nothing: there "
+                "is no evidence to join without a pipeline that watches the kernel\n");
 }
 
 Test(config, keys_with_odd_characters_are_shown_escaped)
