@@ -79,6 +79,14 @@ def connect(address):
     return socket.create_connection((host.strip("[]"), int(port)), timeout=1)
 
 
+def metrics_at(url):
+    """name{labels} → value."""
+    with urllib.request.urlopen(url + "/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    return {name: float(value) for name, value in
+            re.findall(r"^([a-zA-Z_:][^ ]*) (\S+)$", text, re.M)}
+
+
 class Undertrace:
     """`listen` is where it takes spans, `backend` where it sends them. `before` are words that go
     before the program's own on the command line, such as those that take its rights away."""
@@ -136,11 +144,7 @@ class Undertrace:
         return self
 
     def metrics(self):
-        """name{labels} → value."""
-        with urllib.request.urlopen(METRICS + "/metrics", timeout=5) as answer:
-            text = answer.read().decode()
-        return {name: float(value) for name, value in
-                re.findall(r"^([a-zA-Z_:][^ ]*) (\S+)$", text, re.M)}
+        return metrics_at(METRICS)
 
     def metric(self, name):
         """The sum over all labels; 0 where there is none."""
