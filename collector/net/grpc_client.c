@@ -102,14 +102,24 @@ static void finish_stopping(struct ut_grpc_client_call *call)
 
 /* ---- waiting for a connection --------------------------------------------------------------- */
 
+/* Nobody waits for an address that is down while there are others: the queue knows better. */
+static bool sends_away(const struct ut_grpc_client_lane *lane)
+{
+    return ut_grpc_client_endpoints(lane->client) > 1 && ut_link_rests(&lane->link);
+}
+
 static void wait_for_connection(struct ut_grpc_client_call *call)
 {
     struct ut_grpc_client_lane *lane = call->lane;
+    ut_link_connect(&lane->link);
+    if (sends_away(lane)) {
+        finish_retry(call, UT_SETBACK_TRANSPORT, lane->link.trouble);
+        return;
+    }
     call->previous = lane->waiting_last;
     call->next = NULL;
     *(lane->waiting_last != NULL ? &lane->waiting_last->next : &lane->waiting_first) = call;
     lane->waiting_last = call;
-    ut_link_connect(&lane->link);
 }
 
 static void stop_waiting(struct ut_grpc_client_call *call)
@@ -127,6 +137,11 @@ static void on_link_ready(struct ut_link *link)
         stop_waiting(lane->waiting_first);
     if (lane->waiting_first != NULL)
         ut_link_connect(link);
+    while (lane->waiting_first != NULL && sends_away(lane)) {
+        struct ut_grpc_client_call *call = lane->waiting_first;
+        stop_waiting(call);
+        finish_retry(call, UT_SETBACK_TRANSPORT, link->trouble);
+    }
     if (link->current == NULL)
         ut_resolver_doubt(&lane->client->resolver);
 }

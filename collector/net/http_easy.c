@@ -10,7 +10,7 @@
 #include "net/tls_ciphers.h"
 
 enum {
-    DNS_CACHE_S = 10, /* a name that moved is found soon */
+    DNS_CACHE_S = 1, /* a name that moved is found at once, many connections ask once */
     RETRY_AFTER_MAX_S = 3600,
     MS_PER_S = 1000,
 };

@@ -376,7 +376,9 @@ static void on_connector_done(struct ut_connector *connector, int fd, int error)
         error = open_connection(link, fd);
     if (error == 0)
         return;
-    if (error != -ECANCELED) /* by ut_link_move */
+    if (error == -ECANCELED) /* by ut_link_move: there is an address now */
+        ut_link_connect(link);
+    else
         report_failure(link, error);
     /* The sends that wait ask for the next attempt. */
     link->options.on_ready(link);
@@ -392,6 +394,11 @@ void ut_link_connect(struct ut_link *link)
         ut_timer_set(&worker->timers, &link->pause, link->next_start_ns);
     else
         begin_connect(link);
+}
+
+bool ut_link_rests(const struct ut_link *link)
+{
+    return ut_timer_is_set(&link->pause);
 }
 
 void ut_link_renew(struct ut_link *link)

@@ -75,6 +75,8 @@ void ut_link_done(struct ut_link *link);
 
 /* Sees to it that there is a connection; on_ready follows. */
 void ut_link_connect(struct ut_link *link);
+/* Whether attempts to connect have failed, and the next one is some time off. */
+bool ut_link_rests(const struct ut_link *link);
 /* 0 and the call is taken (its `done` comes as h2_client.h says), or -EAGAIN where no connection
  * takes calls now. */
 int ut_link_submit(struct ut_link *link, struct ut_link_call *call) UT_MUST_USE;

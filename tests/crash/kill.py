@@ -61,40 +61,63 @@ def numbers_in(body):
     return [struct.unpack(">Q", match.group(1)[4:])[0] for match in pattern.finditer(body)]
 
 
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):  # pylint: disable=invalid-name
+        sink = self.server.sink
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        refused = sink.rng.random() < sink.refuses
+        if not refused:
+            with sink.lock:
+                sink.seen.update(numbers_in(body))
+        self.send_response(503 if refused else 200)
+        self.send_header("Content-Type", "application/x-protobuf")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, port, sink):
+        super().__init__(("127.0.0.1", port), Handler)
+        self.sink, self.connections = sink, []
+
+    def get_request(self):
+        accepted = super().get_request()
+        self.connections.append(accepted[0])
+        return accepted
+
+    def handle_error(self, *_):
+        """A connection whose other end was killed."""
+
+
 class Sink:
     """Counts how often each span arrives. Now and then it says 503, and sometimes for a whole life
-    of the program, so that a backlog grows."""
+    of the program, so that a backlog grows. Closed, nobody listens on its port."""
 
     def __init__(self, rng):
         self.seen, self.lock, self.rng = collections.Counter(), threading.Lock(), rng
-        self.refuses = 0.1
-        sink = self
+        self.refuses, self.port, self.server = 0.1, 0, None
+        self.open()
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):  # pylint: disable=invalid-name
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                refused = sink.rng.random() < sink.refuses
-                if not refused:
-                    with sink.lock:
-                        sink.seen.update(numbers_in(body))
-                self.send_response(503 if refused else 200)
-                self.send_header("Content-Type", "application/x-protobuf")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        class Server(http.server.ThreadingHTTPServer):
-            def handle_error(self, *_):
-                """A connection whose other end was killed."""
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+    def open(self):
+        self.server = Server(self.port, self)
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+        for connection in self.server.connections:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # it has ended before
 
 
 class Clients:

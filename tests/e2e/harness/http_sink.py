@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Backends over HTTP that keep what they get, with and without TLS, and certificates for them."""
+import contextlib
 import gzip
 import http.server
+import socket
 import ssl
 import subprocess
+import sys
 import threading
 import zlib
 
@@ -13,16 +16,28 @@ class HttpSink(http.server.ThreadingHTTPServer):
     content coding)."""
     daemon_threads = True
 
-    def __init__(self, port, tls=None):
-        super().__init__(("127.0.0.1", port), Handler)
-        self.requests = []
+    def __init__(self, port, tls=None, host="127.0.0.1"):
+        super().__init__((host, port), Handler)
+        self.requests, self.connections = [], []
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_side=True)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
+    def get_request(self):
+        accepted = super().get_request()
+        self.connections.append(accepted[0])
+        return accepted
+
     def stop(self):
         self.shutdown()
         self.server_close()
+        for connection in self.connections:
+            with contextlib.suppress(OSError):  # it has ended before
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], OSError):  # which `stop` may cause
+            super().handle_error(request, client_address)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

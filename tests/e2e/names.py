@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A backend that is known by a name: of several addresses, of both families, `dns:` sends to all of
+them alike, and to the others when one goes; when the name moves it is asked for again, by every
+exporter. Nothing is lost meanwhile. What the name says stands in a hosts file of the test's own."""
+import json
+import struct
+import time
+
+from harness import wire
+from harness.check import case, equal, expect, until
+from harness.http_sink import HttpSink
+from harness.program import Undertrace
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+LISTEN, ALL, FIRST, HTTP = "127.0.0.1:15317", 14318, 14319, 14316
+CONFIG = """\
+receivers:
+  otlp:
+    protocols:
+      grpc: {{endpoint: {listen}}}
+exporters:
+  otlp_grpc/all: {{endpoint: "dns:///backend.test:14318", tls: {{insecure: true}}, RETRY}}
+  otlp_grpc/first: {{endpoint: "http://backend.test:14319", RETRY}}
+  otlp_http: {{endpoint: "http://backend.test:14316", RETRY}}
+service:
+  pipelines:
+    traces: {{receivers: [otlp], exporters: [otlp_grpc/all, otlp_grpc/first, otlp_http]}}
+undertrace:
+  admin: unix://{folder}/admin.sock
+""".replace("RETRY", "retry_on_failure: {{initial_interval: 100ms, max_interval: 500ms}}")
+BEFORE = ["127.0.0.1", "127.0.0.2", "::1"]
+AFTER = "127.0.0.3"
+REQUESTS = 60
+
+
+def say(hosts, addresses):
+    """The file stays the same one: it is mounted."""
+    hosts.write_text("".join(f"{address} backend.test\n" for address in addresses))
+
+
+def sink(address, port):
+    host = f"[{address}]" if ":" in address else address
+    return wire.ByteSink(f"{host}:{port}").start()
+
+
+def request(number):
+    out = ExportTraceServiceRequest()
+    span = out.resource_spans.add().scope_spans.add().spans.add(
+        name=f"span {number}", trace_id=struct.pack(">QQ", 1, number + 1), span_id=b"12345678")
+    span.start_time_unix_nano = span.end_time_unix_nano = time.time_ns()
+    return out.SerializeToString()
+
+
+class Flow:
+    def __init__(self):
+        self.sender, self.sent = wire.Sender(LISTEN), []
+
+    def send(self, count):
+        for _ in range(count):
+            body = request(len(self.sent))
+            equal(self.sender.send(body)[0].name, "OK", "answer")
+            self.sent.append(wire.spans_of(body)[0])
+
+    def check_arrival(self, what, bodies):
+        """Each span is at one of the backends; `bodies` are all that they have."""
+        def spans():
+            return sorted(span for body in bodies() for span in wire.spans_of(body))
+        until(lambda: len(spans()) >= len(self.sent), 20, f"all spans arrive {what}")
+        equal(spans(), sorted(self.sent), f"the spans {what}")
+
+
+@case
+def test(lab, folder):
+    hosts = folder / "hosts"
+    say(hosts, BEFORE)
+    several = [sink(address, ALL) for address in BEFORE]
+    first, plain = sink(BEFORE[0], FIRST), HttpSink(HTTP)
+    undertrace = Undertrace(
+        lab, folder, LISTEN, "", config=CONFIG,
+        before=("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"',
+                hosts)).start()
+    flow = Flow()
+    until(lambda: undertrace.log.read_text().count("exporter=otlp_grpc/all address=") == 3, 10,
+          "there is a connection to each address")
+    flow.send(REQUESTS)
+    flow.check_arrival("by dns:", lambda: [body for one in several for body in one.bodies])
+    shares = [len(one.bodies) for one in several]
+    expect(min(shares) >= REQUESTS // 6, f"one address gets much less than another: {shares}")
+
+    several[1].stop()
+    flow.send(REQUESTS)
+    flow.check_arrival("where one address is gone",
+                       lambda: [body for one in several for body in one.bodies])
+
+    say(hosts, [AFTER])
+    for one in (several[0], several[2], first):
+        one.stop()
+    plain.stop()
+    moved, first_moved, plain_moved = (sink(AFTER, ALL), sink(AFTER, FIRST),
+                                       HttpSink(HTTP, host=AFTER))
+    flow.send(REQUESTS)
+    several.append(moved)
+    flow.check_arrival("by dns: when the name has moved",
+                       lambda: [body for one in several for body in one.bodies])
+    flow.check_arrival("by gRPC when the name has moved",
+                       lambda: first.bodies + first_moved.bodies)
+    flow.check_arrival("by HTTP when the name has moved", lambda: [
+        body for one in (plain, plain_moved) for _, _, body in one.requests])
+    for one in (moved.bodies, first_moved.bodies, plain_moved.requests):
+        expect(one, "what was sent last came to the new address")
+    print(json.dumps({"spans": len(flow.sent), "shares": shares}))
+    undertrace.stop()
+    for one in (moved, first_moved, plain_moved):
+        one.stop()
