@@ -272,6 +272,21 @@ void ut_auth_replace(struct ut_auth *auth, const struct ut_auth_list *list, uint
     auth->count += list->count;
 }
 
+void ut_auth_inherit(struct ut_auth *auth, const struct ut_auth *from, uint64_t now_ns)
+{
+    struct ut_auth_list list = {0};
+    if (auth->kind != from->kind)
+        return;
+    for (size_t i = 0; i < auth->count && list.count < UT_AUTH_MAX / 2; i++) {
+        if (auth->entries[i].expires_ns == 0)
+            list.entries[list.count++] = auth->entries[i];
+    }
+    memcpy(auth->entries, from->entries, sizeof(auth->entries));
+    auth->count = from->count;
+    ut_auth_replace(auth, &list, now_ns);
+    OPENSSL_cleanse(&list, sizeof(list));
+}
+
 uint64_t ut_auth_expire(struct ut_auth *auth, uint64_t now_ns)
 {
     uint64_t next_ns = UINT64_MAX;

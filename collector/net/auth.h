@@ -87,6 +87,9 @@ const char *ut_auth_list_add(struct ut_auth_list *list, const struct ut_auth *au
 /* From now on these are the credentials. What goes is good until now_ns + UT_AUTH_GRACE_NS, a
  * credential that went earlier until it was to go anyway. */
 void ut_auth_replace(struct ut_auth *auth, const struct ut_auth_list *list, uint64_t now_ns);
+/* `auth`, which was just filled, takes the place of `from`: what was good there goes as with
+ * ut_auth_replace. Nothing happens where they are of different kinds. */
+void ut_auth_inherit(struct ut_auth *auth, const struct ut_auth *from, uint64_t now_ns);
 /* Forgets what has expired; when to come again, UINT64_MAX: not until the next replacement. */
 uint64_t ut_auth_expire(struct ut_auth *auth, uint64_t now_ns);
 

@@ -196,6 +196,12 @@ void ut_auth_source_stop(struct ut_auth_source *source)
         ut_timer_cancel(&source->worker->timers, &source->look);
 }
 
+void ut_auth_source_inherit(struct ut_auth_source *source, const struct ut_auth_source *from)
+{
+    ut_auth_inherit(source->auth, from->auth, ut_worker_now(source->worker));
+    set_timer(source);
+}
+
 void ut_auth_source_reread(struct ut_auth_source *source)
 {
     if (source->file == NULL)

@@ -224,6 +224,12 @@ enum ut_auth_certificate ut_otlp_auth_certificate(const struct ut_strings *names
     return sought.shown ? UT_AUTH_CERTIFICATE_OTHER : UT_AUTH_CERTIFICATE_NONE;
 }
 
+void ut_otlp_auth_inherit(struct ut_otlp_auth *auth, const struct ut_otlp_auth *from)
+{
+    if (auth->started && auth->by_field && from->started && from->by_field)
+        ut_auth_source_inherit(&auth->source, &from->source);
+}
+
 void ut_otlp_auth_reread(struct ut_otlp_auth *auth)
 {
     if (auth->started && auth->by_field)

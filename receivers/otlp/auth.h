@@ -57,6 +57,8 @@ int ut_otlp_auth_start(struct ut_otlp_auth *auth, const struct ut_build *build, 
 /* What the names in the client's certificate are worth, where `names` are wanted; NULL: none. */
 enum ut_auth_certificate ut_otlp_auth_certificate(const struct ut_strings *names,
                                                   const struct ut_tls *tls);
+/* The credentials of `from`, whose place it takes, are good for a while yet. */
+void ut_otlp_auth_inherit(struct ut_otlp_auth *auth, const struct ut_otlp_auth *from);
 /* Looks at the file of credentials now. */
 void ut_otlp_auth_reread(struct ut_otlp_auth *auth);
 void ut_otlp_auth_stop(struct ut_otlp_auth *auth); /* also where it was not started */

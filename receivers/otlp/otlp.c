@@ -453,6 +453,7 @@ static void take_over(struct ut_receiver *base, struct ut_receiver *old)
         if (!port->listening || !shares(port, before))
             continue;
         ut_listener_inherit(&port->listener, &before->listener);
+        ut_otlp_auth_inherit(&port->auth, &before->auth);
         if (port->tls_settings != NULL && before->tls_settings != NULL)
             ut_tls_end_inherit(&port->tls, &before->tls);
     }

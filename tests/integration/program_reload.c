@@ -190,6 +190,56 @@ Test(program_reload, a_listener_whose_address_stays_keeps_its_socket)
     stop();
 }
 
+/* The status of an empty request over HTTP with that token. */
+static int post_as(uint16_t port, const char *token)
+{
+    char text[256] = "";
+    int fd = program_connect(port), status = 0;
+    int size = snprintf(text, sizeof(text),
+                        "POST /v1/traces HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+                        "Content-Type: application/json\r\nAuthorization: Bearer %s\r\n\r\n",
+                        token);
+    cr_assert_eq(send(fd, text, (size_t)size, MSG_NOSIGNAL), size);
+    cr_assert_gt(recv(fd, text, sizeof(text) - 1, MSG_WAITALL), 0);
+    cr_assert_eq(sscanf(text, "HTTP/1.1 %d", &status), 1, "%s", text);
+    close(fd);
+    return status;
+}
+
+static void write_tokens(const char *text, char path[128])
+{
+    program_path(&program, "tokens", path);
+    FILE *file = fopen(path, "w");
+    cr_assert_not_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+Test(program_reload, a_token_that_went_with_the_reload_is_good_for_a_while)
+{
+    char path[128], config[1024];
+    write_tokens("one\n", path);
+    snprintf(config, sizeof(config),
+             "receivers: {otlp: {protocols: {http: {endpoint: '127.0.0.1:0', "
+             "auth: {bearer: {token_file: %s}}}}}}\n"
+             "exporters: {debug: }\n"
+             "service:\n"
+             "  telemetry: {metrics: {level: none}}\n"
+             "  pipelines: {traces: {receivers: [otlp], exporters: [debug]}}\n"
+             "undertrace: {admin: ''}\n",
+             path);
+    start(config);
+    uint16_t port = program_port(&program, "event=listening");
+    cr_expect_eq(post_as(port, "two"), 401);
+    write_tokens("two\n", path);
+    reload(config, "event=reloaded ");
+    cr_expect_eq(post_as(port, "two"), 200);
+    cr_expect_eq(post_as(port, "one"), 200);
+    cr_expect_eq(post_as(port, "three"), 401);
+    stop();
+    unlink(path);
+}
+
 #define AT(endpoint)                                                                               \
     "receivers: {otlp: {protocols: {grpc: {endpoint: '" endpoint "'}}}}\n"                         \
     "exporters: {debug: }\n"                                                                       \

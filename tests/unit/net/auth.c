@@ -197,6 +197,42 @@ Test(auth, former_credentials_are_good_for_a_minute)
     cr_expect_eq(auth.count, 1);
 }
 
+Test(auth, former_credentials_are_good_for_a_minute_after_a_successor_took_over)
+{
+    static struct ut_auth former;
+    start(UT_AUTH_BEARER, NULL, NULL);
+    put("one\ntwo", 0);
+    put("two\nthree", 100 * S);
+    former = auth;
+    start(UT_AUTH_BEARER, NULL, NULL);
+    put("three\nfour", 130 * S);
+    ut_auth_inherit(&auth, &former, 130 * S);
+    const char *const good[] = {"Bearer one", "Bearer two", "Bearer three", "Bearer four"};
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        cr_expect_eq(judge(good[i]), UT_AUTH_GRANTED, "%s", good[i]);
+    cr_expect_eq(auth.count, 4);
+    cr_expect_eq(ut_auth_expire(&auth, 130 * S), 160 * S, "what went earlier keeps its end");
+    cr_expect_eq(ut_auth_expire(&auth, 160 * S), 190 * S);
+    cr_expect_eq(judge("Bearer one"), UT_AUTH_UNKNOWN);
+    cr_expect_eq(judge("Bearer two"), UT_AUTH_GRANTED);
+    cr_expect_eq(ut_auth_expire(&auth, 190 * S), UINT64_MAX);
+    cr_expect_eq(judge("Bearer two"), UT_AUTH_UNKNOWN);
+    cr_expect_eq(judge("Bearer three"), UT_AUTH_GRANTED);
+    cr_expect_eq(judge("Bearer four"), UT_AUTH_GRANTED);
+}
+
+Test(auth, tokens_are_no_passwords_of_a_successor)
+{
+    static struct ut_auth former;
+    start(UT_AUTH_BEARER, NULL, NULL);
+    put("one", 0);
+    former = auth;
+    start(UT_AUTH_BASIC, NULL, NULL);
+    put("alice:secret", 0);
+    ut_auth_inherit(&auth, &former, 0);
+    cr_expect_eq(auth.count, 1);
+}
+
 Test(auth, rotations_without_end_keep_the_newest)
 {
     start(UT_AUTH_BEARER, NULL, NULL);
