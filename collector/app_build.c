@@ -19,14 +19,16 @@ static bool fail(struct ut_app *app, const char *text)
 struct ut_build ut_app_build_of(struct ut_app_generation *generation,
                                 const struct ut_config_component *component)
 {
+    struct ut_app *app = generation->app;
     return (struct ut_build){
         .id = component->id,
         .config = component->config,
-        .worker = &generation->app->worker,
+        .worker = &app->worker,
         .extensions = generation->extensions,
         .extension_count = generation->config->extensions.count,
         .identity = &generation->config->program.identity,
-        .reload = generation->app->current != NULL && generation->app->current != generation,
+        .sender_names = app->evidence != NULL ? ut_evidence_sender_names(app->evidence) : NULL,
+        .reload = app->current != NULL && app->current != generation,
     };
 }
 

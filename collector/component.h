@@ -81,6 +81,7 @@ struct ut_build {
     const struct ut_extension *extensions; /* live as long */
     size_t extension_count;
     const struct ut_config_identity *identity; /* lives as long; NULL: nobody's word counts */
+    struct ut_sender_names *sender_names;      /* likewise; NULL: nobody watches the kernel */
     /* It is made at a reload: the component of the same id before may still have open what only one
      * can have, and lets go of it soon. */
     bool reload;

@@ -85,12 +85,13 @@ static void write_line(int fd, struct line *line)
     (void)written;
 }
 
-void ut_log(struct ut_log *log, enum ut_log_level level, const char *event, const char *format, ...)
+bool ut_log(struct ut_log *log, enum ut_log_level level, const char *event, const char *format, ...)
 {
     uint64_t left_out = 0;
-    if (log == NULL || level < log->least ||
-        !ut_log_limit_take(&log->limit, event, ut_clock_monotonic_ns(), &left_out))
-        return;
+    if (log == NULL || level < log->least)
+        return true;
+    if (!ut_log_limit_take(&log->limit, event, ut_clock_monotonic_ns(), &left_out))
+        return false;
 
     struct line line;
     line.size = 0;
@@ -105,6 +106,7 @@ void ut_log(struct ut_log *log, enum ut_log_level level, const char *event, cons
         va_end(args);
     }
     write_line(log->fd, &line);
+    return true;
 }
 
 /* ---- values that come from outside ----------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #ifndef UT_BASE_LOG_H
 #define UT_BASE_LOG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,8 +23,8 @@ void ut_log_set_level(struct ut_log *log, enum ut_log_level least);
 
 /* `event` is a constant name, one per cause; `format` gives the `key=value` pairs. Values that may
  * hold blanks or come from outside are written with %q-like care: see ut_log_quote. A NULL log
- * drops the line. */
-void ut_log(struct ut_log *log, enum ut_log_level level, const char *event, const char *format, ...)
+ * drops the line. Returns whether it was within the limit. */
+bool ut_log(struct ut_log *log, enum ut_log_level level, const char *event, const char *format, ...)
     UT_PRINTF(4, 5);
 
 /* Writes `text` into `out` as a logfmt value: quoted where needed, control characters and bytes

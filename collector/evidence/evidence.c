@@ -6,6 +6,7 @@
 #include "evidence/evidence.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "evidence/cgroup_scan.h"
@@ -27,6 +28,7 @@ struct counters {
 
 struct ut_evidence {
     struct ut_event_sink sink;
+    struct ut_sender_names names;
     struct ut_event_source *source; /* borrowed; may be NULL */
     struct ut_metrics *metrics;
     struct ut_log *log;
@@ -265,6 +267,19 @@ static void read_tables(struct ut_evidence *e)
                             read_overflows, e);
 }
 
+/* Who connected a moment ago may have been recorded only now. */
+static bool find_name(struct ut_sender_names *names, const struct ut_sender *sender, char *out,
+                      size_t room)
+{
+    struct ut_evidence *e = UT_CONTAINER_OF(names, struct ut_evidence, names);
+    ut_evidence_drain(e);
+    const struct ut_workload *workload = ut_sender_workload(&e->tables, sender);
+    if (workload == NULL)
+        return false;
+    (void)snprintf(out, room, "%s", workload->shown_path);
+    return true;
+}
+
 /* ---- life ---------------------------------------------------------------------------------------
  */
 
@@ -274,6 +289,7 @@ struct ut_evidence *ut_evidence_new(struct ut_metrics *metrics, struct ut_log *l
     if (e == NULL)
         return NULL;
     e->sink = (struct ut_event_sink){on_record, on_lost, on_attached, on_sample};
+    e->names.find = find_name;
     e->metrics = metrics;
     e->log = log;
     count_records(e);
@@ -325,6 +341,11 @@ void ut_evidence_drain(struct ut_evidence *e)
 {
     if (e->source != NULL)
         e->source->drain(e->source);
+}
+
+struct ut_sender_names *ut_evidence_sender_names(struct ut_evidence *e)
+{
+    return &e->names;
 }
 
 static int scan(struct ut_evidence *e, uint64_t now_ns)

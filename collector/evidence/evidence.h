@@ -35,6 +35,9 @@ void ut_evidence_set_source(struct ut_evidence *evidence, struct ut_event_source
 /* Asks the source for all that the kernel has recorded so far; without a source nothing happens. */
 void ut_evidence_drain(struct ut_evidence *evidence);
 
+/* Names senders by what the kernel has recorded; lives as long as the evidence. */
+struct ut_sender_names *ut_evidence_sender_names(struct ut_evidence *evidence);
+
 /* Reads the cgroup v2 tree, found by /proc/self/mountinfo, into the workload table: once after the
  * kernel programs are attached and before the first record is drained. `root` names another
  * directory to read instead (tests), NULL: find it. 0, or a negative errno (-ENOENT: no cgroup v2

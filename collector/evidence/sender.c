@@ -120,6 +120,22 @@ enum ut_sender_knowledge ut_sender_of_resource(const struct ut_tables *tables,
     return *ret != NULL ? UT_SENDER_CLAIMED : sender->knowledge;
 }
 
+struct ut_workload *ut_sender_workload(struct ut_tables *tables, const struct ut_sender *sender)
+{
+    bool known;
+    if (sender->is_unix && sender->cgroup_id != 0) {
+        uint32_t id = ut_workloads_of_cgroup(&tables->workloads, sender->cgroup_id, &known);
+        return ut_workloads_get(&tables->workloads, id);
+    }
+    if (sender->is_unix || sender->socket_cookie == 0)
+        return NULL;
+    struct ut_connection *ours =
+        ut_connections_by_cookie(&tables->connections, sender->socket_cookie);
+    const struct ut_connection *theirs =
+        ours != NULL && !ours->ambiguous ? ut_connections_mirror(&tables->connections, ours) : NULL;
+    return theirs != NULL ? ut_workloads_get(&tables->workloads, theirs->workload) : NULL;
+}
+
 static bool contradicts(ut_slice claimed, const char *verified, size_t least)
 {
     ut_slice known = ut_slice_str(verified);

@@ -31,6 +31,10 @@ enum ut_sender_knowledge ut_sender_of_resource(const struct ut_tables *tables,
                                                const struct ut_resource *resource,
                                                struct ut_workload **ret);
 
+/* The same for a connection alone, whatever it brings: a forwarder's has a workload, too. NULL: it
+ * is not known. */
+struct ut_workload *ut_sender_workload(struct ut_tables *tables, const struct ut_sender *sender);
+
 /* Whether the Resource claims another container or pod than the kernel knows its sender in. A short
  * container id agrees with the long one that it begins. */
 bool ut_sender_contradicts(const struct ut_workload *sender, const struct ut_claims *claims);

@@ -115,6 +115,14 @@ struct ut_sender {
     bool is_forwarder;
 };
 
+/* Who can name the workload of a sender, for the log. */
+struct ut_sender_names {
+    /* Writes its path into `out`; false: it is not known. Takes in all that the kernel has recorded
+     * so far, so it is nothing to do for each request. */
+    bool (*find)(struct ut_sender_names *names, const struct ut_sender *sender, char *out,
+                 size_t room);
+};
+
 /* Someone who waits for what becomes of bodies (flow/delivery.h). */
 struct ut_watch {
     /* `spans` of a body are finished at one exporter: SENT, PERMANENT, or RETRY where they were

@@ -39,8 +39,8 @@ struct ut_auth_source {
 int ut_auth_source_start(struct ut_auth_source *source, const char *labels, char *error,
                          size_t error_size) UT_MUST_USE;
 void ut_auth_source_stop(struct ut_auth_source *source);
-/* `source`, which was just started, takes the place of `from`: what was good there is so for a while
- * (ut_auth_inherit). */
+/* `source`, which was just started, takes the place of `from`: what was good there is good for a
+ * while yet (ut_auth_inherit). */
 void ut_auth_source_inherit(struct ut_auth_source *source, const struct ut_auth_source *from);
 /* Looks at the file now, and believes it. */
 void ut_auth_source_reread(struct ut_auth_source *source);

@@ -34,14 +34,6 @@ static void on_answered(struct ut_calls *calls, enum ut_transport transport, int
     ut_otlp_connection_answered(connection);
 }
 
-/* Metrics and logs to the same port are every SDK's default: said once, and by status counted. */
-static bool is_told_already(struct ut_otlp_connection *connection, enum ut_refusal why)
-{
-    struct ut_address key = ut_otlp_peer_key(connection);
-    return (why == UT_REFUSED_METRICS || why == UT_REFUSED_LOGS) &&
-           !ut_otlp_signals_tell(&connection->receiver->signals, &key, why);
-}
-
 static void on_refused(struct ut_calls *calls, enum ut_transport transport, enum ut_refusal why,
                        const char *text)
 {
@@ -55,12 +47,12 @@ static void on_refused(struct ut_calls *calls, enum ut_transport transport, enum
     char peer[UT_OTLP_PEER_TEXT];
     if (why < UT_REFUSED_PROTOCOL)
         ++*receiver->counters[transport].limits[limits[why]];
-    if (is_told_already(connection, why))
-        return;
-    bool signal = why == UT_REFUSED_METRICS || why == UT_REFUSED_LOGS;
-    ut_log(receiver->worker->log, UT_LOG_WARN, signal ? "signal_refused" : "request_refused",
-           "receiver=%s transport=%s reason=\"%s\" %s", receiver->id,
-           ut_otlp_transport_name(transport), text, ut_otlp_peer_text(peer, connection));
+    if (why == UT_REFUSED_METRICS || why == UT_REFUSED_LOGS)
+        ut_otlp_signal_refused(connection, transport, why, text);
+    else
+        ut_log(receiver->worker->log, UT_LOG_WARN, "request_refused",
+               "receiver=%s transport=%s reason=\"%s\" %s", receiver->id,
+               ut_otlp_transport_name(transport), text, ut_otlp_peer_text(peer, connection));
 }
 
 static void wake(struct ut_calls *calls)
@@ -448,6 +440,7 @@ static int start_beside(struct ut_receiver *base, struct ut_receiver *old,
 static void take_over(struct ut_receiver *base, struct ut_receiver *old)
 {
     struct ut_otlp_receiver *receiver = receiver_of(base), *from = receiver_of(old);
+    receiver->signals = from->signals;
     for (int i = 0; i < UT_TRANSPORTS; i++) {
         struct ut_otlp_port *port = &receiver->ports[i], *before = &from->ports[i];
         if (!port->listening || !shares(port, before))

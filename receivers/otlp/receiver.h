@@ -109,6 +109,7 @@ struct ut_otlp_connection {
     uint64_t opened_ns, heard_ns, answered_ns;
     uint64_t pinged_ns; /* when it was asked for a sign of life; 0: never */
     uint64_t requests;
+    unsigned told; /* bits by enum ut_refusal: signals of which its sender was told */
     struct ut_rate_floor floor;
     uint64_t output_since_ns, output_mark; /* the socket takes nothing since then; that
                                             * byte of it tells the contrary */
@@ -182,6 +183,10 @@ void ut_otlp_secure_close(struct ut_otlp_connection *connection, int error); /* 
 int ut_otlp_secure_receive(struct ut_otlp_connection *connection, ut_slice bytes) UT_MUST_USE;
 int ut_otlp_secure_pending(struct ut_otlp_connection *connection, struct iovec *runs,
                            size_t room) UT_MUST_USE;
+
+/* signals.c: a request with metrics or logs was refused; names the sender where that is new. */
+void ut_otlp_signal_refused(struct ut_otlp_connection *connection, enum ut_transport transport,
+                            enum ut_refusal why, const char *text);
 
 /* deadlines.c: what is due next, by what goes on now. */
 struct ut_otlp_deadline ut_otlp_deadline_of(struct ut_otlp_connection *connection, uint64_t now_ns);

@@ -28,6 +28,7 @@ class Client:
     never_retries: bool = False     # what is refused for now is lost
     retries_too_large: bool = False  # although the refusal has no RetryInfo
     mute: bool = False              # says nothing of a partial success
+    has_signals: bool = True        # metrics and logs besides spans
     tls_words: str = ""             # is said although it needs no certificate of its own
 
     def endpoint(self, scheme="http"):
@@ -93,8 +94,8 @@ CLIENTS = {client.name: client for client in (
     Client("java_http", "java", JAVA, "http/protobuf", JAVA_CAN, mute=True),
     Client("rust_grpc", "rust", RUST, "grpc", Can(), RAW),
     Client("rust_http", "rust", RUST, "http/protobuf", Can(), RAW),
-    Client("telemetrygen_grpc", "go", TELEMETRYGEN, "grpc", Can()),
-    Client("telemetrygen_http", "go", TELEMETRYGEN, "http/protobuf", Can()),
-    Client("curl_http", "", CURL, "http/protobuf", CURL_CAN),
-    Client("curl_json", "", CURL, "http/json", CURL_CAN),
+    Client("telemetrygen_grpc", "go", TELEMETRYGEN, "grpc", Can(), has_signals=False),
+    Client("telemetrygen_http", "go", TELEMETRYGEN, "http/protobuf", Can(), has_signals=False),
+    Client("curl_http", "", CURL, "http/protobuf", CURL_CAN, has_signals=False),
+    Client("curl_json", "", CURL, "http/json", CURL_CAN, has_signals=False),
 )}

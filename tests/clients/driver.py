@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import json
 import pathlib
+import re
 import sys
 import tempfile
 import time
@@ -202,8 +203,30 @@ def full(bed):
     bed.check_arrival(bed.sent(spans))
 
 
+def signals(bed):
+    """Metrics and logs are refused, each request once and for good, and spans arrive all the same.
+    Our log says once for each what stops it."""
+    if not bed.client.has_signals:
+        print("  not played: this client sends spans alone")
+        return
+    bed.environment.update(OTEL_METRICS_EXPORTER="otlp", OTEL_LOGS_EXPORTER="otlp")
+    start, flushes = now(), 3
+    spans = [plan.simple(index, start, flush=index % 10 == 0) for index in range(10 * flushes)]
+    said = finish(bed.start_plan(spans))
+    expect("retrying" not in said.lower(), f"the client tries again: {said[-3000:]!r}")
+    status = bed.status("UNIMPLEMENTED", "404")
+    times = bed.undertrace.requests().get(status, 0)
+    # Some send their metrics once more as they end.
+    expect(2 * flushes <= times <= 2 * flushes + 1, f"{times} requests were refused")
+    bed.check_requests(**{status: times})
+    bed.check_arrival(bed.sent(spans))
+    told = re.findall(r"event=signal_refused .*set (\w+=none) in the sender", bed.undertrace.said())
+    equal(sorted(told), ["OTEL_LOGS_EXPORTER=none", "OTEL_METRICS_EXPORTER=none"], "our log")
+
+
 REFUSALS = {"too_large": (too_large, peers.SMALL_BODIES, peers.BATCH), "bad_spans": (bad_spans,),
-            "bad_request": (bad_request,), "full": (full, peers.SMALL_QUEUE)}
+            "bad_request": (bad_request,), "full": (full, peers.SMALL_QUEUE),
+            "signals": (signals, peers.BATCH)}
 
 
 # ---- the program --------------------------------------------------------------------------------

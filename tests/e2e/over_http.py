@@ -2,6 +2,7 @@
 """OTLP over HTTP with `http` as the only protocol: the SDK's exporter of protobuf and a curl with
 JSON get their spans through, and the kernel names the sender of either."""
 import json
+import re
 import subprocess
 import sys
 import time
@@ -52,6 +53,13 @@ def run(lab, node, *words):
     return said
 
 
+def refused(undertrace):
+    """(the setting that stops it, the cgroup of the sender) of each line about a signal that is
+    not taken."""
+    return re.findall(r'event=signal_refused .*set (OTEL_\w+=none) .*workload=(\S+) peer=10\.78\.',
+                      undertrace.log.read_text())
+
+
 def seen(received):
     """service.name → (attributes of the Resource, spans), of all that has arrived."""
     services = {}
@@ -79,6 +87,13 @@ def test(lab, folder):
                "--header", "Content-Type: application/json", "--data-binary", json_body(),
                "--write-out", "\n%{http_code} %{content_type}", TRACES)
     equal(said, "{}\n200 application/json", "the answer in JSON")
+    # Other signals are refused to each sender, and each sender is named once.
+    for node, signal in [(node, signal) for node in nodes.values()
+                         for signal in ("metrics", "logs", "metrics")]:
+        said = run(lab, node, "curl", "--silent", "--show-error", "--max-time", "20", "--data", "x",
+                   "--header", "Content-Type: application/x-protobuf", "--output", "/dev/null",
+                   "--write-out", "%{http_code}", TRACES.replace("traces", signal))
+        equal(said, "404", f"the answer to {signal}")
     until(lambda: len(received.spans()) >= SPANS + 1, 10, "all spans arrive")
 
     services = seen(received)
@@ -87,8 +102,13 @@ def test(lab, folder):
     span, = services["curl"][1]
     equal((span.name, span.trace_id.hex(), span.kind, span.attributes[0].value.int_value),
           ("curl äöü ✂", "5b8efff798038103d269b633813fc60c", 3, -7), "the span of curl")
+    lines = refused(undertrace)
+    equal(len(lines), len(set(lines)), "lines about signals, each once")
     for name, node in nodes.items():
         path = str(node.cgroup)[len(str(lab.root.parent)):]
+        told = {setting for setting, workload in lines if workload.endswith(path)}
+        expect(told == {"OTEL_METRICS_EXPORTER=none", "OTEL_LOGS_EXPORTER=none"}
+               or undertrace.blind(), f"{name} is told {told}, of {lines}")
         verified = services[name][0].get("undertrace.cgroup.path", "")
         expect(verified.endswith(path) or undertrace.blind(),
                f"{name}: the Resource names the cgroup {verified!r}, not {path!r}")

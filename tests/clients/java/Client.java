@@ -32,7 +32,8 @@ import org.json.JSONObject;
 
 /**
  * Client PLAN RECORD: sends the spans of the plan (../plan.py) with the OpenTelemetry SDK for Java,
- * configured from the environment alone, and writes down their ids.
+ * configured from the environment alone, and writes down their ids. Where the other signals have an
+ * exporter, too, each gets one thing to send with every flush.
  */
 final class Client {
     private static final SpanKind[] KINDS = {null, SpanKind.INTERNAL, SpanKind.SERVER,
@@ -191,6 +192,13 @@ final class Client {
         return span.getSpanContext();
     }
 
+    private void flushOthers() {
+        sdk.getMeterProvider().get("others").counterBuilder("flushes").build().add(1);
+        sdk.getLogsBridge().get("others").logRecordBuilder().setBody("flushed").emit();
+        sdk.getSdkMeterProvider().forceFlush().join(60, TimeUnit.SECONDS);
+        sdk.getSdkLoggerProvider().forceFlush().join(60, TimeUnit.SECONDS);
+    }
+
     public static void main(String[] words) throws Exception {
         List<JSONObject> plan = new ArrayList<>();
         Files.readAllLines(Path.of(words[0])).forEach(line -> plan.add(new JSONObject(line)));
@@ -213,6 +221,9 @@ final class Client {
                     // The processor forgets a flush a little after it has told of its end, and
                     // takes the next one until then for the same.
                     Thread.sleep(20);
+                    if ("otlp".equals(System.getenv("OTEL_METRICS_EXPORTER"))) {
+                        client.flushOthers();
+                    }
                 }
             }
         }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // client.js PLAN RECORD: sends the spans of the plan (../plan.py) with the OpenTelemetry SDK for
-// Node and writes down their ids. All settings come from the environment.
+// Node and writes down their ids. All settings come from the environment. Where the other signals
+// have an exporter, too, each gets one thing to send with every flush.
 'use strict';
 const fs = require('node:fs');
-const { createTraceState, ROOT_CONTEXT, trace } = require('@opentelemetry/api');
+const { createTraceState, metrics, ROOT_CONTEXT, trace } = require('@opentelemetry/api');
+const { logs } = require('@opentelemetry/api-logs');
 const { NodeSDK } = require('@opentelemetry/sdk-node');
 
 // Of the SDK's own kinds.
@@ -91,6 +93,19 @@ function report(errors) {
   console.error([errors].flat().map(String).join('\n'));
 }
 
+// Of what stands behind the API, whichever way it is wrapped.
+function flushable(provider) {
+  const one = provider._getDelegate ? provider._getDelegate() : provider;
+  return one.forceFlush().catch(report);
+}
+
+async function flushOthers() {
+  metrics.getMeter('others').createCounter('flushes').add(1);
+  logs.getLogger('others').emit({ body: 'flushed' });
+  await flushable(metrics.getMeterProvider());
+  await flushable(logs.getLoggerProvider());
+}
+
 async function main() {
   const lines = fs.readFileSync(process.argv[2], 'utf8').trim().split('\n');
   const plan = lines.map((line) => JSON.parse(line));
@@ -106,6 +121,7 @@ async function main() {
     fs.writeSync(record, JSON.stringify(line) + '\n');
     if (planned.flush) {
       await trace.getTracerProvider().getDelegate().forceFlush().catch(report);
+      if (process.env.OTEL_METRICS_EXPORTER === 'otlp') await flushOthers();
     }
   }
   await sdk.shutdown().catch(report);

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """client.py PLAN RECORD: sends the spans of the plan (../plan.py) with the OpenTelemetry SDK for
 Python and writes down their ids. Settings come from the environment; OTEL_EXPORTER_OTLP_PROTOCOL
-chooses the exporter."""
+chooses the exporter. Where the other signals have an exporter, too, each gets one thing to send
+with every flush."""
+import importlib
 import json
 import logging
 import os
@@ -9,6 +11,10 @@ import struct
 import sys
 
 from opentelemetry import trace
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
@@ -28,12 +34,28 @@ class Ids(RandomIdGenerator):
         return 0 if self.bad else super().generate_span_id()
 
 
-def exporter():
-    if os.environ["OTEL_EXPORTER_OTLP_PROTOCOL"] == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-    else:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    return OTLPSpanExporter()
+def exporter(signal, name):
+    kind = "grpc" if os.environ["OTEL_EXPORTER_OTLP_PROTOCOL"] == "grpc" else "http"
+    module = f"opentelemetry.exporter.otlp.proto.{kind}.{signal}_exporter"
+    return getattr(importlib.import_module(module), name)()
+
+
+class Others:
+    """Metrics and logs."""
+
+    def __init__(self):
+        self.meter = MeterProvider([PeriodicExportingMetricReader(
+            exporter("metric", "OTLPMetricExporter"))])
+        self.counter = self.meter.get_meter("others").create_counter("flushes")
+        self.logger = LoggerProvider()
+        self.logger.add_log_record_processor(BatchLogRecordProcessor(
+            exporter("_log", "OTLPLogExporter")))
+
+    def flush(self):
+        self.counter.add(1)
+        self.logger.get_logger("others").emit(body="flushed")
+        self.meter.force_flush()
+        self.logger.force_flush()
 
 
 def double(bits):
@@ -91,7 +113,8 @@ def main():
         spans = [json.loads(line) for line in plan]
     ids = Ids() if any(planned.get("bad") for planned in spans) else None
     provider = TracerProvider(id_generator=ids)
-    provider.add_span_processor(BatchSpanProcessor(exporter()))
+    provider.add_span_processor(BatchSpanProcessor(exporter("trace", "OTLPSpanExporter")))
+    others = Others() if os.environ["OTEL_METRICS_EXPORTER"] == "otlp" else None
     made = []
     with open(sys.argv[2], "w", encoding="utf-8") as record:
         for planned in spans:
@@ -102,6 +125,8 @@ def main():
                                      "span_id": f"{made[-1].span_id:016x}"}) + "\n")
             if planned["flush"]:
                 provider.force_flush()
+                if others:
+                    others.flush()
     provider.shutdown()
 
 

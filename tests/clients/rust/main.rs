@@ -2,7 +2,8 @@
 
 //! client PLAN RECORD: sends the spans of the plan (../plan.py) with the OpenTelemetry SDK for Rust
 //! and writes down their ids. Settings come from the environment; OTEL_EXPORTER_OTLP_PROTOCOL
-//! chooses the exporter.
+//! chooses the exporter. Where the other signals have an exporter, too, each gets one thing to send
+//! with every flush.
 
 use std::env;
 use std::error::Error;
@@ -17,7 +18,11 @@ use opentelemetry::trace::{
     TraceState, Tracer, TracerProvider,
 };
 use opentelemetry::{Array, Context, InstrumentationScope, KeyValue, StringValue, Value};
-use opentelemetry_otlp::SpanExporter;
+use opentelemetry::logs::{LogRecord, Logger, LoggerProvider};
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry_otlp::{LogExporter, MetricExporter, SpanExporter};
+use opentelemetry_sdk::logs::SdkLoggerProvider;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracerProvider};
 use serde_json::Value as Json;
 
@@ -164,12 +169,60 @@ fn make(
     Ok(span.span_context().clone())
 }
 
+fn is_grpc() -> bool {
+    env::var("OTEL_EXPORTER_OTLP_PROTOCOL").as_deref() == Ok("grpc")
+}
+
 fn exporter() -> Result<SpanExporter, Failure> {
-    Ok(if env::var("OTEL_EXPORTER_OTLP_PROTOCOL")? == "grpc" {
+    Ok(if is_grpc() {
         SpanExporter::builder().with_tonic().build()?
     } else {
         SpanExporter::builder().with_http().build()?
     })
+}
+
+/// Metrics and logs.
+struct Others {
+    meter: SdkMeterProvider,
+    logger: SdkLoggerProvider,
+}
+
+impl Others {
+    fn new() -> Result<Self, Failure> {
+        let (metrics, logs) = if is_grpc() {
+            (
+                MetricExporter::builder().with_tonic().build()?,
+                LogExporter::builder().with_tonic().build()?,
+            )
+        } else {
+            (
+                MetricExporter::builder().with_http().build()?,
+                LogExporter::builder().with_http().build()?,
+            )
+        };
+        Ok(Self {
+            meter: SdkMeterProvider::builder()
+                .with_periodic_exporter(metrics)
+                .build(),
+            logger: SdkLoggerProvider::builder()
+                .with_batch_exporter(logs)
+                .build(),
+        })
+    }
+
+    fn flush(&self) {
+        let counter = self.meter.meter("others").u64_counter("flushes").build();
+        counter.add(1, &[]);
+        let logger = self.logger.logger("others");
+        let mut record = logger.create_log_record();
+        record.set_body("flushed".into());
+        logger.emit(record);
+        for flushed in [self.meter.force_flush(), self.logger.force_flush()] {
+            if let Err(error) = flushed {
+                eprintln!("flush: {error}");
+            }
+        }
+    }
 }
 
 fn main() -> Result<(), Failure> {
@@ -190,6 +243,10 @@ fn main() -> Result<(), Failure> {
         builder = builder.with_id_generator(Ids::default());
     }
     let provider = builder.build();
+    let others = match env::var("OTEL_METRICS_EXPORTER").as_deref() {
+        Ok("otlp") => Some(Others::new()?),
+        _ => None,
+    };
     drop(entered);
 
     let mut record = File::create(&words[2])?;
@@ -206,6 +263,9 @@ fn main() -> Result<(), Failure> {
         if planned["flush"] == true {
             if let Err(error) = provider.force_flush() {
                 eprintln!("flush: {error}");
+            }
+            if let Some(others) = &others {
+                others.flush();
             }
         }
     }

@@ -68,6 +68,25 @@ Test(unix_sender, cgroup_that_nobody_told_of_is_known_once_it_was_told)
     cr_expect_eq(counted(UT_SENDER_KNOWN), 1);
 }
 
+static const char *name_of(uint64_t cookie, uint64_t cgroup, bool is_unix)
+{
+    static char out[64];
+    const struct ut_sender sender = {
+        .socket_cookie = cookie, .cgroup_id = cgroup, .is_unix = is_unix};
+    struct ut_sender_names *names = ut_evidence_sender_names(lab.evidence);
+    return names->find(names, &sender, out, sizeof(out)) ? out : NULL;
+}
+
+Test(unix_sender, has_a_name_for_the_log_where_its_workload_is_known)
+{
+    cr_expect_str_eq(name_of(7001, PAYMENT, true), "/undertrace-demo/payment");
+    cr_expect_null(name_of(7001, 0, true));
+    cr_expect_null(name_of(7001, 91, true), "nobody told of that cgroup");
+    cr_expect_str_eq(name_of(payment, 0, false), "/undertrace-demo/payment");
+    cr_expect_null(name_of(0, PAYMENT, false), "a TCP socket has no cgroup of its own");
+    cr_expect_null(name_of(7001, 0, false));
+}
+
 Test(unix_sender, root_cgroup_and_user_sessions_own_nothing)
 {
     lab_cgroup(&lab, 92, "/user.slice/user-1000.slice/session-1.scope");

@@ -2,7 +2,8 @@
 
 // client PLAN RECORD: sends the spans of the plan (../../plan.py) with the OpenTelemetry SDK for Go
 // and writes down their ids. Settings come from the environment; OTEL_EXPORTER_OTLP_PROTOCOL
-// chooses the exporter.
+// chooses the exporter. Where the other signals have an exporter, too, each gets one thing to send
+// with every flush.
 package main
 
 import (
@@ -22,9 +23,16 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploggrpc"
+	"go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploghttp"
+	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetricgrpc"
+	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	otellog "go.opentelemetry.io/otel/log"
+	sdklog "go.opentelemetry.io/otel/sdk/log"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 )
@@ -222,6 +230,47 @@ func exporter(ctx context.Context) *otlptrace.Exporter {
 	return created
 }
 
+// others are metrics and logs.
+type others struct {
+	meter  *sdkmetric.MeterProvider
+	logger *sdklog.LoggerProvider
+}
+
+func newOthers(ctx context.Context) *others {
+	var metrics sdkmetric.Exporter
+	var logs sdklog.Exporter
+	var errMetrics, errLogs error
+	if os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL") == "grpc" {
+		metrics, errMetrics = otlpmetricgrpc.New(ctx)
+		logs, errLogs = otlploggrpc.New(ctx)
+	} else {
+		metrics, errMetrics = otlpmetrichttp.New(ctx)
+		logs, errLogs = otlploghttp.New(ctx)
+	}
+	check(errMetrics)
+	check(errLogs)
+	return &others{
+		meter: sdkmetric.NewMeterProvider(
+			sdkmetric.WithReader(sdkmetric.NewPeriodicReader(metrics))),
+		logger: sdklog.NewLoggerProvider(
+			sdklog.WithProcessor(sdklog.NewBatchProcessor(logs))),
+	}
+}
+
+func (o *others) flush(ctx context.Context) {
+	counter, err := o.meter.Meter("others").Int64Counter("flushes")
+	check(err)
+	counter.Add(ctx, 1)
+	var record otellog.Record
+	record.SetBody(attribute.StringValue("flushed"))
+	o.logger.Logger("others").Emit(ctx, record)
+	for _, err := range []error{o.meter.ForceFlush(ctx), o.logger.ForceFlush(ctx)} {
+		if err != nil {
+			otel.Handle(err)
+		}
+	}
+}
+
 func main() {
 	stdr.SetVerbosity(1) // warnings
 	otel.SetLogger(stdr.New(log.New(os.Stderr, "", log.LstdFlags)))
@@ -235,6 +284,10 @@ func main() {
 	provider := sdktrace.NewTracerProvider(options...)
 	record, err := os.Create(os.Args[2])
 	check(err)
+	var other *others
+	if os.Getenv("OTEL_METRICS_EXPORTER") == "otlp" {
+		other = newOthers(ctx)
+	}
 	var made []trace.SpanContext
 	for _, one := range plan {
 		generator.bad = one.Bad
@@ -245,6 +298,9 @@ func main() {
 		if one.Flush {
 			if err := provider.ForceFlush(ctx); err != nil {
 				otel.Handle(err)
+			}
+			if other != nil {
+				other.flush(ctx)
 			}
 		}
 	}
