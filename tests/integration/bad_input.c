@@ -8,23 +8,31 @@
 #include <sys/un.h>
 
 #include "compress.h"
-#include "http_harness.h"
 #include "malformed.h"
+#include "tls_tunnel.h"
 
 #define MIB ((size_t)1 << 20)
 
-static struct harness harness;
+/* What a connection runs on. */
+enum bed { ON_TCP, ON_UNIX, ON_TLS };
+
+static struct tls_harness secure;
+static struct harness *const harness = &secure.base;
+static struct tls_tunnel tunnel;
+static enum bed bed;
 static char folder[64], path[96], endpoint[128];
 
 static void set_up(void)
 {
-    http_harness_defaults(&harness);
-    harness.settings.invalid_utf8 = UT_OTLP_UTF8_REJECT; /* as the table has it */
+    tls_harness_defaults(&secure);
+    harness->settings.invalid_utf8 = UT_OTLP_UTF8_REJECT; /* as the table has it */
 }
 
 static void tear_down(void)
 {
-    harness_done(&harness);
+    if (bed == ON_TLS)
+        tls_tunnel_close(&tunnel);
+    tls_harness_done(&secure);
     if (folder[0] != '\0')
         cr_expect_eq(rmdir(folder), 0);
 }
@@ -62,11 +70,11 @@ static struct reply over_http1(const struct carrier *carrier, const void *body, 
                        carrier->chunked ? "Transfer-Encoding: chunked\r\n\r\n%zx\r\n"
                                         : "Content-Length: %zu\r\n\r\n",
                        size);
-    http_send_pieces(&harness, carrier->http1, head, (size_t)length, SIZE_MAX / 2);
-    http_send_pieces(&harness, carrier->http1, body, size, SIZE_MAX / 2);
+    http_send_pieces(harness, carrier->http1, head, (size_t)length, SIZE_MAX / 2);
+    http_send_pieces(harness, carrier->http1, body, size, SIZE_MAX / 2);
     if (carrier->chunked)
-        http_send(&harness, carrier->http1, "\r\n0\r\n\r\n");
-    struct http_answer answer = http_await(&harness, carrier->http1, false);
+        http_send(harness, carrier->http1, "\r\n0\r\n\r\n");
+    struct http_answer answer = http_await(harness, carrier->http1, false);
     struct reply reply = {.status = answer.status,
                           .size = answer.body_size,
                           .retryable = strstr(answer.head, "Retry-After") != NULL};
@@ -105,7 +113,7 @@ static struct reply over_http2(const struct carrier *carrier, const void *body, 
         request.extra_count = carrier->coding != NULL;
     }
     const struct grpc_reply *got = grpc_peer_send(&carrier->http2->peer, &request);
-    harness_await(&harness, carrier->http2, got);
+    harness_await(harness, carrier->http2, got);
     struct reply reply = {.status = status_of(got), .retryable = got->details[0] != '\0'};
     reply.size = got->body_size > prefix ? got->body_size - prefix : 0;
     memcpy(reply.body, got->body + prefix, reply.size);
@@ -128,6 +136,8 @@ static void let_go(struct carrier *carrier)
 {
     struct reply reply = deliver(carrier, "", 0);
     cr_expect_eq(reply.status, 200, "lives on");
+    if (bed == ON_TLS)
+        cr_expect_eq(SSL_get_state(tunnel.ssl), TLS_ST_OK);
     if (carrier->http1 != NULL)
         http_disconnect(carrier->http1);
     else
@@ -145,21 +155,29 @@ static int reach_unix(void)
     return fd;
 }
 
-static void connect_carrier(struct carrier *carrier, bool http2, bool on_unix)
+static int reach(bool http2)
 {
-    if (on_unix) {
+    if (bed == ON_UNIX)
+        return reach_unix();
+    int fd = harness_socket(harness, false);
+    return bed == ON_TLS ? tls_tunnel_open(&tunnel, &secure, fd, http2 ? "\2h2" : NULL) : fd;
+}
+
+static void connect_carrier(struct carrier *carrier, bool http2, enum bed on)
+{
+    struct ut_otlp_protocols *protocols = &harness->settings.protocols;
+    bed = on;
+    protocols->grpc.has_tls = protocols->http.has_tls = on == ON_TLS;
+    protocols->has_http = on != ON_UNIX && !carrier->grpc;
+    if (on == ON_UNIX) {
         (void)snprintf(folder, sizeof(folder), "/tmp/ut-bad-XXXXXX");
         cr_assert_not_null(mkdtemp(folder));
         (void)snprintf(path, sizeof(path), "%s/otlp.sock", folder);
         (void)snprintf(endpoint, sizeof(endpoint), "unix://%s", path);
-        harness.settings.protocols.has_http = false; /* the port of gRPC takes it */
-        harness.settings.protocols.grpc.endpoint = endpoint;
-        harness_start(&harness, 64 * MIB);
-    } else {
-        harness.settings.protocols.has_http = !carrier->grpc;
-        harness_start(&harness, 64 * MIB);
+        protocols->grpc.endpoint = endpoint; /* it takes HTTP as well */
     }
-    int fd = on_unix ? reach_unix() : harness_socket(&harness, false);
+    harness_start(harness, 64 * MIB);
+    int fd = reach(http2);
     if (http2) {
         carrier->http2 = calloc(1, sizeof(*carrier->http2));
         cr_assert_not_null(carrier->http2);
@@ -198,9 +216,9 @@ static void check_row(const struct malformed *row, const struct carrier *carrier
         cr_expect_eq(memcmp(reply->body, "\x08\x03\x12", 3), 0, "%s: a Status", row->name);
 }
 
-static void play_bodies(struct carrier carrier, bool http2, bool on_unix)
+static void play_bodies(struct carrier carrier, bool http2, enum bed on)
 {
-    connect_carrier(&carrier, http2, on_unix);
+    connect_carrier(&carrier, http2, on);
     struct otlp_bytes body = {0};
     for (size_t i = 0; i < MALFORMED_COUNT; i++) {
         malformed_build(&body, &MALFORMED[i]);
@@ -217,47 +235,62 @@ static void play_bodies(struct carrier carrier, bool http2, bool on_unix)
 
 Test(bad_input, protobuf_in_gzip_over_grpc)
 {
-    play_bodies((struct carrier){.grpc = true, GZIP}, true, false);
+    play_bodies((struct carrier){.grpc = true, GZIP}, true, ON_TCP);
 }
 
 Test(bad_input, protobuf_in_zstd_over_grpc)
 {
-    play_bodies((struct carrier){.grpc = true, ZSTD}, true, false);
+    play_bodies((struct carrier){.grpc = true, ZSTD}, true, ON_TCP);
 }
 
 Test(bad_input, protobuf_over_grpc_on_a_unix_socket)
 {
-    play_bodies((struct carrier){.grpc = true}, true, true);
+    play_bodies((struct carrier){.grpc = true}, true, ON_UNIX);
 }
 
 Test(bad_input, protobuf_over_http2)
 {
-    play_bodies((struct carrier){0}, true, false);
+    play_bodies((struct carrier){0}, true, ON_TCP);
 }
 
 Test(bad_input, protobuf_in_gzip_over_http2)
 {
-    play_bodies((struct carrier){GZIP}, true, false);
+    play_bodies((struct carrier){GZIP}, true, ON_TCP);
 }
 
 Test(bad_input, protobuf_in_gzip_over_http1)
 {
-    play_bodies((struct carrier){GZIP}, false, false);
+    play_bodies((struct carrier){GZIP}, false, ON_TCP);
 }
 
 Test(bad_input, protobuf_in_zstd_in_chunks_over_http1)
 {
-    play_bodies((struct carrier){ZSTD, .chunked = true}, false, false);
+    play_bodies((struct carrier){ZSTD, .chunked = true}, false, ON_TCP);
 }
 
 Test(bad_input, protobuf_in_deflate_over_http1)
 {
-    play_bodies((struct carrier){DEFLATE}, false, false);
+    play_bodies((struct carrier){DEFLATE}, false, ON_TCP);
 }
 
 Test(bad_input, protobuf_over_http1_on_a_unix_socket)
 {
-    play_bodies((struct carrier){0}, false, true);
+    play_bodies((struct carrier){0}, false, ON_UNIX);
+}
+
+Test(bad_input, protobuf_over_grpc_with_tls)
+{
+    play_bodies((struct carrier){.grpc = true}, true, ON_TLS);
+}
+
+Test(bad_input, protobuf_in_zstd_over_http2_with_tls)
+{
+    play_bodies((struct carrier){ZSTD}, true, ON_TLS);
+}
+
+Test(bad_input, protobuf_in_gzip_in_chunks_over_http1_with_tls)
+{
+    play_bodies((struct carrier){GZIP, .chunked = true}, false, ON_TLS);
 }
 
 /* ---- JSON ----------------------------------------------------------------------------------- */
@@ -364,10 +397,10 @@ static void check_json(const char *name, int answer, const struct reply *reply)
     cr_expect_not(reply->retryable, "%s", name);
 }
 
-static void play_json(struct carrier carrier, bool http2, bool on_unix)
+static void play_json(struct carrier carrier, bool http2, enum bed on)
 {
     carrier.json = true;
-    connect_carrier(&carrier, http2, on_unix);
+    connect_carrier(&carrier, http2, on);
     for (size_t i = 0; i < sizeof(json_rows) / sizeof(json_rows[0]); i++) {
         const char *text = json_rows[i].text;
         struct reply reply = deliver(&carrier, text, strlen(text));
@@ -378,30 +411,40 @@ static void play_json(struct carrier carrier, bool http2, bool on_unix)
 
 Test(bad_input, json_over_http1)
 {
-    play_json((struct carrier){0}, false, false);
+    play_json((struct carrier){0}, false, ON_TCP);
 }
 
 Test(bad_input, json_in_chunks_over_http1)
 {
-    play_json((struct carrier){.chunked = true}, false, false);
+    play_json((struct carrier){.chunked = true}, false, ON_TCP);
 }
 
 Test(bad_input, json_in_gzip_over_http1)
 {
-    play_json((struct carrier){GZIP}, false, false);
+    play_json((struct carrier){GZIP}, false, ON_TCP);
 }
 
 Test(bad_input, json_over_http2)
 {
-    play_json((struct carrier){0}, true, false);
+    play_json((struct carrier){0}, true, ON_TCP);
 }
 
 Test(bad_input, json_in_zstd_over_http2)
 {
-    play_json((struct carrier){ZSTD}, true, false);
+    play_json((struct carrier){ZSTD}, true, ON_TCP);
 }
 
 Test(bad_input, json_over_http1_on_a_unix_socket)
 {
-    play_json((struct carrier){0}, false, true);
+    play_json((struct carrier){0}, false, ON_UNIX);
+}
+
+Test(bad_input, json_over_http1_with_tls)
+{
+    play_json((struct carrier){0}, false, ON_TLS);
+}
+
+Test(bad_input, json_over_http2_with_tls)
+{
+    play_json((struct carrier){0}, true, ON_TLS);
 }
