@@ -4,6 +4,7 @@
  * open over all reloads, also where no pipeline names it any more.
  */
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -45,6 +46,14 @@ static void log_open(struct ut_app *app, const struct ut_app_hold *hold)
            hold->config.max_bytes >> 20, spans);
 }
 
+/* LMDB takes the pages of each group from malloc and gives them back, which by default maps them,
+ * or trims the heap, anew each time: the faults cost as much as the copy. */
+static void keep_pages(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, 4 << 20);
+    (void)mallopt(M_TRIM_THRESHOLD, 16 << 20);
+}
+
 static bool open_hold(struct ut_app *app, const struct ut_config_storage *storage, bool durable,
                       char error[UT_APP_ERROR])
 {
@@ -58,6 +67,7 @@ static bool open_hold(struct ut_app *app, const struct ut_config_storage *storag
     };
     struct ut_app_hold *hold = calloc(1, sizeof(*hold));
     UT_CHECK(hold != NULL);
+    keep_pages();
     int code = ut_hold_open(&hold->hold, &config, text);
     if (code != 0) {
         free(hold);

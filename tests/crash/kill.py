@@ -304,7 +304,7 @@ def main():
     parser.add_argument("--points", action="store_true", help="the build has named crash points")
     options = parser.parse_args()
     rng = random.Random(options.seed)
-    folder = tempfile.mkdtemp(prefix="undertrace-kill-", dir=os.environ.get("TMPDIR", os.getcwd()))
+    folder = tempfile.mkdtemp(prefix="undertrace-kill-", dir=os.environ.get("TMPDIR", "/var/tmp"))
     sink = Sink(random.Random(rng.random()))
     program = Program(options.program, folder, options.ack, sink.port)
     clients = Clients(program.port, rng)

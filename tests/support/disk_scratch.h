@@ -29,13 +29,12 @@ static inline void disk_scratch_done(struct disk_scratch *scratch)
     (void)nftw(scratch->path, disk_scratch_remove, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-/* Below TMPDIR or the working directory (a build folder: a disk), never on tmpfs by accident. */
+/* Below TMPDIR or /var/tmp, which is a disk where /tmp may not be. */
 static inline void disk_scratch_init(struct disk_scratch *scratch)
 {
-    char folder[PATH_MAX / 2];
     const char *parent = getenv("TMPDIR");
     if (parent == NULL)
-        parent = getcwd(folder, sizeof(folder));
+        parent = "/var/tmp";
     (void)snprintf(scratch->path, sizeof(scratch->path), "%s/undertrace-disk-XXXXXX", parent);
     if (mkdtemp(scratch->path) == NULL)
         abort();

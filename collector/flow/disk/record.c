@@ -3,13 +3,20 @@
 
 #include <endian.h>
 #include <errno.h>
+/* For a state on the stack. */
+#define XXH_STATIC_LINKING_ONLY
+#ifdef UT_XXH_DISPATCH
+#include <xxh_x86dispatch.h>
+#else
 #include <xxhash.h>
+#endif
 
 enum {
     MAGIC_RECORD = 0x31525455, /* "UTR1" */
     MAGIC_INDEX = 0x31495455,  /* "UTI1" */
     MAGIC_NAME = 0x314e5455,   /* "UTN1" */
     CHECK_AT = 56,             /* in a record's header */
+    PIECE_BYTES = 8 << 10,
 };
 
 static void put32(uint8_t *out, uint32_t number)
@@ -38,11 +45,35 @@ static uint64_t get64(const uint8_t *in)
     return le64toh(number);
 }
 
-static uint64_t check_of(const uint8_t *header, ut_slice body)
+/* The body's hash is the seed of the header's, so that one number speaks for both. */
+static uint64_t check_of(const uint8_t *header, uint64_t body)
 {
-    /* The body's hash is the seed of the header's, so that one number speaks for both. */
-    uint64_t seed = XXH3_64bits(body.size > 0 ? (const void *)body.data : "", body.size);
-    return XXH3_64bits_withSeed(header, CHECK_AT, seed);
+    return XXH3_64bits_withSeed(header, CHECK_AT, body);
+}
+
+static uint64_t hash_of(ut_slice body)
+{
+    return XXH3_64bits(body.size > 0 ? (const void *)body.data : "", body.size);
+}
+
+/* Copies and hashes piece by piece, while each piece is in the nearest cache; the hash is that of
+ * the whole. */
+static uint64_t copy_and_hash(uint8_t *out, ut_slice body)
+{
+    XXH3_state_t state;
+    if (body.size <= PIECE_BYTES) {
+        if (body.size > 0)
+            memcpy(out, body.data, body.size);
+        return hash_of(body);
+    }
+    XXH3_INITSTATE(&state);
+    (void)XXH3_64bits_reset(&state);
+    for (size_t at = 0; at < body.size; at += PIECE_BYTES) {
+        size_t size = body.size - at < PIECE_BYTES ? body.size - at : PIECE_BYTES;
+        memcpy(out + at, body.data + at, size);
+        (void)XXH3_64bits_update(&state, body.data + at, size);
+    }
+    return XXH3_64bits_digest(&state);
 }
 
 /* ---- records --------------------------------------------------------------------------------- */
@@ -61,10 +92,9 @@ void ut_record_encode(uint8_t *out, enum ut_record_kind kind, const struct ut_re
     put64(out + 40, record->cursors);
     put64(out + 48, 0);
     uint8_t *body = out + UT_RECORD_HEADER;
-    if (record->body.size > 0)
-        memcpy(body, record->body.data, record->body.size);
+    uint64_t hash = copy_and_hash(body, record->body);
     memset(body + record->body.size, 0, size - UT_RECORD_HEADER - record->body.size);
-    put64(out + CHECK_AT, check_of(out, ut_slice_of(body, record->body.size)));
+    put64(out + CHECK_AT, check_of(out, hash));
 }
 
 /* Header fields that can be checked without the body. */
@@ -81,7 +111,7 @@ int ut_record_decode(ut_slice bytes, enum ut_record_kind kind, uint64_t sequence
     if (!has_frame(bytes, kind, sequence))
         return -EBADMSG;
     ut_slice body = {bytes.data + UT_RECORD_HEADER, get32(bytes.data + 16)};
-    if (get64(bytes.data + CHECK_AT) != check_of(bytes.data, body))
+    if (get64(bytes.data + CHECK_AT) != check_of(bytes.data, hash_of(body)))
         return -EBADMSG;
     *ret = (struct ut_record){
         .sequence = sequence,
