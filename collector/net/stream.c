@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One uv_poll handle and one descriptor. A wake-up reads once (the loop comes back where more is
- * there, after the others had their turn); a flush writes until nothing is pending or the socket is
- * full, bounded per turn.
+ * One uv_poll handle and one descriptor. A wake-up reads once, and again where that filled the
+ * buffer: what is read in one turn is answered in one write, and a small write costs as much as
+ * several spans. Then the others have their turn. A flush writes until nothing is pending or the
+ * socket is full, bounded per turn.
  *
  * Invariants: 1. `events` is what the poll handle waits for: libuv pays two system calls for each
  * change, so it is only touched when that differs; 2. after `ended` no operation is called but
@@ -16,7 +17,7 @@
 
 #include "base/clock.h"
 
-enum { WRITES_PER_TURN = 32 };
+enum { READS_PER_TURN = 2, WRITES_PER_TURN = 32 };
 
 #define LINGER_NS UT_NS_PER_S
 
@@ -138,25 +139,35 @@ static void end_later(struct ut_stream *stream, int error)
     ut_stream_flush_later(stream);
 }
 
-static void read_once(struct ut_stream *stream)
+/* true: there is more, and it is wanted. */
+static bool read_once(struct ut_stream *stream)
 {
     struct ut_worker *worker = stream->worker;
     ssize_t got = recv(stream->fd, worker->read_buffer, worker->read_buffer_size, MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
+        return false;
     if (got < 0) {
         ut_stream_close(stream, -errno);
-        return;
+        return false;
     }
     if (got == 0) {
         /* A peer that only closed its sending half still gets what is ready for it. */
         end_later(stream, 0);
-        return;
+        return false;
     }
     stream->bytes_in += (uint64_t)got;
     int error = stream->ops->on_bytes(stream, ut_slice_of(worker->read_buffer, (size_t)got));
     if (error != 0)
         end_later(stream, error);
+    bool wanted = !stream->ended && (stream->events & UV_READABLE) != 0;
+    return wanted && (size_t)got == worker->read_buffer_size;
+}
+
+static void read_some(struct ut_stream *stream)
+{
+    bool more = true;
+    for (int i = 0; i < READS_PER_TURN && more; i++)
+        more = read_once(stream);
 }
 
 /* libuv says EBADF whatever error stands on the socket, and watches no more: the last bytes and the
@@ -166,7 +177,7 @@ static void on_socket_error(struct ut_stream *stream)
     int error = 0;
     socklen_t size = sizeof(error);
     if ((stream->events & UV_READABLE) != 0)
-        read_once(stream);
+        (void)read_once(stream);
     if (stream->ended)
         return;
     (void)getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &error, &size);
@@ -181,7 +192,7 @@ static void on_event(uv_poll_t *poll, int status, int events)
         return;
     }
     if ((events & UV_READABLE) != 0 && (stream->events & UV_READABLE) != 0)
-        read_once(stream);
+        read_some(stream);
     else if ((events & UV_DISCONNECT) != 0)
         ut_stream_close(stream, -ECONNRESET);
     if ((events & UV_WRITABLE) != 0 && stream->write_blocked && !stream->ended)

@@ -16,7 +16,8 @@ struct probe {
     size_t received_size;
     const char *out;
     size_t out_size, pending_calls;
-    int answer; /* of on_bytes */
+    int answer;                /* of on_bytes */
+    bool pauses, closes_early; /* … in it */
     int end_error, ends, closes;
 };
 
@@ -26,10 +27,13 @@ static int peer;
 
 static int on_bytes(struct ut_stream *stream, ut_slice bytes)
 {
-    (void)stream;
     cr_assert_leq(probe.received_size + bytes.size, sizeof(probe.received));
     memcpy(probe.received + probe.received_size, bytes.data, bytes.size);
     probe.received_size += bytes.size;
+    if (probe.pauses)
+        ut_stream_pause(stream, true);
+    if (probe.closes_early)
+        ut_stream_close(stream, 0);
     return probe.answer;
 }
 
@@ -106,6 +110,30 @@ Test(stream, gives_what_comes)
     turns(2);
     cr_expect_eq(probe.received_size, 5);
     cr_expect_eq(memcmp(probe.received, "hello", 5), 0);
+}
+
+Test(stream, full_buffer_is_read_once_more_in_a_turn_and_then_others_have_theirs)
+{
+    worker.read_buffer_size = 4;
+    cr_assert_eq(write(peer, "0123456789ab", 12), 12);
+    turns(1);
+    cr_expect_eq(probe.received_size, 8);
+    turns(1);
+    cr_expect_eq(probe.received_size, 12);
+}
+
+Test(stream, full_buffer_is_not_read_once_more_by_a_stream_that_wants_nothing)
+{
+    worker.read_buffer_size = 4;
+    probe.pauses = true;
+    cr_assert_eq(write(peer, "0123456789ab", 12), 12);
+    turns(1);
+    cr_expect_eq(probe.received_size, 4);
+    probe.pauses = false;
+    probe.closes_early = true;
+    ut_stream_pause(&probe.stream, false);
+    turns(2);
+    cr_expect_eq(probe.received_size, 8);
 }
 
 Test(stream, writes_at_the_end_of_the_turn_and_waits_for_a_full_socket)
