@@ -23,7 +23,7 @@ class Server:
             self.process = node.start(
                 [sys.executable, "-B", HERE / "server.py", name, f"{bracketed(address)}:{port}",
                  collector, delay_ms], stdout=log, stderr=log)
-        until(self.listens, 30, f"{name} listens")
+        until(self.listens, 60, f"{name} listens")
 
     def listens(self):
         if self.process.poll() is not None:

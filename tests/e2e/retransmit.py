@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A lost request, on its client's span and on its server's, by what the kernels of both counted:
+for machines that are too slow for a test in which the time of a call says whether it lost anything
+(tests/kernel runs it in an emulator)."""
+from harness.bed import COLLECTOR, Bed, address
+from harness.check import case, equal, expect
+from harness.traffic import Client, Server
+
+CALLS = 9
+
+
+def check(span, segments, side):
+    equal(span.segments(), segments, f"segments on {span}")
+    equal(span.evidence.get("tcp.match"), "connection", f"match of {span}")
+    equal(span.evidence.get("tcp.side"), side, f"side of {span}")
+
+
+@case
+def test(lab, folder):
+    bed = Bed(lab, folder)
+    client = Client(bed.node("client", 10), "client", COLLECTOR, folder)
+    server = Server(bed.node("server", 20), "server", address(20), 8000, COLLECTOR, folder)
+    client.call(server.url(), connection="one")
+    rule = server.node.drop("requests", "tcp dport 8000 meta length > 100 numgen inc mod 3 == 0")
+    lost = 0
+    for _ in range(CALLS):
+        before = client.node.retransmitted(), server.node.retransmitted()
+        spans = bed.pair(client.call(server.url(), connection="one"))
+        sent_again = client.node.retransmitted() - before[0]
+        if server.node.retransmitted() != before[1]:
+            continue  # so slow that the answer was sent again too: tests/e2e/sides.py has that
+        lost += sent_again > 0
+        for span, side in zip(spans, ("local", "peer")):
+            if sent_again:
+                check(span, sent_again, side)
+            else:
+                equal(span.evidence, {}, f"evidence on {span}")
+    expect(lost > 0 and rule.dropped() >= lost, f"{lost} calls lost a segment")
+    print(f"{lost} of {CALLS} calls lost a segment")
+    bed.undertrace.stop()
