@@ -13,7 +13,6 @@
 #include "records.h"
 
 #define CGROUPS_LIMITED 2048 /* the least recently active one beyond loses its state, no record */
-#define LIMIT_ATTEMPTS 4
 
 /* Set by the loader before the programs are loaded. An interval of 0: no limit. */
 extern const volatile __u64 limit_interval_ns[UT_RECORD_TYPES]; /* between two records */
@@ -55,7 +54,8 @@ static __always_inline void count(__u64 *counter)
 }
 
 /* A token bucket in one word (GCRA): `due` moves on by the interval with each record and may run
- * ahead of now by the burst. One compare-and-swap, so CPUs cannot spend a token twice. */
+ * ahead of now by the burst. CPUs at the same moment may spend the same token, one each: kernels
+ * before 5.12 refuse a program in which there is a compare-and-swap, even where it is never run. */
 static __always_inline bool within_limit(__u64 cgroup, __u32 type, __u64 now)
 {
     __u64 interval = limit_interval_ns[type];
@@ -70,15 +70,13 @@ static __always_inline bool within_limit(__u64 cgroup, __u32 type, __u64 now)
             return true;
     }
     __u64 *due_ns = &limit->due_ns[type];
-    for (int i = 0; i < LIMIT_ATTEMPTS; i++) {
-        __u64 due = *(volatile __u64 *)due_ns;
-        __u64 start = due > now ? due : now;
-        if (start - now > limit_burst_ns[type])
-            return false;
-        if (__sync_val_compare_and_swap(due_ns, due, start + interval) == due)
-            return true;
-    }
-    return false;
+    __u64 due = *(volatile __u64 *)due_ns;
+    if (due > now && due - now > limit_burst_ns[type])
+        return false;
+    if (due < now)
+        *(volatile __u64 *)due_ns = now;
+    __sync_fetch_and_add(due_ns, interval);
+    return true;
 }
 
 /* Room for a record of `size` bytes with its header filled, or NULL after counting why not.

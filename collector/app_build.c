@@ -140,6 +140,9 @@ static bool start_kernel(struct ut_app *app, char error[UT_APP_ERROR])
             continue;
         if (!ut_app_receiver_start(part, error))
             return false;
+        /* The kernel may have taken seconds to check the programs: what is timed from here on must
+         * not count from before. */
+        uv_update_time(&app->worker.uv);
         /* After the programs are attached, so that no cgroup is born between the two unseen, and
          * before the first record is read, so that its cgroup has a name. */
         int code = ut_evidence_scan_cgroups(app->evidence, NULL, ut_clock_unix_ns());

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is held back and what is lost: never silently, and never one container for another."""
 import json
+import os
 import signal
 import subprocess
 import time
@@ -45,7 +46,8 @@ class Limits(KernelTest):
         from_loud = watch.find(type="retransmit", cgroup=cgroup_id(loud))
         self.assertEqual(len(watch.find(type="retransmit", cgroup=cgroup_id(quiet))), 1)
         self.assertGreaterEqual(len(from_loud), 2 * rate)
-        self.assertLessEqual(len(from_loud), 2 * rate + 1 + took * rate)
+        # Processors at the same moment may each pass with the same token.
+        self.assertLessEqual(len(from_loud), 2 * rate + os.cpu_count() + took * rate)
         metrics = watch.end()
         told = sum(line["records"] for line in watch.find(type="lost"))
         limited = metrics["undertrace_ebpf_rate_limited_total{type='retransmit'}"]
@@ -72,7 +74,7 @@ class Limits(KernelTest):
         for cgroup in (self.lab.left.cgroup, self.lab.right.cgroup):
             ours = watch.find(type="connection", cgroup=cgroup_id(cgroup))
             self.assertGreaterEqual(len(ours), 200)
-            self.assertLessEqual(len(ours), 200 + 1 + 100 * took)
+            self.assertLessEqual(len(ours), 200 + os.cpu_count() + 100 * took)
 
     def test_ring_that_nobody_reads_counts_its_losses(self):
         watch = self.watch_with(UNLIMITED + "ring_size: 64KiB\n")

@@ -18,6 +18,8 @@ packages_tests=(
     libcap2-bin util-linux procps curl openssl zstd
     zlib1g-dev
 )
+# Another kernel in an emulator (tests/kernel).
+packages_kernel=(qemu-system-x86 busybox-static kmod cpio e2fsprogs)
 # Toolchains of the clients in tests/clients, each asked for only where no other is on the path.
 packages_node=(nodejs npm)
 packages_java=(default-jdk-headless maven)

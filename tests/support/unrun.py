@@ -70,7 +70,8 @@ class Unrun:
         for path in pathlib.Path(f"/proc/{self.pid}/fdinfo").iterdir():
             told = dict(re.findall(r"^(\w+):\s*(\S+)", path.read_text(), re.M))
             if "run_cnt" in told:
-                programs[told["prog_id"]] = int(told["run_cnt"]) + int(told["recursion_misses"])
+                skipped = told.get("recursion_misses", 0)  # since 5.12
+                programs[told["prog_id"]] = int(told["run_cnt"]) + int(skipped)
             elif "tp_name" in told:
                 attached[told["tp_name"]] = told["prog_id"]
         try:
