@@ -25,7 +25,7 @@ enum {
     TCP_NEW_SYN_RECV = 12,
 };
 
-enum { TCP_CA_RECOVERY = 3, TCP_CA_LOSS = 4 };
+enum { TCP_CA_OPEN = 0, TCP_CA_RECOVERY = 3, TCP_CA_LOSS = 4 };
 enum { ICSK_TIME_LOSS_PROBE = 5 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -125,6 +125,8 @@ struct sock {
         } refs;
     } sk_wmem_alloc;
     struct sock_cgroup_data sk_cgrp_data;
+    __u32 sk_ack_backlog;
+    __u32 sk_max_ack_backlog;
 };
 
 struct socket {
@@ -146,6 +148,14 @@ struct inet_connection_sock {
     } icsk_ack;
 };
 
+struct minmax_sample {
+    __u32 v;
+};
+
+struct minmax {
+    struct minmax_sample s[3];
+};
+
 struct tcp_sock {
     struct inet_connection_sock inet_conn;
     __u32 snd_cwnd;
@@ -156,11 +166,23 @@ struct tcp_sock {
     __u64 bytes_received;
     __u64 first_tx_mstamp;
     __u64 delivered_mstamp;
+    struct minmax rtt_min;
+    __u32 rate_delivered;
+    __u32 rate_interval_us;
+    __u32 mss_cache;
+    __u32 snd_wnd;
+    __u32 snd_nxt;
+    __u32 write_seq;
+    __u32 undo_marker;
 };
 
 struct request_sock {
     struct sock_common __req_common;
     __u8 num_timeout : 7;
+};
+
+struct inet_request_sock {
+    __u16 acked : 1;
 };
 
 struct tcp_request_sock {
@@ -172,12 +194,27 @@ struct tcp_request_sock {
 struct sk_buff {
     unsigned int len;
     char cb[48];
+    unsigned char *head;
+    __u16 transport_header;
 };
 
 struct tcp_skb_cb {
     __u32 seq;
     __u32 end_seq;
     __u16 tcp_gso_segs;
+};
+
+struct tcphdr {
+    __be16 window;
+};
+
+enum skb_drop_reason {
+    SKB_DROP_REASON_SOCKET_RCVBUFF = 6,
+    SKB_DROP_REASON_PROTO_MEM = 20,
+    SKB_DROP_REASON_SOCKET_BACKLOG = 29,
+    SKB_DROP_REASON_TCP_ZEROWINDOW = 32,
+    SKB_DROP_REASON_TCP_OVERWINDOW = 34,
+    SKB_DROP_REASON_TCP_OFO_QUEUE_PRUNE = 52,
 };
 
 struct file;

@@ -32,9 +32,14 @@ enum ut_record_type {
     UT_RECORD_CGROUP = 3,
     UT_RECORD_OOM_KILL = 4,
     UT_RECORD_STALL = 5,
+    UT_RECORD_RESET = 6,
+    UT_RECORD_ZERO_WINDOW = 7,
+    UT_RECORD_RECEIVE_DROP = 8,
+    UT_RECORD_LISTEN_OVERFLOW = 9,
+    UT_RECORD_UNDO = 10,
 };
 
-#define UT_RECORD_TYPES 6 /* one more than the highest, so that a type is an index */
+#define UT_RECORD_TYPES 11 /* one more than the highest, so that a type is an index */
 
 enum ut_tcp_role { UT_ROLE_UNKNOWN, UT_ROLE_CONNECT, UT_ROLE_ACCEPT };
 
@@ -60,6 +65,8 @@ enum ut_has {
     UT_HAS_SINCE_SENT = 512,  /* the bytes were first sent no longer ago than since_sent_us … */
     UT_HAS_SENT_EXACT = 1024, /* … and no less long ago either */
     UT_HAS_SIZE = 2048,       /* how much memory the victim had */
+    UT_HAS_MIN_RTT = 4096,
+    UT_HAS_DELIVERY_RATE = 8192,
 };
 
 struct ut_record_header {
@@ -85,6 +92,16 @@ struct ut_record_socket {
     ut_u32 remote_isn; /* … and of the other */
 };
 
+/* What the kernel knew of the path then. */
+struct ut_record_path {
+    ut_u32 srtt_us;
+    ut_u32 min_rtt_us; /* over the last minutes (tcp_min_rtt_wlen) */
+    ut_u32 cwnd;
+    ut_u32 wmem_alloc;    /* sk_wmem_alloc, bytes */
+    ut_u32 delivery_rate; /* bytes a second, the latest sample; above 4 GiB/s: that */
+    ut_u32 reserved;
+};
+
 struct ut_record_retransmit {
     struct ut_record_header header;
     struct ut_record_socket socket;
@@ -95,15 +112,35 @@ struct ut_record_retransmit {
     ut_s32 err;    /* ≠ 0: not sent */
     ut_u32 cause;  /* enum ut_tcp_cause */
     ut_u32 rto_us; /* the timeout that elapsed */
-    ut_u32 srtt_us;
-    ut_u32 cwnd;
-    ut_u32 wmem_alloc; /* sk_wmem_alloc, bytes */
+    ut_u32 reserved;
     /* Since this socket last received data (icsk_ack.lrcvtime, in whole ticks): where requests and
      * answers alternate, the retransmitted bytes were sent after that. Taken at the retransmit. */
     ut_u32 since_received_us;
     /* Since the first of the bytes now in flight were first sent, to the microsecond: the
      * retransmitted ones came no earlier. With UT_HAS_SENT_EXACT they are those first ones. */
     ut_u32 since_sent_us;
+    struct ut_record_path path;
+};
+
+enum ut_reset { UT_RESET_SENT = 1, UT_RESET_RECEIVED = 2 };
+
+enum ut_receive_drop {
+    UT_DROP_RECEIVE_BUFFER = 1, /* the receive queue has no room */
+    UT_DROP_BACKLOG = 2,        /* nor the one beside it, while a task holds the socket */
+    UT_DROP_WINDOW = 3,         /* the other end sent although the window was shut */
+};
+
+/* All else that happens to a connection; by header.type: a reset; the other end's window stood at
+ * zero while bytes waited to be sent; a segment found no room in the socket's own receive queue; a
+ * finished handshake found none in the listener's queue; or the kernel found out that what it had
+ * sent again was not missing. */
+struct ut_record_tcp {
+    struct ut_record_header header;
+    struct ut_record_socket socket;
+    ut_u64 ns;     /* for how long the window was shut; since when retransmits are undone */
+    ut_u32 bytes;  /* of the dropped segment; that waited for the window */
+    ut_u32 detail; /* enum ut_reset, enum ut_receive_drop */
+    struct ut_record_path path;
 };
 
 enum ut_connection_change {

@@ -8,9 +8,8 @@
  * goes. Only bytes of packet *headers* that the kernel keeps about a segment are read, never its
  * payload.
  */
-#include "output.bpf.h"
+#include "socket.bpf.h"
 
-#include <bpf/bpf_endian.h>
 #include <bpf/bpf_tracing.h>
 
 /* The length of a timer tick, which is the unit of the kernel's timeouts. Set by the loader, which
@@ -20,20 +19,7 @@ const volatile __u64 tick_ns = 4000000;
 /* 0: `snapshot` learns which ports listen; 1: it writes out the connections. */
 int snapshot_pass = 0;
 
-struct connection {
-    ut_u32 local_isn;
-    ut_u32 remote_isn;
-    ut_u8 role; /* enum ut_tcp_role */
-    ut_u8 known_isn;
-    ut_u8 told; /* user space was: that it opened, or by the snapshot */
-};
-
-struct {
-    __uint(type, BPF_MAP_TYPE_SK_STORAGE);
-    __uint(map_flags, BPF_F_NO_PREALLOC);
-    __type(key, int);
-    __type(value, struct connection);
-} connections SEC(".maps");
+struct connections_map connections SEC(".maps");
 
 struct listening_port {
     __u64 netns_cookie;
@@ -48,64 +34,6 @@ struct {
     __type(key, struct listening_port);
     __type(value, __u8);
 } listening SEC(".maps");
-
-static __always_inline void write_v4(ut_u8 out[16], __be32 address)
-{
-    __u32 *words = (__u32 *)out;
-    words[0] = 0;
-    words[1] = 0;
-    words[2] = bpf_htonl(0xffff);
-    words[3] = address;
-}
-
-static __always_inline void write_v6(ut_u8 out[16], const struct in6_addr *address)
-{
-    __u32 *words = (__u32 *)out;
-    words[0] = address->in6_u.u6_addr32[0];
-    words[1] = address->in6_u.u6_addr32[1];
-    words[2] = address->in6_u.u6_addr32[2];
-    words[3] = address->in6_u.u6_addr32[3];
-}
-
-/* An IPv6 socket that speaks IPv4 holds its addresses v4-mapped already. */
-static __always_inline void write_addresses(struct ut_record_socket *out,
-                                            const struct sock_common *common)
-{
-    if (common->skc_family == AF_INET6) {
-        write_v6(out->local_address, &common->skc_v6_rcv_saddr);
-        write_v6(out->remote_address, &common->skc_v6_daddr);
-    } else {
-        write_v4(out->local_address, common->skc_rcv_saddr);
-        write_v4(out->remote_address, common->skc_daddr);
-    }
-}
-
-/* Fills `out`; returns the enum ut_has bits of what it could tell. */
-static __always_inline ut_u32 write_socket(struct ut_record_socket *out, struct tcp_sock *tcp,
-                                           struct sock *sk, const struct connection *connection)
-{
-    const struct sock_common *common = &sk->__sk_common;
-    ut_u32 has = 0;
-    write_addresses(out, common);
-    /* skc_num is 0 again by the time a socket is closed; the port in the header template is not. */
-    out->local_port = bpf_ntohs(tcp->inet_conn.icsk_inet.inet_sport);
-    out->remote_port = bpf_ntohs(common->skc_dport);
-    out->state = common->skc_state;
-    out->reserved[0] = 0;
-    out->reserved[1] = 0;
-    out->cookie = bpf_get_socket_cookie(sk);
-    if (out->cookie != 0)
-        has |= UT_HAS_COOKIE;
-    __u64 netns = 0;
-    if (netns_cookie(common, &netns))
-        has |= UT_HAS_NETNS;
-    out->netns_cookie = netns;
-    out->role = connection != NULL ? connection->role : UT_ROLE_UNKNOWN;
-    bool known_isn = connection != NULL && connection->known_isn;
-    out->local_isn = known_isn ? connection->local_isn : 0;
-    out->remote_isn = known_isn ? connection->remote_isn : 0;
-    return known_isn ? has | UT_HAS_ISN : has;
-}
 
 /* The pair of initial sequence numbers, from how far each direction has come. It holds at any time
  * of the connection, with Fast Open too: `bytes_acked` counts the SYN of a connecting socket and
@@ -146,19 +74,15 @@ static __always_inline ut_u32 ticks_to_us(__u64 ticks)
 static __always_inline ut_u32 write_path_state(struct ut_record_retransmit *record,
                                                const struct tcp_sock *tcp, const struct sock *sk)
 {
-    ut_u32 has = UT_HAS_RTO | UT_HAS_CWND | UT_HAS_WMEM;
+    ut_u32 has = UT_HAS_RTO | write_path(&record->path, tcp, sk);
     record->rto_us = ticks_to_us(tcp->inet_conn.icsk_rto);
-    record->srtt_us = tcp->srtt_us >> 3;
-    if (record->srtt_us != 0)
-        has |= UT_HAS_SRTT;
+    record->reserved = 0;
     record->since_received_us = 0;
     if (record->cause != UT_CAUSE_SYN) {
         ut_u32 since = (ut_u32)bpf_jiffies64() - tcp->inet_conn.icsk_ack.lrcvtime;
         record->since_received_us = ticks_to_us(since);
         has |= UT_HAS_SINCE_RECEIVED;
     }
-    record->cwnd = tcp->snd_cwnd;
-    record->wmem_alloc = (ut_u32)sk->sk_wmem_alloc.refs.counter;
     return has;
 }
 
@@ -262,6 +186,26 @@ static __always_inline void write_request(struct ut_record_retransmit *record,
     record->header.has |= has;
 }
 
+/* The other end's last step of the handshake came, and found the queue of finished ones full, as it
+ * still is: that is why the SYN-ACK is sent again. */
+static __always_inline void record_overflow(const struct sock *listener,
+                                            const struct request_sock *request,
+                                            const struct ut_record_retransmit *of, __u64 owner)
+{
+    const struct inet_request_sock *inet = (const void *)request;
+    if (BPF_CORE_READ_BITFIELD_PROBED(inet, acked) == 0 ||
+        listener->sk_ack_backlog <= listener->sk_max_ack_backlog)
+        return;
+    struct ut_record_tcp *record =
+        begin_record(UT_RECORD_LISTEN_OVERFLOW, sizeof(*record), owner, owner);
+    if (record == NULL)
+        return;
+    __builtin_memset(&record->socket, 0, sizeof(*record) - sizeof(record->header));
+    record->socket = of->socket;
+    record->header.has = of->header.has & (UT_HAS_ISN | UT_HAS_COOKIE | UT_HAS_NETNS);
+    end_record(record);
+}
+
 SEC("tp_btf/tcp_retransmit_synack")
 int BPF_PROG(tcp_retransmit_synack, struct sock *listener, struct request_sock *request)
 {
@@ -276,6 +220,7 @@ int BPF_PROG(tcp_retransmit_synack, struct sock *listener, struct request_sock *
     /* The tracepoint stands behind the check that the segment was sent. */
     record->header.has |= UT_HAS_ERR;
     record->cause = UT_CAUSE_SYN_ACK;
+    record_overflow(listener, request, record, owner);
     end_record(record);
     return 0;
 }
@@ -332,6 +277,8 @@ int BPF_PROG(inet_sock_set_state, struct sock *sk, int old_state, int new_state)
     struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
     if (tcp == NULL)
         return 0;
+    if (old_state == TCP_ESTABLISHED)
+        end_zero_window(tcp, sk);
     if (new_state == TCP_SYN_SENT) {
         struct connection *connection =
             bpf_sk_storage_get(&connections, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
@@ -339,6 +286,7 @@ int BPF_PROG(inet_sock_set_state, struct sock *sk, int old_state, int new_state)
             connection->role = UT_ROLE_CONNECT;
             connection->known_isn = 0; /* the socket may have been connected before */
             connection->told = 0;
+            connection->zero_window_boot_ns = connection->episode_boot_ns = 0;
         }
         record_connection(sk, tcp, UT_CONNECTION_CONNECTING, TCP_SYN_SENT, connection);
     } else if (new_state == TCP_ESTABLISHED &&
@@ -420,7 +368,7 @@ int snapshot(struct bpf_iter__task_file *ctx)
     const struct connection *kept = bpf_sk_storage_get(&connections, sk, NULL, 0);
     if (kept != NULL && kept->told)
         return 0;
-    if (kept != NULL)
+    if (kept != NULL && kept->role != UT_ROLE_UNKNOWN)
         connection.role = kept->role;
     learn_isn(&connection, tcp);
     write_snapshot(ctx->meta->seq, sk, tcp, &connection);

@@ -5,7 +5,7 @@
  * ordered by `seen`;
  * 3. the events of one connection are oldest first, and so an event that goes for its age or for
  * room is the first of its connection; 4. all events of a connection stand under the same two
- * workloads, which the connection remembers in `assigned`.
+ * workloads, which the connection remembers in `assigned`, or under the first of them alone.
  */
 #include "evidence/event_store.h"
 
@@ -16,7 +16,7 @@ _Static_assert(sizeof(struct ut_event) <= UT_EVENT_BYTES_MAX, "an event outgrew 
 _Static_assert(sizeof(struct ut_fold) * UT_FOLDS_MAX <= 1 << 20, "the folds outgrew 1 MiB");
 
 /* Where the timeout is not told: the smallest there is. */
-enum { RTO_MIN_US = 200000, RTO_MAX_US = 120000000, RECEIVED_TICK_US = 12000 };
+enum { RTO_MIN_US = 200000, RTO_MAX_US = 120000000, UNDONE_LOOKED_AT_MAX = 1024 };
 
 int ut_event_store_init(struct ut_event_store *s, struct ut_connections *connections)
 {
@@ -51,6 +51,8 @@ void ut_event_store_done(struct ut_event_store *s)
 
 uint64_t ut_event_sent_low_ns(const struct ut_event *event)
 {
+    if (event->kind != UT_EVENT_RETRANSMIT)
+        return event->seen_ns - (uint64_t)event->since_sent_us * 1000;
     uint64_t rto_us = event->has & UT_HAS_RTO ? event->rto_us : RTO_MIN_US;
     if (rto_us > RTO_MAX_US)
         rto_us = RTO_MAX_US;
@@ -92,6 +94,15 @@ static void link_event(struct ut_event_store *s, uint32_t slot, int side, uint32
     *(older != 0 ? &s->events[older].links[side].newer : &list->oldest) = slot;
     *(newer != 0 ? &s->events[newer].links[side].older : &list->newest) = slot;
     list->count++;
+}
+
+/* The other end of a reset has its own record of it, or never heard of it; and nobody but the
+ * connecting end waits for a connect. */
+static uint32_t listed_under(const struct ut_event *e, const struct ut_connection *connection,
+                             int side)
+{
+    bool own = e->kind == UT_EVENT_RESET || e->kind == UT_EVENT_CONNECT;
+    return own && side == UT_SIDE_PEER ? 0 : connection->assigned[side];
 }
 
 static bool is_listed(const struct ut_event *e, int side)
@@ -191,9 +202,27 @@ void ut_event_store_add(struct ut_event_store *s, const struct ut_event *event,
     connection->last_event = slot;
     connection->last_event_ns = e->seen_ns;
     for (int side = 0; side < UT_SIDES; side++) {
-        e->workload[side] = connection->assigned[side];
+        e->workload[side] = listed_under(e, connection, side);
         if (is_listed(e, side))
             link_event(s, slot, side, 0);
+    }
+}
+
+/* Newest first, and no further than a recovery is likely to reach. */
+void ut_event_store_undo(struct ut_event_store *s, const struct ut_connection *connection,
+                         uint64_t since_ns)
+{
+    uint32_t workload = connection->assigned[UT_SIDE_LOCAL];
+    uint32_t slot = s->lists[UT_SIDE_LOCAL][UT_WORKLOAD_SLOT(workload)].newest;
+    if (connection->first_event == 0)
+        return;
+    for (int i = 0; i < UNDONE_LOOKED_AT_MAX && slot != 0; i++) {
+        struct ut_event *e = &s->events[slot];
+        if (e->seen_ns < since_ns)
+            break;
+        if (e->connection == connection->id && e->kind == UT_EVENT_RETRANSMIT)
+            e->spurious = true;
+        slot = e->links[UT_SIDE_LOCAL].older;
     }
 }
 
@@ -201,17 +230,18 @@ static void move_events(struct ut_event_store *s, struct ut_connection *connecti
                         uint32_t workload)
 {
     uint32_t previous = 0;
+    connection->assigned[side] = workload;
     for (uint32_t slot = connection->first_event; slot != 0;
          slot = s->events[slot].next_on_connection) {
         struct ut_event *e = &s->events[slot];
         if (is_listed(e, side))
             unlink_event(s, slot, side);
-        e->workload[side] = workload;
-        if (is_listed(e, side))
-            link_event(s, slot, side, previous);
+        e->workload[side] = listed_under(e, connection, side);
+        if (!is_listed(e, side))
+            continue;
+        link_event(s, slot, side, previous);
         previous = slot;
     }
-    connection->assigned[side] = workload;
 }
 
 void ut_event_store_assign(struct ut_event_store *s, struct ut_connection *connection)
@@ -284,18 +314,30 @@ static struct ut_fold *new_fold(struct ut_event_store *s, const struct ut_event 
     return f;
 }
 
+static void add_retransmit(struct ut_fold *f, const struct ut_event *e)
+{
+    if (e->cause == UT_CAUSE_TAIL_LOSS_PROBE) {
+        f->probes++;
+        return;
+    }
+    f->segments += e->segments;
+    f->bytes += e->bytes;
+    f->timeouts += e->cause == UT_CAUSE_TIMEOUT;
+}
+
 static void add_to_fold(struct ut_fold *f, const struct ut_event *e)
 {
     uint64_t sent_ns = ut_event_sent_low_ns(e);
     if (sent_ns < f->first_sent_ns)
         f->first_sent_ns = sent_ns;
     f->last_seen_ns = e->seen_ns;
-    if (e->cause == UT_CAUSE_TAIL_LOSS_PROBE)
-        f->probes++;
-    else
-        f->segments += e->segments;
-    f->bytes += e->cause == UT_CAUSE_TAIL_LOSS_PROBE ? 0 : e->bytes;
-    f->timeouts += e->cause == UT_CAUSE_TIMEOUT;
+    if (e->kind == UT_EVENT_RETRANSMIT)
+        add_retransmit(f, e);
+    f->resets += e->kind == UT_EVENT_RESET;
+    f->receive_drops += e->kind == UT_EVENT_RECEIVE_DROP;
+    f->listen_overflows += e->kind == UT_EVENT_LISTEN_OVERFLOW;
+    if (e->kind == UT_EVENT_ZERO_WINDOW)
+        f->zero_window_ns += (uint64_t)e->since_sent_us * 1000;
     for (int side = 0; side < UT_SIDES; side++) {
         if (e->taken[side] > f->taken[side])
             f->taken[side] = e->taken[side];
@@ -312,7 +354,8 @@ static bool fold_takes(const struct ut_fold *f, const struct ut_event *e)
 static void fold_first(struct ut_event_store *s, struct ut_connection *connection)
 {
     const struct ut_event *e = &s->events[connection->first_event];
-    if (e->workload[0] != 0 || e->workload[1] != 0) {
+    bool counts = e->kind != UT_EVENT_CONNECT;
+    if (counts && (e->workload[0] != 0 || e->workload[1] != 0)) {
         struct ut_fold *f = &s->folds[connection->fold];
         if (connection->fold == 0 || !fold_takes(f, e)) {
             f = new_fold(s, e);

@@ -4,7 +4,8 @@
  * slots; then they are folded into sums per connection and 10 s, which stand UT_FOLD_KEPT_NS.
  *
  * Each event is listed under up to two workloads: the one whose end retransmitted (side local), and
- * the one of the other end, where it is on this host (side peer). The lists are ordered by time.
+ * the one of the other end, where it is on this host (side peer); what either end has a record of
+ * (resets, slow connects) under the first alone. The lists are ordered by time.
  * What a workload loses before its time raises its horizon: before that its evidence is partial.
  *
  * Full, the store takes the oldest event of the workload that has most: nobody blinds a neighbour.
@@ -23,24 +24,38 @@
 
 enum ut_side { UT_SIDE_LOCAL, UT_SIDE_PEER, UT_SIDES };
 
+enum ut_event_kind {
+    UT_EVENT_RETRANSMIT,
+    UT_EVENT_RESET,
+    UT_EVENT_ZERO_WINDOW,
+    UT_EVENT_RECEIVE_DROP,
+    UT_EVENT_LISTEN_OVERFLOW,
+    UT_EVENT_CONNECT, /* a connect() that took long, or never came through */
+    UT_EVENT_KINDS
+};
+
 struct ut_event {
-    uint64_t seen_ns;            /* UNIX; the retransmit */
-    uint32_t connection;         /* id; the end that retransmitted */
+    uint64_t seen_ns;            /* UNIX; the retransmit, the end of what lasts */
+    uint32_t connection;         /* id; the end that retransmitted, or to which it happened */
     uint32_t workload[UT_SIDES]; /* under whom it is listed; 0: nobody */
     struct {
         uint32_t newer, older; /* slots */
     } links[UT_SIDES];
     uint32_t next_on_connection; /* newer; also the free list */
-    uint32_t rto_us, srtt_us, cwnd, wmem_alloc, seq, bytes, since_received_us, since_sent_us;
+    uint32_t rto_us, srtt_us, cwnd, wmem_alloc, seq, bytes, since_received_us;
+    uint32_t since_sent_us; /* for how long it lasted, where it is no retransmit */
+    uint32_t min_rtt_us, delivery_rate;
     uint16_t segments;
-    uint16_t has;  /* enum ut_has */
-    uint8_t cause; /* enum ut_tcp_cause */
-    uint8_t state;
+    uint16_t has;      /* enum ut_has */
+    uint8_t cause : 4; /* enum ut_tcp_cause, ut_reset or ut_receive_drop */
+    uint8_t kind : 4;  /* enum ut_event_kind */
+    uint8_t state : 4;
+    bool spurious : 1; /* the kernel has undone the recovery that it was part of */
+    bool arrived : 1;  /* a server span had begun before: no later one waited for these bytes */
     /* What joins remember, by side: the strongest class that took it, and which server span was the
      * nearest so far to its end (distances to `seen`, UINT32_MAX: none yet). */
     uint8_t taken[UT_SIDES];
     uint32_t ended_before_us, began_after_us;
-    bool arrived; /* a server span had begun before: no later one waited for these bytes */
 };
 
 struct ut_fold {
@@ -50,7 +65,9 @@ struct ut_fold {
     struct {
         uint32_t newer, older;
     } links[UT_SIDES];
+    uint64_t zero_window_ns;
     uint32_t segments, bytes, timeouts, probes; /* probes are not among the segments */
+    uint32_t resets, receive_drops, listen_overflows;
     uint8_t taken[UT_SIDES];
 };
 
@@ -79,6 +96,10 @@ void ut_event_store_done(struct ut_event_store *store);
 /* Keeps a copy of the event's own fields, on `connection`. */
 void ut_event_store_add(struct ut_event_store *store, const struct ut_event *event,
                         struct ut_connection *connection);
+/* The kernel has found out that what the connection sent again since then was not missing: marks
+ * these events, of the newest ones. */
+void ut_event_store_undo(struct ut_event_store *store, const struct ut_connection *connection,
+                         uint64_t since_ns);
 /* The owner or the mirror of a connection has changed: its events move to the right lists. The
  * owner of an event, once known, stays. */
 void ut_event_store_assign(struct ut_event_store *store, struct ut_connection *connection);

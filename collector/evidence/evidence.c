@@ -106,6 +106,11 @@ static void count_records(struct ut_evidence *e)
         [UT_INGEST_CGROUP] = "type=\"cgroup\"",
         [UT_INGEST_OOM_KILL] = "type=\"oom_kill\"",
         [UT_INGEST_STALL] = "type=\"stall\"",
+        [UT_INGEST_RESET] = "type=\"reset\"",
+        [UT_INGEST_ZERO_WINDOW] = "type=\"zero_window\"",
+        [UT_INGEST_RECEIVE_DROP] = "type=\"receive_drop\"",
+        [UT_INGEST_LISTEN_OVERFLOW] = "type=\"listen_overflow\"",
+        [UT_INGEST_UNDO] = "type=\"undo\"",
         [UT_INGEST_BAD] = "type=\"bad\"",
     };
     for (int i = 0; i < UT_INGEST_RESULTS; i++)

@@ -5,7 +5,10 @@
 #define FUTURE_NS (60 * UT_NS_PER_S)
 /* More than one segment of 64 KiB with its headers can hold; what GSO makes of one is still less.
  */
-enum { BYTES_MAX = 1 << 20, SEGMENTS_MAX = UINT16_MAX };
+enum { BYTES_MAX = 1 << 20, SEGMENTS_MAX = UINT16_MAX, TCP_STATES = 13 };
+/* A connect that took at least this long is evidence: without a loss only far or busy ends need it.
+ */
+#define SLOW_CONNECT_NS (100 * UT_NS_PER_MS)
 /* Of all tasks in one slot: more tasks than that the kernel cannot number. */
 #define STALLED_MAX_NS ((UINT64_C(1) << 22) * UT_STALL_SLOT_NS)
 
@@ -29,7 +32,7 @@ static struct ut_address normalised(const ut_u8 bytes[16])
 static bool read_socket(struct ut_connection_fact *ret, const struct ut_record_header *header,
                         const struct ut_record_socket *socket)
 {
-    if (socket->role > UT_ROLE_ACCEPT)
+    if (socket->role > UT_ROLE_ACCEPT || socket->state >= TCP_STATES)
         return false;
     *ret = (struct ut_connection_fact){
         .unix_ns = ret->unix_ns,
@@ -44,6 +47,15 @@ static bool read_socket(struct ut_connection_fact *ret, const struct ut_record_h
         .remote_isn = socket->remote_isn,
     };
     return true;
+}
+
+static void read_path(struct ut_event *ret, const struct ut_record_path *path)
+{
+    ret->srtt_us = path->srtt_us;
+    ret->min_rtt_us = path->min_rtt_us;
+    ret->cwnd = path->cwnd;
+    ret->wmem_alloc = path->wmem_alloc;
+    ret->delivery_rate = path->delivery_rate;
 }
 
 static enum ut_ingest_result ingest_retransmit(struct ut_tables *tables,
@@ -62,22 +74,84 @@ static enum ut_ingest_result ingest_retransmit(struct ut_tables *tables,
     struct ut_event event = {
         .seen_ns = unix_ns,
         .rto_us = record->rto_us,
-        .srtt_us = record->srtt_us,
-        .cwnd = record->cwnd,
-        .wmem_alloc = record->wmem_alloc,
         .seq = record->seq,
         .bytes = record->bytes,
         .since_received_us = record->since_received_us,
         .since_sent_us = record->since_sent_us,
         .segments = record->segments > 0 ? (uint16_t)record->segments : 1,
         .has = (uint16_t)record->header.has,
-        .cause = (uint8_t)record->cause,
-        .state = record->socket.state,
+        .cause = record->cause & 15,
+        .state = record->socket.state & 15U,
     };
+    read_path(&event, &record->path);
     struct ut_connection *connection =
         ut_connections_learn(&tables->connections, &fact, UT_CONNECTION_SEEN);
     ut_event_store_add(&tables->events, &event, connection);
     return UT_INGEST_RETRANSMIT;
+}
+
+/* In whole microseconds, as many as an event has room for, and not before the beginning of time. */
+static uint32_t lasted_us(uint64_t ns, uint64_t unix_ns)
+{
+    uint64_t us = (ns < unix_ns ? ns : unix_ns) / 1000;
+    return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+}
+
+static enum ut_ingest_result ingest_tcp(struct ut_tables *tables,
+                                        const struct ut_record_tcp *record, uint64_t unix_ns)
+{
+    static const struct {
+        enum ut_ingest_result result;
+        uint8_t kind;        /* enum ut_event_kind */
+        uint8_t least, most; /* of `detail` */
+    } rows[UT_RECORD_TYPES] = {
+        [UT_RECORD_RESET] = {UT_INGEST_RESET, UT_EVENT_RESET, UT_RESET_SENT, UT_RESET_RECEIVED},
+        [UT_RECORD_ZERO_WINDOW] = {UT_INGEST_ZERO_WINDOW, UT_EVENT_ZERO_WINDOW, 0, 0},
+        [UT_RECORD_RECEIVE_DROP] = {UT_INGEST_RECEIVE_DROP, UT_EVENT_RECEIVE_DROP,
+                                    UT_DROP_RECEIVE_BUFFER, UT_DROP_WINDOW},
+        [UT_RECORD_LISTEN_OVERFLOW] = {UT_INGEST_LISTEN_OVERFLOW, UT_EVENT_LISTEN_OVERFLOW, 0, 0},
+        [UT_RECORD_UNDO] = {UT_INGEST_UNDO, UT_EVENT_KINDS, 0, 0},
+    };
+    struct ut_connection_fact fact = {.unix_ns = unix_ns};
+    uint8_t type = record->header.type;
+    if (!read_socket(&fact, &record->header, &record->socket) ||
+        record->detail < rows[type].least || record->detail > rows[type].most)
+        return UT_INGEST_BAD;
+    struct ut_connection *connection =
+        ut_connections_learn(&tables->connections, &fact, UT_CONNECTION_SEEN);
+    if (type == UT_RECORD_UNDO) {
+        uint64_t since_ns = record->ns < unix_ns ? unix_ns - record->ns : 0;
+        ut_event_store_undo(&tables->events, connection, since_ns);
+        return UT_INGEST_UNDO;
+    }
+    struct ut_event event = {
+        .seen_ns = unix_ns,
+        .since_sent_us = type == UT_RECORD_ZERO_WINDOW ? lasted_us(record->ns, unix_ns) : 0,
+        .bytes = record->bytes,
+        .has = (uint16_t)record->header.has,
+        .kind = rows[type].kind & 15U,
+        .cause = record->detail & 15,
+        .state = record->socket.state & 15U,
+    };
+    read_path(&event, &record->path);
+    ut_event_store_add(&tables->events, &event, connection);
+    return rows[type].result;
+}
+
+/* A connect() that has just come to its end, one way or the other. */
+static void note_slow_connect(struct ut_tables *tables, struct ut_connection *connection,
+                              uint64_t unix_ns)
+{
+    uint64_t opened_ns = connection->opened_ns;
+    if (connection->role != UT_ROLE_CONNECT || opened_ns == 0 ||
+        unix_ns < opened_ns + SLOW_CONNECT_NS)
+        return;
+    const struct ut_event event = {
+        .seen_ns = unix_ns,
+        .since_sent_us = lasted_us(unix_ns - opened_ns, unix_ns),
+        .kind = UT_EVENT_CONNECT,
+    };
+    ut_event_store_add(&tables->events, &event, connection);
 }
 
 static enum ut_ingest_result ingest_connection(struct ut_tables *tables,
@@ -88,7 +162,10 @@ static enum ut_ingest_result ingest_connection(struct ut_tables *tables,
     if (record->change < UT_CONNECTION_OPENED || record->change > UT_CONNECTION_SNAPSHOT ||
         !read_socket(&fact, &record->header, &record->socket))
         return UT_INGEST_BAD;
-    ut_connections_learn(&tables->connections, &fact, (enum ut_connection_change)record->change);
+    struct ut_connection *connection = ut_connections_learn(
+        &tables->connections, &fact, (enum ut_connection_change)record->change);
+    if (record->change == UT_CONNECTION_OPENED || record->change == UT_CONNECTION_FAILED)
+        note_slow_connect(tables, connection, unix_ns);
     return UT_INGEST_CONNECTION;
 }
 
@@ -172,6 +249,12 @@ static size_t least_size(uint8_t type)
         return sizeof(struct ut_record_oom_kill);
     case UT_RECORD_STALL:
         return sizeof(struct ut_record_stall);
+    case UT_RECORD_RESET:
+    case UT_RECORD_ZERO_WINDOW:
+    case UT_RECORD_RECEIVE_DROP:
+    case UT_RECORD_LISTEN_OVERFLOW:
+    case UT_RECORD_UNDO:
+        return sizeof(struct ut_record_tcp);
     default:
         return SIZE_MAX;
     }
@@ -188,6 +271,7 @@ enum ut_ingest_result ut_ingest_record(struct ut_tables *tables, const void *dat
         struct ut_record_cgroup cgroup;
         struct ut_record_oom_kill oom_kill;
         struct ut_record_stall stall;
+        struct ut_record_tcp tcp;
     } record;
     if (size < sizeof(record.header))
         return UT_INGEST_BAD;
@@ -208,6 +292,12 @@ enum ut_ingest_result ut_ingest_record(struct ut_tables *tables, const void *dat
         return ingest_oom_kill(tables, &record.oom_kill, unix_ns);
     case UT_RECORD_STALL:
         return ingest_stall(tables, &record.stall, unix_ns);
+    case UT_RECORD_RESET:
+    case UT_RECORD_ZERO_WINDOW:
+    case UT_RECORD_RECEIVE_DROP:
+    case UT_RECORD_LISTEN_OVERFLOW:
+    case UT_RECORD_UNDO:
+        return ingest_tcp(tables, &record.tcp, unix_ns);
     default:
         return ingest_cgroup(tables, &record.cgroup, size, unix_ns);
     }

@@ -19,14 +19,17 @@
 #include "otlp/encode.h"
 
 /* The most that a span's attributes take, and one of its events. */
-enum { ATTRIBUTES_BYTES = 640, EVENT_BYTES = 896 };
+enum { ATTRIBUTES_BYTES = 960, EVENT_BYTES = 1088 };
 
 struct totals {
     struct ut_allowed allowed;
     enum ut_match_class weakest;
     bool side[UT_SIDES];
     uint64_t retransmits, bytes, timeouts, probes;
-    uint32_t shared_by, events; /* that may be told */
+    uint64_t resets, receive_drops, listen_overflows;
+    uint64_t connect_ns, zero_window_ns; /* the longest one; all of them, within the span */
+    bool timed;                          /* zero_window_ns depends on the span's own times */
+    uint32_t shared_by, events;          /* that may be told */
 };
 
 static const char *side_name(enum ut_side side)
@@ -56,7 +59,8 @@ static const char *state_name(uint8_t state)
 
 static bool makes_event(const struct ut_join_view *view, const struct ut_join_match *match)
 {
-    return match->match > UT_MATCH_WORKLOAD && view->event != NULL;
+    return match->match > UT_MATCH_WORKLOAD && view->event != NULL &&
+           view->kind != UT_EVENT_CONNECT;
 }
 
 /* Attributes of the span itself: of TCP, and of memory. */
@@ -70,8 +74,51 @@ static bool tells_memory(const struct ut_join_span *span, const struct totals *t
     return span->memory.any && totals->allowed.counts <= UT_MATCH_WORKLOAD;
 }
 
-static void add_event_counts(struct totals *totals, const struct ut_event *e)
+static uint64_t lasted_ns(const struct ut_event *e)
 {
+    return (uint64_t)e->since_sent_us * 1000;
+}
+
+/* How much of what lasted from low to seen lies within the span. */
+static uint64_t part_within(const struct ut_join_view *view, const struct ut_span *span)
+{
+    uint64_t from_ns = view->low_ns > span->start_ns ? view->low_ns : span->start_ns;
+    uint64_t to_ns = view->seen_ns < span->end_ns ? view->seen_ns : span->end_ns;
+    return to_ns > from_ns ? to_ns - from_ns : 0;
+}
+
+static void add_happening(struct totals *totals, const struct ut_join_view *view,
+                          const struct ut_span *span)
+{
+    switch (view->event->kind) {
+    case UT_EVENT_RESET:
+        totals->resets++;
+        break;
+    case UT_EVENT_ZERO_WINDOW:
+        totals->zero_window_ns += part_within(view, span);
+        totals->timed = true;
+        break;
+    case UT_EVENT_RECEIVE_DROP:
+        totals->receive_drops++;
+        break;
+    case UT_EVENT_LISTEN_OVERFLOW:
+        totals->listen_overflows++;
+        break;
+    default:
+        if (lasted_ns(view->event) > totals->connect_ns)
+            totals->connect_ns = lasted_ns(view->event);
+        break;
+    }
+}
+
+static void add_event_counts(struct totals *totals, const struct ut_join_view *view,
+                             const struct ut_span *span)
+{
+    const struct ut_event *e = view->event;
+    if (e->kind != UT_EVENT_RETRANSMIT) {
+        add_happening(totals, view, span);
+        return;
+    }
     if (e->cause == UT_CAUSE_TAIL_LOSS_PROBE) {
         totals->probes++;
         return;
@@ -81,8 +128,20 @@ static void add_event_counts(struct totals *totals, const struct ut_event *e)
     totals->timeouts += e->cause == UT_CAUSE_TIMEOUT;
 }
 
-static struct totals sum_up(const struct ut_join *join, const struct ut_join_span *span,
-                            struct ut_allowed allowed)
+static void add_fold_counts(struct totals *totals, const struct ut_fold *fold)
+{
+    totals->retransmits += fold->segments;
+    totals->bytes += fold->bytes;
+    totals->timeouts += fold->timeouts;
+    totals->probes += fold->probes;
+    totals->resets += fold->resets;
+    totals->receive_drops += fold->receive_drops;
+    totals->listen_overflows += fold->listen_overflows;
+    totals->zero_window_ns += fold->zero_window_ns;
+}
+
+static struct totals sum_up(const struct ut_join *join, const struct ut_span *of,
+                            const struct ut_join_span *span, struct ut_allowed allowed)
 {
     struct totals totals = {.allowed = allowed, .weakest = UT_MATCH_EXACT};
     for (uint32_t i = span->first; i < span->first + span->count; i++) {
@@ -96,14 +155,10 @@ static struct totals sum_up(const struct ut_join *join, const struct ut_join_spa
             totals.shared_by = view->sharers;
         totals.side[view->side] = true;
         totals.events += makes_event(view, match) && match->match >= allowed.events;
-        if (view->event != NULL) {
-            add_event_counts(&totals, view->event);
-        } else {
-            totals.retransmits += view->fold->segments;
-            totals.bytes += view->fold->bytes;
-            totals.timeouts += view->fold->timeouts;
-            totals.probes += view->fold->probes;
-        }
+        if (view->event != NULL)
+            add_event_counts(&totals, view, of);
+        else
+            add_fold_counts(&totals, view->fold);
     }
     return totals;
 }
@@ -131,6 +186,11 @@ static void encode_tcp(struct ut_encoder *out, const struct totals *totals)
     encode_count(out, UT_ATTR_TCP_RETRANSMIT_BYTES, totals->bytes);
     encode_count(out, UT_ATTR_TCP_TIMEOUTS, totals->timeouts);
     encode_count(out, UT_ATTR_TCP_PROBES, totals->probes);
+    encode_count(out, UT_ATTR_TCP_RESETS, totals->resets);
+    encode_count(out, UT_ATTR_TCP_CONNECT_NS, totals->connect_ns);
+    encode_count(out, UT_ATTR_TCP_ZERO_WINDOW_NS, totals->zero_window_ns);
+    encode_count(out, UT_ATTR_TCP_RECEIVE_DROPS, totals->receive_drops);
+    encode_count(out, UT_ATTR_TCP_LISTEN_OVERFLOWS, totals->listen_overflows);
 }
 
 /* ---- span events ------------------------------------------------------------------------------
@@ -146,20 +206,74 @@ static void encode_end(struct ut_encoder *out, const struct ut_endpoint *end,
     ut_encode_int(out, UT_FIELD_EVENT_ATTRIBUTES, port_key, end->port);
 }
 
-static void encode_measured(struct ut_encoder *out, const struct ut_event *e)
+static void encode_path(struct ut_encoder *out, const struct ut_event *e)
 {
     const int field = UT_FIELD_EVENT_ATTRIBUTES;
-    bool waited = e->cause == UT_CAUSE_TIMEOUT || e->cause == UT_CAUSE_SYN ||
-                  e->cause == UT_CAUSE_SYN_ACK || e->cause == UT_CAUSE_TAIL_LOSS_PROBE;
-    if ((e->has & UT_HAS_RTO) && waited && e->cause != UT_CAUSE_TAIL_LOSS_PROBE)
-        ut_encode_int(out, field, UT_ATTR_TCP_WAITED_MIN_NS, (int64_t)e->rto_us * 1000);
     if (e->has & UT_HAS_SRTT)
         ut_encode_int(out, field, UT_ATTR_TCP_SRTT_US, e->srtt_us);
+    if (e->has & UT_HAS_MIN_RTT)
+        ut_encode_int(out, field, UT_ATTR_TCP_MIN_RTT_US, e->min_rtt_us);
+    if (e->has & UT_HAS_DELIVERY_RATE)
+        ut_encode_int(out, field, UT_ATTR_TCP_DELIVERY_RATE, e->delivery_rate);
     if (e->has & UT_HAS_CWND)
         ut_encode_int(out, field, UT_ATTR_TCP_CWND, e->cwnd);
     if (e->has & UT_HAS_WMEM)
         ut_encode_int(out, field, UT_ATTR_TCP_SK_WMEM_ALLOC, e->wmem_alloc);
     encode_text(out, field, UT_ATTR_TCP_STATE, state_name(e->state));
+}
+
+static void encode_retransmit(struct ut_encoder *out, const struct ut_event *e)
+{
+    const int field = UT_FIELD_EVENT_ATTRIBUTES;
+    bool waited =
+        e->cause == UT_CAUSE_TIMEOUT || e->cause == UT_CAUSE_SYN || e->cause == UT_CAUSE_SYN_ACK;
+    ut_encode_int(out, field, UT_ATTR_TCP_SEQ, e->seq);
+    ut_encode_int(out, field, UT_ATTR_TCP_BYTES, e->bytes);
+    ut_encode_int(out, field, UT_ATTR_TCP_SEGMENTS, e->segments);
+    if (e->spurious)
+        ut_encode_bool(out, field, UT_ATTR_TCP_SPURIOUS, true);
+    if (e->has & UT_HAS_SENT_EXACT)
+        ut_encode_int(out, field, UT_ATTR_TCP_WAITED_NS, (int64_t)lasted_ns(e));
+    else if ((e->has & UT_HAS_RTO) && waited)
+        ut_encode_int(out, field, UT_ATTR_TCP_WAITED_MIN_NS, (int64_t)e->rto_us * 1000);
+}
+
+static void encode_happening(struct ut_encoder *out, const struct ut_event *e)
+{
+    const int field = UT_FIELD_EVENT_ATTRIBUTES;
+    if (e->kind == UT_EVENT_ZERO_WINDOW)
+        ut_encode_int(out, field, UT_ATTR_TCP_WAITED_NS, (int64_t)lasted_ns(e));
+    if (e->bytes > 0)
+        ut_encode_int(out, field, UT_ATTR_TCP_BYTES, e->bytes);
+}
+
+/* What `undertrace.tcp.type` says; NULL: the event's name says all. */
+static const char *type_name(const struct ut_event *e)
+{
+    static const char *const resets[] = {
+        [UT_RESET_SENT] = "sent", [UT_RESET_RECEIVED] = "received"};
+    static const char *const drops[] = {[UT_DROP_RECEIVE_BUFFER] = "receive_buffer",
+                                        [UT_DROP_BACKLOG] = "backlog",
+                                        [UT_DROP_WINDOW] = "window"};
+    switch (e->kind) {
+    case UT_EVENT_RETRANSMIT:
+        return cause_name(e->cause);
+    case UT_EVENT_RESET:
+        return resets[e->cause];
+    case UT_EVENT_RECEIVE_DROP:
+        return drops[e->cause];
+    default:
+        return NULL;
+    }
+}
+
+static const char *event_name(uint8_t kind)
+{
+    static const char *const names[UT_EVENT_KINDS] = {
+        UT_EVENT_TCP_RETRANSMIT,   UT_EVENT_TCP_RESET,           UT_EVENT_TCP_ZERO_WINDOW,
+        UT_EVENT_TCP_RECEIVE_DROP, UT_EVENT_TCP_LISTEN_OVERFLOW, NULL,
+    };
+    return names[kind];
 }
 
 static void encode_event(struct ut_encoder *out, const struct ut_join *join,
@@ -169,22 +283,27 @@ static void encode_event(struct ut_encoder *out, const struct ut_join *join,
     const struct ut_join_view *view = &join->views[match->view];
     const struct ut_connection *own = join->groups[view->group].own;
     const struct ut_event *e = view->event;
-    size_t begin = ut_encode_event_begin(out, UT_EVENT_TCP_RETRANSMIT, e->seen_ns);
+    const char *type = type_name(e);
+    size_t begin = ut_encode_event_begin(out, event_name(e->kind), e->seen_ns);
     encode_text(out, field, UT_ATTR_MATCH, ut_match_class_name(match->match));
     encode_text(out, field, UT_ATTR_SIDE, side_name(view->side));
-    encode_text(out, field, UT_ATTR_TCP_TYPE, cause_name(e->cause));
+    if (type != NULL)
+        encode_text(out, field, UT_ATTR_TCP_TYPE, type);
     encode_end(out, &own->local, UT_ATTR_LOCAL_ADDRESS, UT_ATTR_LOCAL_PORT);
     encode_end(out, &own->remote, UT_ATTR_PEER_ADDRESS, UT_ATTR_PEER_PORT);
-    ut_encode_int(out, field, UT_ATTR_TCP_SEQ, e->seq);
-    ut_encode_int(out, field, UT_ATTR_TCP_BYTES, e->bytes);
-    ut_encode_int(out, field, UT_ATTR_TCP_SEGMENTS, e->segments);
-    encode_measured(out, e);
+    if (e->kind == UT_EVENT_RETRANSMIT)
+        encode_retransmit(out, e);
+    else
+        encode_happening(out, e);
+    if (e->kind != UT_EVENT_LISTEN_OVERFLOW)
+        encode_path(out, e);
     ut_encode_event_end(out, begin);
 }
 
-static void encode_closing(struct ut_encoder *out, uint32_t omitted, uint64_t time_ns)
+static void encode_closing(struct ut_encoder *out, const char *name, uint32_t omitted,
+                           uint64_t time_ns)
 {
-    size_t begin = ut_encode_event_begin(out, UT_EVENT_TCP_RETRANSMIT, time_ns);
+    size_t begin = ut_encode_event_begin(out, name, time_ns);
     ut_encode_int(out, UT_FIELD_EVENT_ATTRIBUTES, UT_ATTR_OMITTED, omitted);
     ut_encode_event_end(out, begin);
 }
@@ -205,6 +324,7 @@ static void encode_events(struct ut_encoder *out, const struct ut_join *join,
     uint32_t room = events > most ? most - 1 : events;
     uint32_t written = 0;
     uint64_t last_ns = 0;
+    const char *last_name = UT_EVENT_TCP_RETRANSMIT;
     for (int rank = 0; rank <= 3; rank++) {
         for (uint32_t i = span->first; i < span->first + span->count; i++) {
             const struct ut_join_match *match = &join->matches[i];
@@ -212,6 +332,7 @@ static void encode_events(struct ut_encoder *out, const struct ut_join *join,
             if (!makes_event(view, match) || match->match < weakest || rank_of(view) != rank)
                 continue;
             last_ns = view->seen_ns > last_ns ? view->seen_ns : last_ns;
+            last_name = event_name(view->kind);
             if (written < room) {
                 encode_event(out, join, match);
                 written++;
@@ -219,7 +340,7 @@ static void encode_events(struct ut_encoder *out, const struct ut_join *join,
         }
     }
     if (written < events)
-        encode_closing(out, events - written, last_ns);
+        encode_closing(out, last_name, events - written, last_ns);
 }
 
 /* ---- room -------------------------------------------------------------------------------------
@@ -259,8 +380,9 @@ static bool same_evidence(const struct ut_join *join, const struct ut_join_span 
                           struct ut_allowed allowed)
 {
     const struct ut_join_span *last = join->encoded;
-    return last != NULL && !last->memory.any && !span->memory.any && last->count == span->count &&
-           last->partial == span->partial && join->encoded_allowed.events == allowed.events &&
+    return last != NULL && !join->encoded_timed && !last->memory.any && !span->memory.any &&
+           last->count == span->count && last->partial == span->partial &&
+           join->encoded_allowed.events == allowed.events &&
            join->encoded_allowed.counts == allowed.counts &&
            memcmp(&join->matches[last->first], &join->matches[span->first],
                   span->count * sizeof(join->matches[0])) == 0;
@@ -304,6 +426,7 @@ static bool encode_bytes(struct ut_join *join, struct ut_body *body,
     join->encoded_bytes = ut_encoder_bytes(&encoder);
     join->encoded_allowed = totals->allowed;
     join->encoded = span;
+    join->encoded_timed = totals->timed;
     join->encoded_edit = NULL;
     return join->encoded_bytes.size > 0;
 }
@@ -349,7 +472,7 @@ void ut_join_encode(struct ut_join *join, struct ut_body *body, const struct ut_
 {
     struct ut_allowed allowed =
         ut_allowance_ask(join->allowance, room_of(span, span->count), join->now_ns);
-    struct totals totals = sum_up(join, span, allowed);
+    struct totals totals = sum_up(join, &body->spans[span->row], span, allowed);
     bool same = same_evidence(join, span, allowed);
     size_t need = sizeof(struct ut_edit) + (same ? 0 : room_of(span, totals.events));
     count_withheld(join, body, span, &totals);

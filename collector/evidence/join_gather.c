@@ -40,6 +40,15 @@ static bool add_view(struct ut_join *join, const struct ut_join_view *from, uint
     return true;
 }
 
+/* A listener without room belongs to whom a SYN-ACK that is sent again belongs; what is no
+ * retransmit has no cause. */
+static uint8_t cause_of(const struct ut_event *e)
+{
+    if (e->kind == UT_EVENT_LISTEN_OVERFLOW)
+        return UT_CAUSE_SYN_ACK;
+    return e->kind == UT_EVENT_RETRANSMIT ? e->cause : UT_CAUSE_UNKNOWN;
+}
+
 static void gather_events(struct ut_join *join, uint32_t workload, int side, uint64_t from_ns,
                           uint64_t to_ns)
 {
@@ -53,7 +62,8 @@ static void gather_events(struct ut_join *join, uint32_t workload, int side, uin
             .seen_ns = e->seen_ns,
             .event = e,
             .side = (uint8_t)side,
-            .cause = e->cause,
+            .cause = cause_of(e),
+            .kind = e->kind,
             .best = e->taken[side],
             .arrived = e->arrived,
             .twice = e->workload[0] == e->workload[1],

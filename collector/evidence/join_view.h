@@ -38,7 +38,7 @@ struct ut_join_view {
     struct ut_event *event; /* or: */
     struct ut_fold *fold;
     uint16_t group;
-    uint8_t side, cause;
+    uint8_t side, cause, kind;
     bool precise;     /* low_ns is the kernel's own stamp of the send, to the microsecond */
     bool alternating; /* low_ns knows when data last came in, not only the timeout */
     bool twice;       /* the same workload has the other side's view as well */
@@ -133,6 +133,7 @@ struct ut_join {
 
     /* The span that was encoded last: one with the same matches gets the same bytes. */
     const struct ut_join_span *encoded;
+    bool encoded_timed; /* its bytes depend on its own times too */
     ut_slice encoded_bytes;
     struct ut_allowed encoded_allowed;
     const struct ut_edit *encoded_edit; /* NULL: it was not for it alone */

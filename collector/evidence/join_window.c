@@ -62,6 +62,8 @@ void ut_join_place(struct ut_join_view *view)
     const struct ut_event *e = view->event;
     view->low_ns = ut_event_sent_low_ns(e);
     view->high_ns = e->seen_ns;
+    if (e->kind != UT_EVENT_RETRANSMIT)
+        return;
     if ((e->has & UT_HAS_RTO) && waits_for_timer(e->cause))
         view->high_ns = sub(e->seen_ns, (uint64_t)e->rto_us * 1000);
     if (view->high_ns < view->low_ns)
@@ -79,6 +81,19 @@ void ut_join_place(struct ut_join_view *view)
     view->received_ns = received_ns;
     if (received_ns > view->low_ns)
         view->low_ns = received_ns;
+}
+
+/* What happens at a moment, or lasts from low to seen, happens to the spans that are open then. A
+ * connect belongs to the span that it began in and that was still open at its end: a pool's own
+ * connects, made ahead of time, delay nobody. */
+static enum ut_join_fit fit_happening(const struct ut_join_view *view, const struct ut_span *span,
+                                      uint64_t slack_ns)
+{
+    bool whole = view->kind == UT_EVENT_CONNECT;
+    uint64_t begun_ns = whole ? view->low_ns : view->seen_ns;
+    uint64_t open_ns = whole ? view->seen_ns : view->low_ns;
+    bool open = span->start_ns <= begun_ns + slack_ns && span->end_ns + slack_ns >= open_ns;
+    return open ? UT_FIT_HOLDS : UT_FIT_NONE;
 }
 
 static bool meets(const struct ut_join_view *view, const struct ut_span *span, uint64_t slack_ns)
@@ -162,6 +177,8 @@ enum ut_join_fit ut_join_fit(const struct ut_join_view *view, const struct ut_jo
     }
     if (view->cause == UT_CAUSE_SYN && view->side == UT_SIDE_PEER)
         return UT_FIT_NONE; /* the server never saw what was lost */
+    if (view->kind != UT_EVENT_RETRANSMIT && view->cause != UT_CAUSE_SYN_ACK)
+        return fit_happening(view, span, slack_ns);
     slack_ns = slack_of(view, slack_ns);
     if (span->kind == UT_SPAN_KIND_SERVER)
         return fit_server(view, group->own, span, slack_ns);

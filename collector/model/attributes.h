@@ -12,6 +12,11 @@
 #define UT_ATTR_TCP_RETRANSMIT_BYTES "undertrace.tcp.retransmit_bytes"
 #define UT_ATTR_TCP_TIMEOUTS "undertrace.tcp.timeouts"
 #define UT_ATTR_TCP_PROBES "undertrace.tcp.probes"
+#define UT_ATTR_TCP_RESETS "undertrace.tcp.resets"
+#define UT_ATTR_TCP_CONNECT_NS "undertrace.tcp.connect_ns"
+#define UT_ATTR_TCP_ZERO_WINDOW_NS "undertrace.tcp.zero_window_ns"
+#define UT_ATTR_TCP_RECEIVE_DROPS "undertrace.tcp.receive_drops"
+#define UT_ATTR_TCP_LISTEN_OVERFLOWS "undertrace.tcp.listen_overflows"
 #define UT_ATTR_MEMORY_HELD_BYTES "undertrace.memory.held_bytes" /* by the workload, at the end */
 #define UT_ATTR_MEMORY_HELD_CHANGE_BYTES "undertrace.memory.held_change_bytes"
 #define UT_ATTR_MEMORY_STALL_NS "undertrace.memory.stall_ns" /* task time */
@@ -22,6 +27,10 @@
 
 /* On a span event. */
 #define UT_EVENT_TCP_RETRANSMIT "tcp.retransmit"
+#define UT_EVENT_TCP_RESET "tcp.reset"
+#define UT_EVENT_TCP_ZERO_WINDOW "tcp.zero_window"
+#define UT_EVENT_TCP_RECEIVE_DROP "tcp.receive_drop"
+#define UT_EVENT_TCP_LISTEN_OVERFLOW "tcp.listen_overflow"
 #define UT_EVENT_MEMORY_STALL "memory.stall"
 #define UT_EVENT_MEMORY_OOM_KILL "memory.oom_kill"
 #define UT_ATTR_MATCH "undertrace.match"
@@ -34,8 +43,12 @@
 #define UT_ATTR_TCP_SEQ "undertrace.tcp.seq"
 #define UT_ATTR_TCP_BYTES "undertrace.tcp.bytes"
 #define UT_ATTR_TCP_SEGMENTS "undertrace.tcp.segments"
+#define UT_ATTR_TCP_SPURIOUS "undertrace.tcp.spurious" /* the kernel found it needless */
+#define UT_ATTR_TCP_WAITED_NS "undertrace.tcp.waited_ns"
 #define UT_ATTR_TCP_WAITED_MIN_NS "undertrace.tcp.waited_min_ns"
 #define UT_ATTR_TCP_SRTT_US "undertrace.tcp.srtt_us"
+#define UT_ATTR_TCP_MIN_RTT_US "undertrace.tcp.min_rtt_us"
+#define UT_ATTR_TCP_DELIVERY_RATE "undertrace.tcp.delivery_rate" /* bytes a second */
 #define UT_ATTR_TCP_CWND "undertrace.tcp.cwnd"
 #define UT_ATTR_TCP_SK_WMEM_ALLOC "undertrace.tcp.sk_wmem_alloc"
 #define UT_ATTR_TCP_STATE "undertrace.tcp.state"

@@ -6,8 +6,9 @@
 enum { KEY_VALUE_KEY = 1, EVENT_NAME = 2 };
 
 static const char *const EVIDENCE_EVENTS[] = {
-    UT_EVENT_TCP_RETRANSMIT, "tcp.reset",    "tcp.zero_window", "tcp.receive_drop",
-    "tcp.listen_overflow",   "memory.stall", "memory.oom_kill",
+    UT_EVENT_TCP_RETRANSMIT,   UT_EVENT_TCP_RESET,           UT_EVENT_TCP_ZERO_WINDOW,
+    UT_EVENT_TCP_RECEIVE_DROP, UT_EVENT_TCP_LISTEN_OVERFLOW, UT_EVENT_MEMORY_STALL,
+    UT_EVENT_MEMORY_OOM_KILL,
 };
 
 ut_slice ut_ours_key(ut_slice key_value)

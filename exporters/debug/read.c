@@ -101,6 +101,11 @@ static const struct wanted of_span[] = {
     WANT(UT_ATTR_TCP_RETRANSMIT_BYTES, NUMBER, struct debug_counts, bytes),
     WANT(UT_ATTR_TCP_TIMEOUTS, NUMBER, struct debug_counts, timeouts),
     WANT(UT_ATTR_TCP_PROBES, NUMBER, struct debug_counts, probes),
+    WANT(UT_ATTR_TCP_RESETS, NUMBER, struct debug_counts, resets),
+    WANT(UT_ATTR_TCP_CONNECT_NS, NUMBER, struct debug_counts, connect_ns),
+    WANT(UT_ATTR_TCP_ZERO_WINDOW_NS, NUMBER, struct debug_counts, zero_window_ns),
+    WANT(UT_ATTR_TCP_RECEIVE_DROPS, NUMBER, struct debug_counts, receive_drops),
+    WANT(UT_ATTR_TCP_LISTEN_OVERFLOWS, NUMBER, struct debug_counts, listen_overflows),
     WANT(UT_ATTR_SHARED_BY, NUMBER, struct debug_counts, shared_by),
     WANT(UT_ATTR_PARTIAL, FLAG, struct debug_counts, partial),
 };
@@ -117,6 +122,7 @@ static const struct wanted of_event[] = {
     WANT(UT_ATTR_TCP_BYTES, NUMBER, struct debug_event, bytes),
     WANT(UT_ATTR_TCP_SEGMENTS, NUMBER, struct debug_event, segments),
     WANT(UT_ATTR_TCP_WAITED_MIN_NS, NUMBER, struct debug_event, waited_min_ns),
+    WANT(UT_ATTR_TCP_WAITED_NS, NUMBER, struct debug_event, waited_min_ns),
     WANT(UT_ATTR_OMITTED, NUMBER, struct debug_event, omitted),
 };
 

@@ -249,6 +249,21 @@ static void add_cause(struct debug_text *text, const struct debug_finding *findi
     }
 }
 
+static void add_number(struct debug_text *text, int64_t number, const char *what)
+{
+    if (number > 0)
+        debug_text_format(text, " %lld %s%s,", (long long)number, what, number == 1 ? "" : "s");
+}
+
+static void add_time(struct debug_text *text, const char *verb, int64_t ns, const char *what)
+{
+    char duration[DEBUG_NUMBER_BYTES];
+    if (ns <= 0)
+        return;
+    (void)debug_duration(duration, (uint64_t)ns);
+    debug_text_format(text, " %s %s %s,", verb, duration, what);
+}
+
 /* Numbers alone name no connection: of class `workload` they may be anybody's in it. */
 static const char *subject_of(const struct debug_counts *counts)
 {
@@ -268,12 +283,13 @@ static void add_counts(struct debug_text *text, const struct debug_finding *find
         add_amount(text, finding);
         debug_text_add(text, ",");
     }
-    if (counts->timeouts > 0)
-        debug_text_format(text, " %lld timeout%s,", (long long)counts->timeouts,
-                          counts->timeouts == 1 ? "" : "s");
-    if (counts->probes > 0)
-        debug_text_format(text, " %lld tail loss probe%s,", (long long)counts->probes,
-                          counts->probes == 1 ? "" : "s");
+    add_number(text, counts->timeouts, "timeout");
+    add_number(text, counts->probes, "tail loss probe");
+    add_number(text, counts->resets, "reset");
+    add_time(text, "took", counts->connect_ns, "to connect");
+    add_time(text, "waited", counts->zero_window_ns, "for a shut window");
+    add_number(text, counts->receive_drops, "dropped segment");
+    add_number(text, counts->listen_overflows, "listener overflow");
     debug_text_add(text, " ");
     (void)debug_text_foreign(text, counts->match);
 }

@@ -36,6 +36,7 @@ struct debug_event {
 struct debug_counts {
     ut_slice match, side; /* match is empty where there is no evidence */
     int64_t retransmits, bytes, timeouts, probes, shared_by;
+    int64_t resets, connect_ns, zero_window_ns, receive_drops, listen_overflows;
     bool partial;
 };
 

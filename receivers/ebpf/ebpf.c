@@ -75,7 +75,8 @@ static const struct ut_field fields[] = {
      .fallback = "100ms",
      .least = 0.001,
      .most = 1},
-    /* Records a second of one cgroup, twice as many at once; 0: no limit. */
+    /* Records a second of one cgroup, twice as many at once; 0: no limit. The first is for each of
+     * resets, zero windows, drops, overflows and undone recoveries too. */
     {.key = "retransmits_per_second",
      .type = UT_FIELD_UINT,
      .offset = offsetof(struct config, retransmits_per_second),
@@ -449,6 +450,8 @@ static int start(struct ut_receiver *receiver, char error[UT_ERROR_TEXT])
                        [UT_RECORD_OOM_KILL] = OOM_KILLS_PER_SECOND},
         .memory = ebpf->config.memory != MEMORY_OFF,
     };
+    for (int type = UT_RECORD_RESET; type <= UT_RECORD_UNDO; type++)
+        settings.per_second[type] = ebpf->config.retransmits_per_second;
     ut_ebpf_programs_init(&ebpf->programs, &settings, ebpf->worker->log);
     show_programs(ebpf);
     log_programs(ebpf);
@@ -478,6 +481,11 @@ static void count_by_type(struct ut_metrics *metrics, uint64_t *cells[UT_RECORD_
         [UT_RECORD_CGROUP] = "type=\"cgroup\"",
         [UT_RECORD_OOM_KILL] = "type=\"oom_kill\"",
         [UT_RECORD_STALL] = "type=\"stall\"",
+        [UT_RECORD_RESET] = "type=\"reset\"",
+        [UT_RECORD_ZERO_WINDOW] = "type=\"zero_window\"",
+        [UT_RECORD_RECEIVE_DROP] = "type=\"receive_drop\"",
+        [UT_RECORD_LISTEN_OVERFLOW] = "type=\"listen_overflow\"",
+        [UT_RECORD_UNDO] = "type=\"undo\"",
     };
     for (int type = 1; type < UT_RECORD_TYPES; type++)
         cells[type] = ut_metrics_counter(metrics, name, labels[type], help);

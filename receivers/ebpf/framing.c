@@ -9,6 +9,11 @@ static const size_t sizes[UT_RECORD_TYPES] = {
     [UT_RECORD_CGROUP] = sizeof(struct ut_record_cgroup),
     [UT_RECORD_OOM_KILL] = sizeof(struct ut_record_oom_kill),
     [UT_RECORD_STALL] = sizeof(struct ut_record_stall),
+    [UT_RECORD_RESET] = sizeof(struct ut_record_tcp),
+    [UT_RECORD_ZERO_WINDOW] = sizeof(struct ut_record_tcp),
+    [UT_RECORD_RECEIVE_DROP] = sizeof(struct ut_record_tcp),
+    [UT_RECORD_LISTEN_OVERFLOW] = sizeof(struct ut_record_tcp),
+    [UT_RECORD_UNDO] = sizeof(struct ut_record_tcp),
 };
 
 enum ut_record_type ut_ebpf_record_type(const void *data, size_t size)

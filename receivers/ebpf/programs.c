@@ -46,6 +46,15 @@ static const struct ut_ebpf_program descriptions[UT_EBPF_PROGRAMS] = {
                                     .without = "no stalls for want of memory of the machine"},
     [UT_EBPF_GLOBAL_STALL_END] = {.name = "direct_reclaim_end",
                                   .without = "no stalls for want of memory of the machine"},
+    [UT_EBPF_RESET_SENT] = {.name = "tcp_send_reset", .without = "no sent resets on spans"},
+    [UT_EBPF_RESET_RECEIVED] = {.name = "tcp_receive_reset",
+                                .without = "no received resets on spans"},
+    [UT_EBPF_ZERO_WINDOW] = {.name = "tcp_probe",
+                             .without = "no stalls at the other end's shut window on spans"},
+    [UT_EBPF_RECEIVE_DROP] = {.name = "kfree_skb",
+                              .without = "no segments that found a full receive queue on spans"},
+    [UT_EBPF_UNDO] = {.name = "tcp_cong_state_set",
+                      .without = "needless retransmits are not marked as spurious"},
 };
 
 const char *ut_ebpf_program_name(int index)
@@ -76,6 +85,11 @@ static void find_slots(struct ut_bpf *skeleton, int index, struct bpf_program **
         [UT_EBPF_LIMIT_STALL_END] = SLOTS(memcg_reclaim_end),
         [UT_EBPF_GLOBAL_STALL_BEGIN] = SLOTS(direct_reclaim_begin),
         [UT_EBPF_GLOBAL_STALL_END] = SLOTS(direct_reclaim_end),
+        [UT_EBPF_RESET_SENT] = SLOTS(tcp_send_reset),
+        [UT_EBPF_RESET_RECEIVED] = SLOTS(tcp_receive_reset),
+        [UT_EBPF_ZERO_WINDOW] = SLOTS(tcp_probe),
+        [UT_EBPF_RECEIVE_DROP] = SLOTS(kfree_skb),
+        [UT_EBPF_UNDO] = SLOTS(tcp_cong_state_set),
     };
 #undef SLOTS
     *program = *slots[index].program;

@@ -42,6 +42,11 @@ enum { /* indices of `states` */
        UT_EBPF_LIMIT_STALL_END,
        UT_EBPF_GLOBAL_STALL_BEGIN,
        UT_EBPF_GLOBAL_STALL_END,
+       UT_EBPF_RESET_SENT,
+       UT_EBPF_RESET_RECEIVED,
+       UT_EBPF_ZERO_WINDOW,
+       UT_EBPF_RECEIVE_DROP,
+       UT_EBPF_UNDO,
 };
 
 const char *ut_ebpf_program_name(int index); /* as in `states` */

@@ -3,8 +3,14 @@
 """One end of TCP connections, told what to do by lines on its standard input.
 
   peer.py serve ADDRESS PORT     answers requests on every connection it accepts
+  peer.py deaf ADDRESS PORT COUNT
+                                 listens and accepts nothing: a queue of COUNT
   peer.py client                 commands: connect ADDRESS PORT [SECONDS] | request BYTES ANSWER |
+                                 ask BYTES ANSWER | take BYTES | small BUFFER |
                                  flood ADDRESS PORT COUNT | hoard ADDRESS PORT COUNT | close
+
+`ask` sends a request and reads nothing of its answer, `take` reads; `small` makes the connected
+socket's receive buffer smaller than what it has offered to take.
 
 A request is its size and the size of the answer (4 bytes each, in the first 8) and filling. What
 happens is told as lines of JSON with what the kernel says of the socket: its cookie, the cookie of
@@ -57,15 +63,20 @@ def answer(sock):
     tell("ended")
 
 
-def serve(address, port):
+def listen(address, port, queue):
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if family == socket.AF_INET6:
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     listener.bind((address, port))
-    listener.listen(1024)
+    listener.listen(queue)
     tell("listening")
+    return listener
+
+
+def serve(address, port):
+    listener = listen(address, port, 1024)
     while True:
         sock, _ = listener.accept()
         threading.Thread(target=answer, args=(sock,), daemon=True).start()
@@ -91,10 +102,25 @@ class Client:
 
     def request(self, size, answer_size):
         began = time.monotonic()
-        head = struct.pack("!II", int(size), int(answer_size))
-        self.sock.sendall(head + b"q" * (int(size) - 8))
+        self.send(size, answer_size)
         read_exactly(self.sock, int(answer_size))
         tell("answered", ms=(time.monotonic() - began) * 1000)
+
+    def send(self, size, answer_size):
+        head = struct.pack("!II", int(size), int(answer_size))
+        self.sock.sendall(head + b"q" * (int(size) - 8))
+
+    def ask(self, size, answer_size):
+        self.send(size, answer_size)
+        tell("asked")
+
+    def take(self, size):
+        read_exactly(self.sock, int(size))
+        tell("taken")
+
+    def small(self, size):
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, int(size))
+        tell("small")
 
     def close(self):
         self.sock.close()
@@ -115,6 +141,11 @@ class Client:
 def main():
     if sys.argv[1] == "serve":
         serve(sys.argv[2], int(sys.argv[3]))
+    if sys.argv[1] == "deaf":
+        listener = listen(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+        sys.stdin.read()
+        listener.close()
+        return
     client = Client()
     tell("ready")
     for line in sys.stdin:

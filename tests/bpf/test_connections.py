@@ -291,7 +291,7 @@ class Rights(KernelTest):
                 output = subprocess.run([*prefix, WATCH, "--doctor"], capture_output=True,
                                         text=True, check=True)
                 programs = [json.loads(line) for line in output.stdout.splitlines()]
-                self.assertEqual(len(programs), 11)
+                self.assertEqual(len(programs), 16)
                 for program in programs:
                     self.assertEqual(program["works"], works, program)
                     self.assertEqual(program["reason"],

@@ -52,7 +52,10 @@ class Limits(KernelTest):
         told = sum(line["records"] for line in watch.find(type="lost"))
         limited = metrics["undertrace_ebpf_rate_limited_total{type='retransmit'}"]
         self.assertGreater(limited, 20)
-        self.assertEqual(limited + missed_runs(metrics), told)
+        # Others on this machine may be held back as well.
+        held_back = sum(value for name, value in metrics.items()
+                        if name.startswith("undertrace_ebpf_rate_limited_total"))
+        self.assertEqual(held_back + missed_runs(metrics), told)
         self.assertEqual(metrics["undertrace_ebpf_lost_total{type='retransmit'}"], 0)
 
     def test_every_event_is_recorded_limited_or_lost(self):
@@ -142,8 +145,7 @@ class Capture(KernelTest):
         watch.wait(type="cgroup", path="/utbpf/captured")
         watch.wait(40, type="connection", change="closed")
         watch.end()
-        live = [line for line in watch.all if line["type"] in ("retransmit", "connection",
-                                                               "cgroup")]
+        live = [line for line in watch.all if "cgroup" in line]
         output = subprocess.run([WATCH, "--replay", str(path)], capture_output=True, text=True,
                                 check=True)
         replayed = [json.loads(line) for line in output.stdout.splitlines()]

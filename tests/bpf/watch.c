@@ -74,6 +74,20 @@ static void print_socket(const struct ut_record_header *header,
         printf(",\"isn\":[%u,%u]", socket->local_isn, socket->remote_isn);
 }
 
+static void print_path(const struct ut_record_header *header, const struct ut_record_path *path)
+{
+    if (header->has & UT_HAS_SRTT)
+        printf(",\"srtt_us\":%u", path->srtt_us);
+    if (header->has & UT_HAS_MIN_RTT)
+        printf(",\"min_rtt_us\":%u", path->min_rtt_us);
+    if (header->has & UT_HAS_DELIVERY_RATE)
+        printf(",\"delivery_rate\":%u", path->delivery_rate);
+    if (header->has & UT_HAS_CWND)
+        printf(",\"cwnd\":%u", path->cwnd);
+    if (header->has & UT_HAS_WMEM)
+        printf(",\"wmem\":%u", path->wmem_alloc);
+}
+
 static void print_retransmit(const void *data)
 {
     static const char *const causes[] = {"unknown",         "fast", "timeout",
@@ -88,17 +102,22 @@ static void print_retransmit(const void *data)
         printf(",\"err\":%d", record.err);
     if (record.header.has & UT_HAS_RTO)
         printf(",\"rto_us\":%u", record.rto_us);
-    if (record.header.has & UT_HAS_SRTT)
-        printf(",\"srtt_us\":%u", record.srtt_us);
-    if (record.header.has & UT_HAS_CWND)
-        printf(",\"cwnd\":%u", record.cwnd);
+    print_path(&record.header, &record.path);
     if (record.header.has & UT_HAS_SINCE_RECEIVED)
         printf(",\"since_received_us\":%u", record.since_received_us);
     if (record.header.has & UT_HAS_SINCE_SENT)
         printf(",\"since_sent_us\":%u,\"sent_exact\":%s", record.since_sent_us,
                record.header.has & UT_HAS_SENT_EXACT ? "true" : "false");
-    if (record.header.has & UT_HAS_WMEM)
-        printf(",\"wmem\":%u", record.wmem_alloc);
+}
+
+static void print_tcp(const void *data)
+{
+    struct ut_record_tcp record;
+    memcpy(&record, data, sizeof(record));
+    print_socket(&record.header, &record.socket);
+    printf(",\"ns\":%llu,\"bytes\":%u,\"detail\":%u", (unsigned long long)record.ns, record.bytes,
+           record.detail);
+    print_path(&record.header, &record.path);
 }
 
 static void print_connection(const void *data)
@@ -143,10 +162,14 @@ static void print_stall(const void *data)
 static void on_record(struct ut_event_sink *sink, const void *data, size_t size,
                       int64_t unix_offset_ns)
 {
-    static const char *const types[] = {"?",      "retransmit", "connection",
-                                        "cgroup", "oom_kill",   "stall"};
-    static void (*const print[])(const void *) = {NULL,         print_retransmit, print_connection,
-                                                  print_cgroup, print_oom_kill,   print_stall};
+    static const char *const types[UT_RECORD_TYPES] = {
+        "?",     "retransmit",  "connection",   "cgroup",          "oom_kill", "stall",
+        "reset", "zero_window", "receive_drop", "listen_overflow", "undo",
+    };
+    static void (*const print[UT_RECORD_TYPES])(const void *) = {
+        NULL,      print_retransmit, print_connection, print_cgroup, print_oom_kill, print_stall,
+        print_tcp, print_tcp,        print_tcp,        print_tcp,    print_tcp,
+    };
     struct ut_record_header header;
     enum ut_record_type type = ut_ebpf_record_type(data, size);
     (void)sink;

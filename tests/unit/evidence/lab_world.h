@@ -216,9 +216,11 @@ static inline void lab_retransmit(struct lab *lab, const struct lab_end *end, do
         .err = what.err,
         .cause = what.cause,
         .rto_us = (uint32_t)(what.rto_ms * 1000),
-        .srtt_us = 300,
-        .cwnd = 10,
-        .wmem_alloc = 2048,
+        .path = {.srtt_us = 300,
+                 .min_rtt_us = 90,
+                 .cwnd = 10,
+                 .wmem_alloc = 2048,
+                 .delivery_rate = 7000000},
         .since_received_us = (uint32_t)(what.since_received_ms * 1000),
     };
     record.socket.state = 1;

@@ -193,6 +193,27 @@ Test(debug_trees, numbers_without_events_are_told_as_numbers)
                        "%s", text);
 }
 
+Test(debug_trees, what_happened_without_a_retransmit_is_one_line)
+{
+    lab_open(&lab, DEBUG_NORMAL);
+    struct otlp_bytes request = {0};
+    const struct otlp_attribute counts[] = {{UT_ATTR_TCP_MATCH, "connection", 0},
+                                            {UT_ATTR_TCP_SIDE, "local", 0},
+                                            {UT_ATTR_TCP_RESETS, NULL, 2},
+                                            {UT_ATTR_TCP_CONNECT_NS, NULL, 150 * MS},
+                                            {UT_ATTR_TCP_ZERO_WINDOW_NS, NULL, 120 * MS},
+                                            {UT_ATTR_TCP_RECEIVE_DROPS, NULL, 1},
+                                            {0}};
+    const struct otlp_span spans[] = {
+        {1, 10, 0, "GET /", SERVER, T0, T0 + 300 * MS, 0, counts, NULL, 0}};
+    lab_resource(&request, "shop", spans, 1);
+    const char *text = print(lab_batch(&lab, &request));
+    cr_assert_not_null(strstr(text, "GET / 300 ms ← this end 2 resets, took 150 ms to connect, "
+                                    "waited 120 ms for a shut window, 1 dropped segment, "
+                                    "connection\n"),
+                       "%s", text);
+}
+
 Test(debug_trees, what_an_edit_removes_is_not_shown)
 {
     lab_open(&lab, DEBUG_DETAILED);
