@@ -63,29 +63,52 @@ static void add_books(struct account *account, const char *id, struct ut_queue_b
     account->unaccounted += distance(books.accepted + books.recovered, books.sent + held + dropped);
 }
 
-/* What a retired queue has left on disk is what the one after it has recovered: neither counts. */
 static void merge(struct ut_queue_books *sum, const struct ut_queue_books *books)
 {
     sum->accepted += books->accepted;
-    sum->recovered += books->recovered - books->stored;
+    sum->recovered += books->recovered;
     sum->sent += books->sent;
-    sum->held += books->held - books->stored;
+    sum->held += books->held;
     sum->in_flight += books->in_flight;
+    sum->stored += books->stored;
     for (int i = 0; i < UT_DROP_REASONS; i++)
         sum->dropped[i] += books->dropped[i];
 }
 
-/* With those of the exporters of that name before the reloads. */
-static void add_exporter(struct account *account, const struct ut_app_exporter *exporter)
+static void merge_queues(struct ut_queue_books *sum, const struct ut_app_generation *generation,
+                         const char *id)
 {
     struct ut_queue_books books;
-    const char *id = exporter->component->id;
-    ut_queue_books(exporter->queue, &books);
-    for (const struct ut_app_retired *retired = exporter->generation->app->retired; retired != NULL;
+    for (size_t i = 0; i < generation->exporter_count; i++) {
+        if (strcmp(generation->exporters[i].component->id, id) != 0)
+            continue;
+        ut_queue_books(generation->exporters[i].queue, &books);
+        merge(sum, &books);
+    }
+}
+
+void ut_app_books(const struct ut_app *app, const char *id, struct ut_queue_books *ret)
+{
+    *ret = (struct ut_queue_books){0};
+    merge_queues(ret, app->current, id);
+    for (const struct ut_app_generation *g = app->retiring; g != NULL; g = g->next)
+        merge_queues(ret, g, id);
+    for (const struct ut_app_retired *retired = app->retired; retired != NULL;
          retired = retired->next) {
         if (strcmp(retired->id, id) == 0)
-            merge(&books, &retired->books);
+            merge(ret, &retired->books);
     }
+    /* What one has left on disk is what the next has recovered: it counts once, as it came in. */
+    uint64_t handed_on = ret->stored - ut_app_spans_on_disk(app, id);
+    ret->held -= handed_on;
+    ret->stored -= handed_on;
+    ret->recovered -= handed_on;
+}
+
+static void add_exporter(struct account *account, const struct ut_app *app, const char *id)
+{
+    struct ut_queue_books books;
+    ut_app_books(app, id, &books);
     add_books(account, id, books);
 }
 
@@ -109,11 +132,11 @@ void ut_app_account(struct ut_app *app)
     if (pending != 0)
         add(&account, " in_processors=%" PRIu64, pending);
     for (size_t i = 0; i < current->exporter_count; i++)
-        add_exporter(&account, &current->exporters[i]);
+        add_exporter(&account, app, current->exporters[i].component->id);
     for (const struct ut_app_retired *retired = app->retired; retired != NULL;
          retired = retired->next) {
         if (!serves(current, retired->id))
-            add_books(&account, retired->id, retired->books);
+            add_exporter(&account, app, retired->id);
     }
     add(&account, " unaccounted=%" PRIu64, account.unaccounted);
     ut_log(app->log, account.unaccounted == 0 ? UT_LOG_INFO : UT_LOG_ERROR, "stopped", "%s",

@@ -132,6 +132,21 @@ struct ut_keeping *ut_app_keeping_for(const struct ut_app_generation *generation
     return NULL;
 }
 
+uint64_t ut_app_spans_on_disk(const struct ut_app *app, const char *exporter)
+{
+    struct ut_hold_backlog backlogs[UT_HOLD_CURSORS_MAX];
+    uint64_t spans = 0;
+    for (const struct ut_app_hold *hold = app->holds; hold != NULL; hold = hold->next) {
+        size_t count =
+            hold->hold != NULL ? ut_hold_backlogs(hold->hold, backlogs, UT_HOLD_CURSORS_MAX) : 0;
+        for (size_t i = 0; i < count; i++) {
+            if (strcmp(backlogs[i].name, exporter) == 0)
+                spans += hold->keeping.places[backlogs[i].cursor].stored;
+        }
+    }
+    return spans;
+}
+
 /* ---- closing --------------------------------------------------------------------------------- */
 
 static void on_closed(void *arg)

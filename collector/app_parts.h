@@ -180,6 +180,8 @@ struct ut_keeping *ut_app_keeping_of(struct ut_app *app, const struct ut_config_
 /* The one that an exporter's queue reads back from. */
 struct ut_keeping *ut_app_keeping_for(const struct ut_app_generation *generation,
                                       const struct ut_config_component *exporter);
+/* Spans of an exporter that are on disk alone, whoever has them in its books. */
+uint64_t ut_app_spans_on_disk(const struct ut_app *app, const char *exporter);
 /* Commits what is finished and closes them; turns the loop for it. */
 void ut_app_close_holds(struct ut_app *app);
 void ut_app_free_holds(struct ut_app *app);
@@ -199,14 +201,17 @@ void ut_app_stop_go_on(struct ut_app *app);
 void ut_app_status_open(struct ut_app *app);
 void ut_app_status_close(struct ut_app *app);
 
-/* app_status_queue.c: adds what there is to say of the exporter's queue to its row. */
+/* app_status_queue.c: the exporters, a row each; the caller's. */
 struct json_t;
-void ut_app_describe_queue(const struct ut_queue *queue, struct json_t *row);
+struct json_t *ut_app_describe_exporters(const struct ut_app *app);
 /* app_status_storage.c: the disk holds; the caller's. */
 struct json_t *ut_app_describe_holds(const struct ut_app *app);
 
 /* app_account.c: the one line that accounts for every span. */
 void ut_app_account(struct ut_app *app);
+/* The books of the exporter of that id, with those of its predecessors that reloads have retired.
+ */
+void ut_app_books(const struct ut_app *app, const char *id, struct ut_queue_books *ret);
 
 /* Bytes that are not for spans in flight: see app_memory.c. */
 size_t ut_app_budget_bytes(const struct ut_config *config, bool kernel);

@@ -95,27 +95,6 @@ static void describe_evidence(const struct ut_app *app, json_t *root)
     json_object_set_new(root, "joins", joins);
 }
 
-static json_t *describe_exporters(const struct ut_app *app)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; i < app->current->exporter_count; i++) {
-        struct ut_queue_books books;
-        uint64_t dropped = 0;
-        json_t *row = json_object();
-        ut_queue_books(app->current->exporters[i].queue, &books);
-        for (int j = 0; j < UT_DROP_REASONS; j++)
-            dropped += books.dropped[j];
-        json_object_set_new(row, "id", json_string(app->current->exporters[i].component->id));
-        set_count(row, "accepted", books.accepted);
-        set_count(row, "sent", books.sent);
-        set_count(row, "held", books.held + books.in_flight);
-        set_count(row, "dropped", dropped);
-        ut_app_describe_queue(app->current->exporters[i].queue, row);
-        json_array_append_new(list, row);
-    }
-    return list;
-}
-
 static json_t *describe_receivers(const struct ut_app *app)
 {
     static const char *const names[][2] = {
@@ -147,7 +126,7 @@ static void serve_doctor(void *arg, struct ut_http_response *response)
     if (app->evidence != NULL)
         describe_evidence(app, root);
     json_object_set_new(root, "spans", describe_receivers(app));
-    json_object_set_new(root, "exporters", describe_exporters(app));
+    json_object_set_new(root, "exporters", ut_app_describe_exporters(app));
     json_object_set_new(root, "storage", ut_app_describe_holds(app));
     response->content_type = "application/json";
     response->body = json_dumps(root, JSON_INDENT(2));

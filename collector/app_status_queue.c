@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An exporter's queue as JSON, for /status. */
+/* The exporters and their queues as JSON, for /status; since the start, whatever reloads there
+ * were: what an exporter's predecessors of its name had is its own, and one that is configured no
+ * more has a row as long as it ever had a span. */
 #include <jansson.h>
+#include <string.h>
 
 #include "app_parts.h"
 #include "base/clock.h"
@@ -41,20 +44,76 @@ static json_t *describe_endpoints(const struct ut_queue_figures *figures)
     return object;
 }
 
-void ut_app_describe_queue(const struct ut_queue *queue, json_t *row)
+static void describe_queue(const struct ut_queue *queue, json_t *row)
 {
     struct ut_queue_figures figures;
-    struct ut_queue_books books;
-    json_t *reasons = json_object(), *causes = json_object();
+    json_t *causes = json_object();
     ut_queue_figures(queue, &figures);
-    ut_queue_books(queue, &books);
-    for (int i = 0; i < UT_DROP_REASONS; i++)
-        set_count(reasons, ut_drop_reason_name((enum ut_drop_reason)i), books.dropped[i]);
     for (int i = 0; i < UT_SETBACKS; i++)
         set_count(causes, ut_setback_name((enum ut_setback)i), figures.retries[i]);
-    set_count(row, "in_flight", books.in_flight);
     json_object_set_new(row, "queue", describe_size(&figures));
     json_object_set_new(row, "endpoints", describe_endpoints(&figures));
-    json_object_set_new(row, "dropped_by_reason", reasons);
     json_object_set_new(row, "retries_by_cause", causes);
+}
+
+static void describe_books(const struct ut_queue_books *books, json_t *row)
+{
+    uint64_t dropped = 0;
+    json_t *reasons = json_object();
+    for (int i = 0; i < UT_DROP_REASONS; i++) {
+        set_count(reasons, ut_drop_reason_name((enum ut_drop_reason)i), books->dropped[i]);
+        dropped += books->dropped[i];
+    }
+    set_count(row, "accepted", books->accepted);
+    set_count(row, "recovered", books->recovered);
+    set_count(row, "sent", books->sent);
+    set_count(row, "held", books->held + books->in_flight);
+    set_count(row, "in_flight", books->in_flight);
+    set_count(row, "dropped", dropped);
+    json_object_set_new(row, "dropped_by_reason", reasons);
+}
+
+static bool has_row(const json_t *list, const char *id)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *other = json_string_value(json_object_get(json_array_get(list, i), "id"));
+        if (other != NULL && strcmp(other, id) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* `queue` is NULL for an exporter that is configured no more. */
+static void add_row(json_t *list, const struct ut_app *app, const char *id,
+                    const struct ut_queue *queue)
+{
+    struct ut_queue_books books;
+    if (has_row(list, id))
+        return;
+    json_t *row = json_object();
+    ut_app_books(app, id, &books);
+    json_object_set_new(row, "id", json_string(id));
+    json_object_set_new(row, "removed", json_boolean(queue == NULL));
+    describe_books(&books, row);
+    if (queue != NULL)
+        describe_queue(queue, row);
+    json_array_append_new(list, row);
+}
+
+json_t *ut_app_describe_exporters(const struct ut_app *app)
+{
+    json_t *list = json_array();
+    const struct ut_app_generation *current = app->current;
+    for (size_t i = 0; i < current->exporter_count; i++)
+        add_row(list, app, current->exporters[i].component->id, current->exporters[i].queue);
+    for (const struct ut_app_generation *g = app->retiring; g != NULL; g = g->next) {
+        for (size_t i = 0; i < g->exporter_count; i++)
+            add_row(list, app, g->exporters[i].component->id, NULL);
+    }
+    for (const struct ut_app_retired *retired = app->retired; retired != NULL;
+         retired = retired->next) {
+        if (retired->books.accepted + retired->books.recovered > 0)
+            add_row(list, app, retired->id, NULL);
+    }
+    return list;
 }

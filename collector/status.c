@@ -80,21 +80,31 @@ static void print_trouble(const json_t *endpoints)
                text_of(endpoints, "last_failure", text));
 }
 
-static void print_exporter(const json_t *exporter)
+static void print_queue(const json_t *exporter)
 {
-    char id[160], sizer[160], bytes[32], age[32];
+    char sizer[160], bytes[32], age[32];
     const json_t *queue = json_object_get(exporter, "queue");
-    printf("\n%s\n", text_of(exporter, "id", id));
-    printf("    accepted %" PRIu64 ", sent %" PRIu64 ", held %" PRIu64 " (in flight %" PRIu64
-           "), dropped %" PRIu64 "\n",
-           count_of(exporter, "accepted"), count_of(exporter, "sent"), count_of(exporter, "held"),
-           count_of(exporter, "in_flight"), count_of(exporter, "dropped"));
     printf("    queue %" PRIu64 " of %" PRIu64 " %s, %s, the oldest %s\n", count_of(queue, "size"),
            count_of(queue, "capacity"), text_of(queue, "sizer", sizer),
            show_bytes(count_of(queue, "bytes"), bytes), show_ms(count_of(queue, "oldest_ms"), age));
     if (count_of(queue, "refused_spans") > 0)
         printf("    refused for want of room: %" PRIu64 " spans\n",
                count_of(queue, "refused_spans"));
+}
+
+static void print_exporter(const json_t *exporter)
+{
+    char id[160];
+    bool removed = json_is_true(json_object_get(exporter, "removed"));
+    printf("\n%s%s\n", text_of(exporter, "id", id), removed ? ", configured no more" : "");
+    if (count_of(exporter, "recovered") > 0)
+        printf("    recovered from the disk %" PRIu64 "\n", count_of(exporter, "recovered"));
+    printf("    accepted %" PRIu64 ", sent %" PRIu64 ", held %" PRIu64 " (in flight %" PRIu64
+           "), dropped %" PRIu64 "\n",
+           count_of(exporter, "accepted"), count_of(exporter, "sent"), count_of(exporter, "held"),
+           count_of(exporter, "in_flight"), count_of(exporter, "dropped"));
+    if (!removed)
+        print_queue(exporter);
     print_counts("    dropped: ", json_object_get(exporter, "dropped_by_reason"));
     print_counts("    retries: ", json_object_get(exporter, "retries_by_cause"));
     print_trouble(json_object_get(exporter, "endpoints"));

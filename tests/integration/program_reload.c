@@ -433,11 +433,15 @@ Test(program_reload, what_an_exporter_that_goes_has_on_disk_waits_for_its_name)
     start(config);
     uint16_t port = program_port(&program, "event=listening");
     cr_expect_eq(program_send_spans(port, 9), 0);
+    await_status(&status, "\notlp_grpc\n    accepted 9, sent 0, held 9 ");
 
     configure_kept("", "", config);
     reload(config, "event=reloaded ");
+    await_status(&status, "\notlp_grpc, configured no more\n    accepted 9, sent 0, held 9 ");
     await_status(&status, "    otlp_grpc: 9 spans, ");
     await_status(&status, ", orphan: no exporter of that name is configured\n");
+    expect_in(status.out, "\notlp_grpc, configured no more\n"
+                          "    accepted 9, sent 0, held 9 (in flight 0), dropped 0\n");
     cr_expect_eq(program_send_spans(port, 4), 0);
 
     snprintf(exporter, sizeof(exporter), ", otlp_grpc: {endpoint: 'http://127.0.0.1:%u'}",
@@ -445,6 +449,8 @@ Test(program_reload, what_an_exporter_that_goes_has_on_disk_waits_for_its_name)
     configure_kept(exporter, ", otlp_grpc", config);
     reload(config, "event=reloaded ");
     await_status(&status, "    otlp_grpc: 0 spans, 0.0 KiB\n");
+    expect_in(status.out, "    accepted 9, sent 9, held 0 (in flight 0), dropped 0\n");
+    expect_in(status.out, ", sent 13, held 0 (in flight 0), dropped 0\n");
     stop();
     expect_in(program.err, " unaccounted=0\n");
     kill(backend.pid, SIGTERM);
