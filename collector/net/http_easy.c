@@ -2,6 +2,7 @@
 #include "net/http_easy.h"
 
 #include <errno.h>
+#include <openssl/x509_vfy.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -121,6 +122,18 @@ static bool is_cut_off(const struct ut_http_call *call, CURLcode code)
            strstr(call->error, "getpeername") != NULL;
 }
 
+/* What to do about a certificate that libcurl has said does not hold; NULL: its words will do. */
+static const char *advise(CURL *handle, CURLcode code)
+{
+    long verdict = X509_V_OK;
+    (void)curl_easy_getinfo(handle, CURLINFO_SSL_VERIFYRESULT, &verdict);
+    if (code != CURLE_PEER_FAILED_VERIFICATION || verdict == X509_V_OK)
+        return NULL;
+    return verdict == X509_V_ERR_CERT_HAS_EXPIRED     ? "; renew it at the backend"
+           : verdict == X509_V_ERR_CERT_NOT_YET_VALID ? "; compare the clocks of both hosts"
+                                                      : "; is its CA in tls.ca_file?";
+}
+
 static void say_why(const struct ut_http_easy *easy, CURL *handle, struct ut_http_call *call,
                     CURLcode code)
 {
@@ -139,6 +152,8 @@ static void say_why(const struct ut_http_easy *easy, CURL *handle, struct ut_htt
     else if (cut_off && secure && tls->cert_file == NULL && tls->cert_pem == NULL)
         (void)snprintf(call->error + size, sizeof(call->error) - size,
                        "; maybe the backend wants a client certificate (tls.cert_file)");
+    else if (advise(handle, code) != NULL)
+        (void)snprintf(call->error + size, sizeof(call->error) - size, "%s", advise(handle, code));
 }
 
 void ut_http_easy_end(const struct ut_http_easy *easy, CURL *handle, struct ut_http_call *call,

@@ -13,6 +13,8 @@
 #define PAUSE_FIRST_NS (100 * UT_NS_PER_MS)
 #define PAUSE_MOST_NS (5 * UT_NS_PER_S)
 #define PROBE_NS (2500 * UT_NS_PER_MS)
+/* Of PROBE_NS, without a byte from the peer. */
+#define PROBE_TURNS 4
 
 /* ---- pause between attempts ----------------------------------------------------------------- */
 
@@ -214,7 +216,9 @@ static const struct ut_stream_ops stream_ops = {
     .on_closed = on_closed,
 };
 
-/* The handshake, or a PING, is unanswered. As long as bytes leave, the peer is slow but there. */
+/* The handshake, or a PING, is unanswered. As long as bytes leave, the peer is slow but there; its
+ * host may also take for ever what it reads no more, while sends that are tried again keep leaving.
+ */
 static void on_probe(struct ut_timer *timer, uint64_t now_ns)
 {
     struct ut_link_connection *connection =
@@ -225,11 +229,14 @@ static void on_probe(struct ut_timer *timer, uint64_t now_ns)
     }
     if (!connection->client.ping_outstanding)
         return;
-    if (connection->stream.bytes_out == connection->probe_bytes_out) {
+    const struct ut_stream *stream = &connection->stream;
+    bool silent = stream->bytes_in == connection->probe_bytes_in;
+    if (stream->bytes_out == connection->probe_bytes_out ||
+        (silent && --connection->probe_turns == 0)) {
         ut_stream_close(&connection->stream, -ETIMEDOUT);
         return;
     }
-    connection->probe_bytes_out = connection->stream.bytes_out;
+    connection->probe_bytes_out = stream->bytes_out;
     ut_timer_set(&connection->link->worker->timers, timer, now_ns + PROBE_NS);
 }
 
@@ -240,6 +247,8 @@ static void probe(struct ut_link_connection *connection)
         return;
     ut_h2_client_ping(&connection->client);
     connection->probe_bytes_out = connection->stream.bytes_out;
+    connection->probe_bytes_in = connection->stream.bytes_in;
+    connection->probe_turns = PROBE_TURNS;
     ut_timer_set(&worker->timers, &connection->probe, ut_worker_now(worker) + PROBE_NS);
 }
 

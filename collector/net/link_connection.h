@@ -17,6 +17,8 @@ struct ut_link_connection {
     /* Before it takes calls: bounds the handshake. Then: an answer is overdue. */
     struct ut_timer probe;
     uint64_t probe_bytes_out; /* `bytes_out` of the stream when the probe was set */
+    uint64_t probe_bytes_in;  /* … and `bytes_in` when the PING was sent */
+    uint32_t probe_turns;     /* that are left to a peer from which nothing comes */
     bool answered;            /* at least one call */
     bool given_up;            /* it takes no more calls by our own will */
     struct ut_timer keepalive;

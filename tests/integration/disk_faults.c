@@ -129,6 +129,7 @@ Test(disk_faults, a_full_disk_refuses_what_comes_and_lets_go_what_is_finished)
     struct ut_hold_figures figures;
     ut_hold_figures(harness.hold, &figures);
     cr_expect_eq(figures.failures, 0);
+    cr_expect_eq(figures.refused, 1);
     cr_expect_eq(figures.taken, 0);
     put_and_settle(3);
     cr_expect_eq(harness.puts[2]->error, 0);

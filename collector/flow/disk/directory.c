@@ -17,6 +17,9 @@
 #include "base/clock.h"
 
 #define MIB ((uint64_t)1 << 20)
+#define LOCK_PAUSE_US 10000
+
+enum { LOCK_TRIES = 25 };
 
 /* statfs(2), f_type. What FUSE has behind it cannot be told. */
 static const struct {
@@ -101,8 +104,14 @@ static int lock(struct ut_disk_directory *directory, char error[UT_DISK_ERROR_TE
         openat(directory->fd, "hold.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (directory->lock_fd < 0)
         return refuse(error, -errno, "%.160s/hold.lock: %s", directory->path, strerror(errno));
-    if (flock(directory->lock_fd, LOCK_EX | LOCK_NB) == 0)
-        return 0;
+    /* A child that a killed process had just made holds its lock until it first runs. */
+    for (int tries = 0; tries < LOCK_TRIES; tries++) {
+        if (flock(directory->lock_fd, LOCK_EX | LOCK_NB) == 0)
+            return 0;
+        if (errno != EWOULDBLOCK)
+            break;
+        (void)usleep(LOCK_PAUSE_US);
+    }
     return refuse(error, errno == EWOULDBLOCK ? -EBUSY : -errno,
                   "%.160s is in use by another process", directory->path);
 }

@@ -220,6 +220,14 @@ size_t ut_hold_backlogs(const struct ut_hold *hold, struct ut_hold_backlog *out,
 
 /* ---- putting and reading --------------------------------------------------------------------- */
 
+void ut_hold_refused(struct ut_hold *hold, size_t requests, const char *advice)
+{
+    hold->figures.refused += requests;
+    ut_log(hold->worker->log, UT_LOG_WARN, "hold_full",
+           "directory=%s text=\"requests are refused, to be sent again; %s\"", hold->directory.path,
+           advice);
+}
+
 int ut_hold_put(struct ut_hold *hold, struct ut_hold_put *put)
 {
     struct ut_hold_figures *figures = &hold->figures;
@@ -230,7 +238,7 @@ int ut_hold_put(struct ut_hold *hold, struct ut_hold_put *put)
         return -EIO;
     put->promised = ut_store_taken(hold->store, ut_record_size(put->record.body.size));
     if (put->promised > figures->max_bytes - figures->taken - figures->promised) {
-        figures->refused++;
+        ut_hold_refused(hold, 1, "max_bytes are taken: look at what its exporters wait for");
         hold->flush_due = hold->changed != NULL; /* room that only has to be committed */
         ut_hold_wake(hold);
         return -ENOSPC;

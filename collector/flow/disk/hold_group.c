@@ -455,6 +455,9 @@ void ut_hold_group_finish(struct ut_hold *hold, int error)
         hold->rest_until_ns = ut_worker_now(hold->worker) + REST_NS;
         ut_hold_wake_later(hold);
     }
+    if (error == 0 && store->puts_refused && hold->group.put_of.count > 0)
+        ut_hold_refused(hold, hold->group.put_of.count,
+                        "make room on its disk, or raise max_bytes");
     finish_outcomes(hold);
     finish_deletes(hold, error == 0);
     finish_changes(hold, error == 0);

@@ -119,6 +119,9 @@ void ut_hold_outcome_drop(struct ut_hold *hold, struct ut_hold_outcome *outcome)
 void ut_hold_wake(struct ut_hold *hold);
 void ut_hold_wake_later(struct ut_hold *hold);
 
+/* Counts requests that found no room and says what to do. */
+void ut_hold_refused(struct ut_hold *hold, size_t requests, const char *advice);
+
 /* hold_group.c */
 bool ut_hold_group_wanted(const struct ut_hold *hold, uint64_t now_ns);
 void ut_hold_group_build(struct ut_hold *hold);
