@@ -35,7 +35,7 @@ static void fill_socket(struct ut_record_socket *socket, struct input *in)
         .local_port = (uint16_t)(take(in, 1) % 6),
         .remote_port = (uint16_t)(take(in, 1) % 6),
         .role = (uint8_t)(take(in, 1) % 4),
-        .state = (uint8_t)take(in, 1),
+        .state = (uint8_t)(take(in, 1) % 14),
         .local_isn = (uint32_t)(take(in, 1) % 6),
         .remote_isn = (uint32_t)(take(in, 1) % 6),
     };
@@ -66,6 +66,7 @@ static void send_record(struct ut_event_sink *sink, struct input *in, unsigned t
         struct ut_record_cgroup cgroup;
         struct ut_record_oom_kill oom_kill;
         struct ut_record_stall stall;
+        struct ut_record_tcp tcp;
     } r = {0};
     size_t size;
     if (type == UT_RECORD_RETRANSMIT) {
@@ -93,6 +94,13 @@ static void send_record(struct ut_event_sink *sink, struct input *in, unsigned t
         r.stall.first_ns = (uint32_t)take(in, 3);
         r.stall.last_ns = (uint32_t)take(in, 3);
         r.stall.level = take(in, 1) % 4 != 3 ? (uint32_t)take(in, 1) % 3 : UT_STALL_GLOBAL;
+    } else if (type >= UT_RECORD_RESET) {
+        size = sizeof(r.tcp);
+        r.tcp.header = header_of(in, (uint8_t)type, size, now_ns);
+        fill_socket(&r.tcp.socket, in);
+        r.tcp.ns = take(in, 4);
+        r.tcp.bytes = (uint32_t)take(in, 2);
+        r.tcp.detail = (uint32_t)(take(in, 1) % 4);
     } else {
         const char *path = paths[take(in, 1) % 6];
         size = sizeof(r.cgroup);
@@ -158,6 +166,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             send_record(sink, &in, UT_RECORD_CONNECTION, now_ns);
         else if (command < 8)
             send_record(sink, &in, UT_RECORD_RETRANSMIT, now_ns);
+        else if (command < 9)
+            send_record(sink, &in, UT_RECORD_RESET + take(&in, 1) % 5, now_ns);
         else if (command < 10)
             send_record(sink, &in, UT_RECORD_CGROUP, now_ns);
         else if (command < 11)
