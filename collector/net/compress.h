@@ -14,8 +14,8 @@
 
 struct ut_compressor;
 
-/* 512 KiB of the pool for gzip and deflate, 1 MiB for zstd. `coding` is not identity. NULL without
- * memory. */
+/* 1 MiB of the pool for gzip and deflate, 1.3 MiB for zstd. `coding` is not identity. NULL
+ * without memory. */
 struct ut_compressor *ut_compressor_new(struct ut_pool *pool, enum ut_coding coding) UT_MUST_USE;
 void ut_compressor_free(struct ut_compressor *compressor); /* NULL is fine */
 

@@ -52,6 +52,17 @@ static void check_runs(struct ut_compressor *compressor, enum ut_coding coding, 
     free(runs);
 }
 
+/* Long runs between short ones, and nothing in the last. */
+static void check_mixed(struct ut_compressor *compressor, enum ut_coding coding, uint8_t *bytes)
+{
+    const struct iovec runs[] = {
+        {bytes, 100}, {bytes + 100, 100000}, {bytes + 100100, 0}, {bytes + 100100, 7}, {bytes, 0}};
+    struct ut_segment *packed = ut_compress(compressor, runs, 5, 100107);
+    cr_assert_not_null(packed);
+    check_inflated(coding, packed, bytes, 100107);
+    ut_segment_unref(packed);
+}
+
 Test(compress, body_comes_back_whatever_its_runs_are)
 {
     static const enum ut_coding codings[] = {UT_CODING_GZIP, UT_CODING_DEFLATE, UT_CODING_ZSTD};
@@ -73,6 +84,8 @@ Test(compress, body_comes_back_whatever_its_runs_are)
         check_runs(compressor, codings[c], noise, size, size); /* grows while it is compressed */
         check_runs(compressor, codings[c], noise, 5000, 1);
         check_runs(compressor, codings[c], text, size, size);
+        check_runs(compressor, codings[c], text, size, 70000); /* long ones, then a short one */
+        check_mixed(compressor, codings[c], text);
         ut_compressor_free(compressor);
     }
     free(text);
