@@ -8,8 +8,8 @@ client on connections of its own is answered all along.
 The attacks that end by time are played at the same time. Each connection ends as the table says
 and moves its counter by one, and the honest client loses no answer and no connection. --memory also
 bounds the resident memory (not for a sanitized program): 1 MiB for each connection that is open,
-and no growth from the first tenth of the connections to the last. In the end the program must stop
-with 0, which it does not if it leaks.
+and, from 10,000 connections on, no growth from the first tenth of them to the last. In the end the
+program must stop with 0, which it does not if it leaks.
 """
 import argparse
 import asyncio
@@ -30,7 +30,7 @@ from honest import Honest
 from table import ATTACKS
 
 AT_ONCE = 100          # connections
-AT_ONCE_SLOW = 200     # of each, and so within what one address may have
+AT_ONCE_SLOW = 200     # of those that wait; of each, and so within what one address may have
 PATIENCE = 60          # seconds until a connection that should have been cut is a failure
 GROWTH_KIB = 8192      # of the resident memory: what the pool may keep (collector/loop/worker.c)
 WARM_UP = 1000         # connections of each, before growth is looked for
@@ -208,43 +208,66 @@ async def wait_hung_up(transport, peer):
         await asyncio.sleep(0.1)
 
 
-async def play_wave(attacks, ports, count):
-    plays = [(attack, play_one(attack, ports[attack.port]))
-             for _ in range(count) for attack in attacks]
-    results = await asyncio.gather(*(one for _, one in plays), return_exceptions=True)
-    return [f"{attack.name}: {result}" for (attack, _), result in zip(plays, results)
-            if result is not None]
-
-
 class Memory:
-    """What the program holds, from its kernel: at the peak, and from the first tenth to the end."""
+    """What the program holds, from its kernel: at the peak, and after the first tenth and the
+    rest, with no connection left."""
 
     def __init__(self, program):
         self.program, self.base_kib = program, program.resident_kib()
-        self.peak_kib = self.first_kib = 0
+        self.peak_kib, self.first_kib = 0, 0  # 0: too few have been there
 
-    def look(self, is_first_tenth):
+    def look(self):
         now_kib = self.program.resident_kib()
         self.peak_kib = max(self.peak_kib, now_kib)
-        if not is_first_tenth and self.first_kib == 0:
-            self.first_kib = now_kib
+        return now_kib
+
+    async def watch(self):
+        while True:
+            self.look()
+            await asyncio.sleep(0.2)
 
     def faults(self, at_once):
-        now_kib = self.program.resident_kib()
+        now_kib = self.look()
         if self.peak_kib - self.base_kib > at_once * 1024:
             yield f"{self.peak_kib - self.base_kib} KiB for {at_once} connections"
         if self.first_kib and now_kib - self.first_kib > GROWTH_KIB:
             yield f"grew from {self.first_kib} KiB to {now_kib} KiB"
 
 
+async def play_in_turn(attack, port, turns):
+    """One connection after the other, for as long as there are turns; what went wrong."""
+    faults = []
+    for _ in turns:
+        try:
+            fault = await play_one(attack, port)
+        except OSError as error:
+            fault = repr(error)
+        if fault is not None:
+            faults.append(f"{attack.name}: {fault}")
+    return faults
+
+
+async def play_steadily(attacks, ports, count, at_once, memory):
+    """`count` connections of each attack, `at_once` of each at a time: who ends by time leaves the
+    processor to the others."""
+    watching = asyncio.create_task(memory.watch())
+    shared = [(attack, iter(range(count))) for attack in attacks]
+    faults = await asyncio.gather(*(play_in_turn(attack, ports[attack.port], turns)
+                                    for attack, turns in shared for _ in range(at_once)))
+    watching.cancel()
+    return [fault for of_one in faults for fault in of_one]
+
+
 def play(program, attacks, connections, with_memory):
     """Plays attacks, each from so many connections; returns what was wrong."""
-    before, memory, faults = program.limits(), Memory(program), []
-    at_once = min(connections, AT_ONCE_SLOW if attacks[0].slow else AT_ONCE)
-    for done in range(0, connections, at_once):
-        wave = min(at_once, connections - done)
-        faults += asyncio.run(play_wave(attacks, program.ports, wave))
-        memory.look(done * 10 < connections)
+    before, memory = program.limits(), Memory(program)
+    at_once = min(connections, AT_ONCE_SLOW if attacks[0].waits else AT_ONCE)
+    first = max(1, connections // 10)
+    faults = asyncio.run(play_steadily(attacks, program.ports, first, at_once, memory))
+    if first >= WARM_UP:
+        memory.first_kib = memory.look()
+    faults += asyncio.run(play_steadily(attacks, program.ports, connections - first, at_once,
+                                        memory))
     found = sorted(set(faults))[:5]
     if faults:
         found.append(f"{len(faults)} of {connections * len(attacks)} connections went wrong")

@@ -11,7 +11,7 @@
               None: not a word
     drip      sent again and again until the cut, 5 times a second
     reads     False: takes nothing from the socket until it is cut
-    slow      it ends by time: all of these are played at the same time
+    slow      it ends by time alone: all of these are played at the same time
 """
 import dataclasses
 import ssl
@@ -34,6 +34,11 @@ class Attack:
     drip: bytes = b""
     reads: bool = True
     slow: bool = False
+
+    @property
+    def waits(self):
+        """Its end is one in time."""
+        return self.slow or self.limit == "write_timeout"
 
 
 def flood(name, unit, limit, times=1500, before=b"", codes=(CALM,), **more):
