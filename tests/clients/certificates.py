@@ -30,6 +30,15 @@ def settings(folder, mutual):
     return {"grpc_more": tls, "http_more": tls}
 
 
+def words(folder, mutual):
+    """What tells telemetrygen of them."""
+    found = ["--ca-cert", folder / "ca.pem"]
+    if mutual:
+        found += ["--mtls", "--client-cert", folder / "client.pem",
+                  "--client-key", folder / "client.key"]
+    return found
+
+
 def environment(folder, mutual):
     """What tells an SDK of them."""
     name = "OTEL_EXPORTER_OTLP_"

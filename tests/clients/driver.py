@@ -124,7 +124,8 @@ def deliver(bed, count, gzip):
 def deliver_generated(bed, count, gzip):
     """The same for a client that makes its spans itself."""
     # It makes them as fast as it can, and a queue of the usual length overflows.
-    said = finish(bed.start(telemetrygen.words(bed.client, count), gzip,
+    tls_words = certificates.words(bed.folder, bed.tls == "mutual") if bed.tls else []
+    said = finish(bed.start(telemetrygen.words(bed.client, count, tls_words), gzip,
                             OTEL_BSP_MAX_QUEUE_SIZE=str(count)))
     equal(telemetrygen.complaints(said), [], "the client's log")
     bed.check_requests()

@@ -11,10 +11,10 @@ ARRIVED = {"text": {"string": "Grüße 日本語 🚀"}, "yes": {"bool": True}, 
            "list": {"array": [{"string": "a"}, {"string": "ß"}]}}
 
 
-def words(client, count):
+def words(client, count, tls_words):
     address = peers.GRPC if client.protocol == "grpc" else peers.HTTP
-    found = ["--otlp-endpoint", address, "--otlp-insecure", "--traces", count // 2, "--rate", "0",
-             "--span-links", "1", "--status-code", "Error"]
+    found = ["--otlp-endpoint", address, "--traces", count // 2, "--rate", "0",
+             "--span-links", "1", "--status-code", "Error", *(tls_words or ["--otlp-insecure"])]
     if client.protocol != "grpc":
         found.append("--otlp-http")
     for name, value in ATTRIBUTES.items():
