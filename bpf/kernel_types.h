@@ -174,6 +174,7 @@ struct tcp_sock {
     __u32 snd_nxt;
     __u32 write_seq;
     __u32 undo_marker;
+    bool is_mptcp; /* 5.6, where MPTCP is built in */
 };
 
 struct request_sock {

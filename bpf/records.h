@@ -37,9 +37,10 @@ enum ut_record_type {
     UT_RECORD_RECEIVE_DROP = 8,
     UT_RECORD_LISTEN_OVERFLOW = 9,
     UT_RECORD_UNDO = 10,
+    UT_RECORD_TRACE_IDS = 11,
 };
 
-#define UT_RECORD_TYPES 11 /* one more than the highest, so that a type is an index */
+#define UT_RECORD_TYPES 12 /* one more than the highest, so that a type is an index */
 
 enum ut_tcp_role { UT_ROLE_UNKNOWN, UT_ROLE_CONNECT, UT_ROLE_ACCEPT };
 
@@ -143,6 +144,26 @@ struct ut_record_tcp {
     struct ut_record_path path;
 };
 
+#define UT_TRACE_IDS_MAX 8
+
+struct ut_trace_id {
+    ut_u8 trace_id[16];
+    ut_u8 span_id[8];
+    ut_u32 bytes; /* of the segment, that belong to the request which carries these ids */
+    ut_u32 reserved;
+};
+
+/* Follows the record of a retransmit, where its bytes belong to requests whose heads named spans.
+ */
+struct ut_record_trace_ids {
+    struct ut_record_header header;
+    ut_u64 cookie;     /* of the socket */
+    ut_u32 seq, bytes; /* as in the retransmit's record */
+    ut_u32 count;      /* of ids, 1 to UT_TRACE_IDS_MAX */
+    ut_u32 more;       /* requests of which there is no room to tell */
+    struct ut_trace_id ids[UT_TRACE_IDS_MAX];
+};
+
 enum ut_connection_change {
     UT_CONNECTION_OPENED = 1,     /* established */
     UT_CONNECTION_CLOSED = 2,     /* an established one is gone */
@@ -197,6 +218,29 @@ struct ut_kernel_counters {
     ut_u64 limited[UT_RECORD_TYPES]; /* held back by the rate limit of their cgroup */
     ut_u64 lost[UT_RECORD_TYPES];    /* found no room in the ring */
     ut_u64 unowned;                  /* among the recorded: without a cgroup */
+};
+
+/* Why the requests of a socket are not followed, or no more. */
+enum ut_trace_loss {
+    UT_TRACE_NOT_HTTP = 1, /* no request of HTTP/1.1 where one has to begin */
+    UT_TRACE_MALFORMED,    /* a line that not all read alike */
+    UT_TRACE_AMBIGUOUS,    /* a body whose length is not told, or twice */
+    UT_TRACE_UPGRADE,      /* the connection may have gone over to another protocol */
+    UT_TRACE_EXPECT,       /* the body may come or not */
+    UT_TRACE_TOO_LONG,     /* a head, a body, or more of them in one packet than are looked at */
+    UT_TRACE_GAP,          /* bytes went by unseen */
+    UT_TRACE_UNREADABLE,   /* a packet of a shape that is not known */
+    UT_TRACE_MULTIPATH,    /* MPTCP: the bytes go over several connections */
+    UT_TRACE_NO_ROOM,      /* as many sockets as may be are followed */
+};
+
+#define UT_TRACE_LOSSES 11 /* one more than the highest */
+
+/* What trace_context.bpf.c counted, per CPU. */
+struct ut_trace_counters {
+    ut_u64 sockets;                            /* that were followed from their first byte on */
+    ut_u64 traced_requests, untraced_requests; /* by whether the head named a span */
+    ut_u64 lost[UT_TRACE_LOSSES];              /* sockets, by the reason */
 };
 
 #endif

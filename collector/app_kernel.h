@@ -7,13 +7,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define UT_KERNEL_PROGRAMS_MAX 16
+#define UT_KERNEL_PROGRAMS_MAX 32
 
 struct ut_receiver;
 
 struct ut_kernel_program {
     const char *name, *without; /* constant: its name, and what is missing without it */
     bool works;
+    bool unwanted;    /* switched off */
     char reason[256]; /* why not; "" where it works */
 };
 

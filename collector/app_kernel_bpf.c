@@ -14,6 +14,7 @@ static size_t copy_states(struct ut_kernel_program *out, const struct ut_ebpf_pr
             .name = states[i].name,
             .without = states[i].without,
             .works = states[i].works,
+            .unwanted = states[i].unwanted,
         };
         snprintf(out[i].reason, sizeof(out[i].reason), "%s", states[i].reason);
     }

@@ -56,13 +56,37 @@ static json_t *describe_programs(const struct ut_app *app)
         if (!part->watches_kernel || !part->started)
             continue;
         size_t count = ut_kernel_programs_of(part->receiver, programs);
-        for (size_t j = 0; j < count; j++)
+        for (size_t j = 0; j < count; j++) {
+            if (programs[j].unwanted)
+                continue;
             json_array_append_new(list,
                                   json_pack("{s:s, s:b, s:s, s:s}", "name", programs[j].name,
                                             "works", (int)programs[j].works, "reason",
                                             programs[j].reason, "without", programs[j].without));
+        }
     }
     return list;
+}
+
+/* How far the reading of requests for their ids has come; metrics tell more. Empty where it is off.
+ */
+static json_t *describe_trace_context(const struct ut_app *app)
+{
+    static const char *const rows[][2] = {
+        {"followed", "undertrace_trace_context_sockets_total"},
+        {"requests", "undertrace_trace_context_requests_total"},
+        {"lost", "undertrace_trace_context_lost_total"},
+        {"untrusted", "undertrace_trace_context_untrusted_total"},
+        {"refused", "undertrace_trace_context_refused_total"},
+        {"untold", "undertrace_trace_context_untold_total"},
+    };
+    json_t *object = json_object();
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        uint64_t count = (uint64_t)ut_metrics_sum(app->metrics, rows[i][1]);
+        if (count > 0)
+            set_count(object, rows[i][0], count);
+    }
+    return object;
 }
 
 static void describe_evidence(const struct ut_app *app, json_t *root)
@@ -91,6 +115,7 @@ static void describe_evidence(const struct ut_app *app, json_t *root)
         set_count(joins, ut_match_class_name((enum ut_match_class)i), figures.joined_spans[i]);
     set_count(joins, "contradicted", figures.contradicted);
     json_object_set_new(root, "kernel", kernel);
+    json_object_set_new(root, "trace_context", describe_trace_context(app));
     json_object_set_new(root, "senders", senders);
     json_object_set_new(root, "joins", joins);
 }

@@ -113,6 +113,9 @@ static void print_daemon(const json_t *root)
              " spans and resources came with keys undertrace.*",
              count_of(kernel, "claims_contradicted"), count_of(kernel, "forged_removed"));
     ut_doctor_line("", "claims", text);
+    const json_t *trace_context = json_object_get(root, "trace_context");
+    if (json_object_size(trace_context) > 0)
+        print_counts("trace context", trace_context);
     print_counts("spans joined", json_object_get(root, "joins"));
 }
 

@@ -22,9 +22,12 @@ int ut_event_store_init(struct ut_event_store *s, struct ut_connections *connect
 {
     *s = (struct ut_event_store){.connections = connections, .next_fold = 1, .oldest_fold = 1};
     s->events = calloc(UT_EVENTS_MAX + 1, sizeof(s->events[0]));
+    s->first_id = calloc(UT_EVENTS_MAX + 1, sizeof(s->first_id[0]));
     s->folds = calloc(UT_FOLDS_MAX + 1, sizeof(s->folds[0]));
     s->horizon_ns = calloc(UT_WORKLOADS_MAX, sizeof(s->horizon_ns[0]));
-    bool complete = s->events != NULL && s->folds != NULL && s->horizon_ns != NULL;
+    bool complete = ut_trace_ids_init(&s->trace_ids) == 0;
+    complete &=
+        s->first_id != NULL && s->events != NULL && s->folds != NULL && s->horizon_ns != NULL;
     for (int side = 0; side < UT_SIDES; side++) {
         s->lists[side] = calloc(UT_WORKLOADS_MAX, sizeof(s->lists[0][0]));
         s->fold_lists[side] = calloc(UT_WORKLOADS_MAX, sizeof(s->fold_lists[0][0]));
@@ -39,6 +42,8 @@ int ut_event_store_init(struct ut_event_store *s, struct ut_connections *connect
 
 void ut_event_store_done(struct ut_event_store *s)
 {
+    ut_trace_ids_done(&s->trace_ids);
+    free(s->first_id);
     free(s->events);
     free(s->folds);
     free(s->horizon_ns);
@@ -129,6 +134,9 @@ static void release_first(struct ut_event_store *s, struct ut_connection *connec
         if (is_listed(e, side))
             unlink_event(s, slot, side);
     }
+    if (s->first_id[slot] != UT_NO_ID_KEPT)
+        ut_trace_ids_release(&s->trace_ids, s->first_id[slot]);
+    s->first_id[slot] = 0;
     connection->first_event = e->next_on_connection;
     if (connection->first_event == 0)
         connection->last_event = 0;
@@ -224,6 +232,22 @@ void ut_event_store_undo(struct ut_event_store *s, const struct ut_connection *c
             e->spurious = true;
         slot = e->links[UT_SIDE_LOCAL].older;
     }
+}
+
+bool ut_event_store_trace(struct ut_event_store *s, const struct ut_connection *connection,
+                          const struct ut_record_trace_ids *record)
+{
+    uint32_t slot = connection->last_event;
+    const struct ut_event *e = &s->events[slot];
+    if (slot == 0 || e->kind != UT_EVENT_RETRANSMIT || e->seq != record->seq ||
+        e->bytes != record->bytes || s->first_id[slot] != 0)
+        return false;
+    for (uint32_t i = 0; i < record->count; i++)
+        s->first_id[slot] =
+            ut_trace_ids_add(&s->trace_ids, s->first_id[slot], &record->ids[i], slot);
+    if (s->first_id[slot] == 0)
+        s->first_id[slot] = UT_NO_ID_KEPT;
+    return true;
 }
 
 static void move_events(struct ut_event_store *s, struct ut_connection *connection, int side,
@@ -355,7 +379,9 @@ static void fold_first(struct ut_event_store *s, struct ut_connection *connectio
 {
     const struct ut_event *e = &s->events[connection->first_event];
     bool counts = e->kind != UT_EVENT_CONNECT;
-    if (counts && (e->workload[0] != 0 || e->workload[1] != 0)) {
+    if (s->first_id[connection->first_event] != 0) {
+        raise_horizon(s, e->workload, e->seen_ns);
+    } else if (counts && (e->workload[0] != 0 || e->workload[1] != 0)) {
         struct ut_fold *f = &s->folds[connection->fold];
         if (connection->fold == 0 || !fold_takes(f, e)) {
             f = new_fold(s, e);

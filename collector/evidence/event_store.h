@@ -14,6 +14,7 @@
 #define UT_EVIDENCE_EVENT_STORE_H
 
 #include "evidence/connections.h"
+#include "evidence/trace_ids.h"
 
 #define UT_EVENTS_MAX 65536
 #define UT_EVENT_BYTES_MAX 96
@@ -76,9 +77,16 @@ struct ut_event_list {
     uint32_t count;
 };
 
+#define UT_NO_ID_KEPT UINT32_MAX
+
 struct ut_event_store {
     struct ut_event *events; /* from index 1 */
-    struct ut_fold *folds;   /* from index 1, a ring: the oldest is overwritten */
+    /* By event: where the list of the ids that its bytes carried begins; 0: none are known of,
+     * NO_ID_KEPT: there was no room for them. Such an event belongs to the spans that they name and
+     * is in no sum. */
+    uint32_t *first_id;
+    struct ut_trace_ids trace_ids;
+    struct ut_fold *folds; /* from index 1, a ring: the oldest is overwritten */
     /* By side and workload slot; slot 0 holds the events of nobody. */
     struct ut_event_list *lists[UT_SIDES], *fold_lists[UT_SIDES];
     uint64_t *horizon_ns; /* by workload slot */
@@ -100,6 +108,10 @@ void ut_event_store_add(struct ut_event_store *store, const struct ut_event *eve
  * these events, of the newest ones. */
 void ut_event_store_undo(struct ut_event_store *store, const struct ut_connection *connection,
                          uint64_t since_ns);
+/* The newest event of the connection, if it is the one of these bytes, carried these ids. Returns
+ * whether it is. */
+bool ut_event_store_trace(struct ut_event_store *store, const struct ut_connection *connection,
+                          const struct ut_record_trace_ids *record);
 /* The owner or the mirror of a connection has changed: its events move to the right lists. The
  * owner of an event, once known, stays. */
 void ut_event_store_assign(struct ut_event_store *store, struct ut_connection *connection);

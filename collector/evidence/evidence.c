@@ -111,6 +111,8 @@ static void count_records(struct ut_evidence *e)
         [UT_INGEST_RECEIVE_DROP] = "type=\"receive_drop\"",
         [UT_INGEST_LISTEN_OVERFLOW] = "type=\"listen_overflow\"",
         [UT_INGEST_UNDO] = "type=\"undo\"",
+        [UT_INGEST_TRACE_IDS] = "type=\"trace_ids\"",
+        [UT_INGEST_TRACE_IDS_ALONE] = "type=\"trace_ids_without_retransmit\"",
         [UT_INGEST_BAD] = "type=\"bad\"",
     };
     for (int i = 0; i < UT_INGEST_RESULTS; i++)
@@ -164,6 +166,10 @@ static void count_join(struct ut_evidence *e)
     join->in_future = counter(e, unjoined, "reason=\"in_future\"", unjoined_help);
     join->dropped_budget = counter(e, dropped, "reason=\"budget\"", dropped_help);
     join->dropped_memory = counter(e, dropped, "reason=\"memory\"", dropped_help);
+    join->ids_untrusted =
+        counter(e, "undertrace_trace_context_untrusted_total", "",
+                "Pairs of a span and a retransmit whose bytes named it, although the span's sender "
+                "owns no end of that connection.");
     join->views_exceeded = counter(e, "undertrace_join_events_exceeded_total", "",
                                    "Requests that met more kernel events than are looked at.");
 }
@@ -197,6 +203,8 @@ static void count_allowance(struct ut_evidence *e)
 READER(read_events, t->events.count)
 READER(read_folds, t->events.fold_count)
 READER(read_events_evicted, t->events.evicted)
+READER(read_ids_refused, t->events.trace_ids.refused)
+READER(read_requests_untold, t->requests_untold)
 READER(read_open, t->connections.open_count)
 READER(read_closed, t->connections.closed_count)
 READER(read_evicted_open, t->connections.evicted_open)
@@ -257,6 +265,11 @@ static void read_tables(struct ut_evidence *e)
     ut_metrics_counter_read(m, "undertrace_kernel_events_evicted_total", "",
                             "Kernel events that made room before their time.", read_events_evicted,
                             e);
+    ut_metrics_counter_read(m, "undertrace_trace_context_refused_total", "",
+                            "Ids from the wire that found no room.", read_ids_refused, e);
+    ut_metrics_counter_read(m, "undertrace_trace_context_untold_total", "",
+                            "Requests in retransmits of more of them than a record tells.",
+                            read_requests_untold, e);
     ut_metrics_gauge(m, connections, "state=\"open\"", connections_help, read_open, e);
     ut_metrics_gauge(m, connections, "state=\"closed\"", connections_help, read_closed, e);
     ut_metrics_counter_read(m, evicted, "state=\"open\"", evicted_help, read_evicted_open, e);
@@ -288,6 +301,13 @@ static bool find_name(struct ut_sender_names *names, const struct ut_sender *sen
 /* ---- life ---------------------------------------------------------------------------------------
  */
 
+static void on_follow(void *arg, uint64_t cgroup_id, bool follow)
+{
+    struct ut_event_source *source = ((struct ut_evidence *)arg)->source;
+    if (source != NULL && source->follow != NULL)
+        source->follow(source, cgroup_id, follow);
+}
+
 struct ut_evidence *ut_evidence_new(struct ut_metrics *metrics, struct ut_log *log)
 {
     struct ut_evidence *e = calloc(1, sizeof(*e));
@@ -305,6 +325,8 @@ struct ut_evidence *ut_evidence_new(struct ut_metrics *metrics, struct ut_log *l
         free(e);
         return NULL;
     }
+    e->tables.workloads.follow = on_follow;
+    e->tables.workloads.follow_arg = e;
     e->join = ut_join_new(&e->tables, &e->allowance, &e->counters.join);
     if (e->join == NULL) {
         ut_tables_done(&e->tables);
@@ -335,6 +357,7 @@ struct ut_event_sink *ut_evidence_sink(struct ut_evidence *e)
 void ut_evidence_set_source(struct ut_evidence *e, struct ut_event_source *source)
 {
     e->source = source;
+    ut_workloads_follow_all(&e->tables.workloads);
 }
 
 void ut_evidence_set_allowance(struct ut_evidence *e, uint64_t bytes_per_hour, uint64_t now_ns)
@@ -440,6 +463,7 @@ static void begin_sender(struct body_work *work, struct ut_workload *sender)
     struct ut_evidence *e = work->evidence;
     work->sender = sender;
     work->identity = (ut_slice){NULL, 0};
+    ut_workloads_sends(&e->tables.workloads, sender);
     ut_held_want(&e->tables.held, sender, work->now_ns);
     (void)ut_join_begin(e->join, work->body, sender, work->options, work->now_ns);
 }

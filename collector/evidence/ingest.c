@@ -234,6 +234,34 @@ static enum ut_ingest_result ingest_stall(struct ut_tables *tables,
     return UT_INGEST_STALL;
 }
 
+static bool ids_make_sense(const struct ut_record_trace_ids *record)
+{
+    static const uint8_t zeros[16];
+    if (record->cookie == 0 || record->count == 0 || record->count > UT_TRACE_IDS_MAX ||
+        record->bytes > BYTES_MAX)
+        return false;
+    for (uint32_t i = 0; i < record->count; i++) {
+        const struct ut_trace_id *id = &record->ids[i];
+        if (memcmp(id->trace_id, zeros, 16) == 0 || memcmp(id->span_id, zeros, 8) == 0 ||
+            id->bytes == 0 || id->bytes > record->bytes)
+            return false;
+    }
+    return true;
+}
+
+static enum ut_ingest_result ingest_trace_ids(struct ut_tables *tables,
+                                              const struct ut_record_trace_ids *record)
+{
+    if (!ids_make_sense(record))
+        return UT_INGEST_BAD;
+    const struct ut_connection *connection =
+        ut_connections_by_cookie(&tables->connections, record->cookie);
+    if (connection == NULL || !ut_event_store_trace(&tables->events, connection, record))
+        return UT_INGEST_TRACE_IDS_ALONE;
+    tables->requests_untold += record->more;
+    return UT_INGEST_TRACE_IDS;
+}
+
 /* The record's bytes may be longer than this version knows, never shorter; of paths only the part
  * that is used need be there. */
 static size_t least_size(uint8_t type)
@@ -255,6 +283,8 @@ static size_t least_size(uint8_t type)
     case UT_RECORD_LISTEN_OVERFLOW:
     case UT_RECORD_UNDO:
         return sizeof(struct ut_record_tcp);
+    case UT_RECORD_TRACE_IDS:
+        return sizeof(struct ut_record_trace_ids);
     default:
         return SIZE_MAX;
     }
@@ -272,6 +302,7 @@ enum ut_ingest_result ut_ingest_record(struct ut_tables *tables, const void *dat
         struct ut_record_oom_kill oom_kill;
         struct ut_record_stall stall;
         struct ut_record_tcp tcp;
+        struct ut_record_trace_ids trace_ids;
     } record;
     if (size < sizeof(record.header))
         return UT_INGEST_BAD;
@@ -298,6 +329,8 @@ enum ut_ingest_result ut_ingest_record(struct ut_tables *tables, const void *dat
     case UT_RECORD_LISTEN_OVERFLOW:
     case UT_RECORD_UNDO:
         return ingest_tcp(tables, &record.tcp, unix_ns);
+    case UT_RECORD_TRACE_IDS:
+        return ingest_trace_ids(tables, &record.trace_ids);
     default:
         return ingest_cgroup(tables, &record.cgroup, size, unix_ns);
     }

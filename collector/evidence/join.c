@@ -25,6 +25,9 @@
  *
  * Pass 4, encode (join_encode.c).
  *
+ * An event whose bytes carried ids takes no part in that: it goes to the spans that they name,
+ * whatever the clocks say, and to no others (join_exact.c).
+ *
  * What the memory system did to the workload goes to every span that was open then
  * (join_memory.c); it takes no part in the passes.
  *
@@ -49,10 +52,10 @@ struct ut_join *ut_join_new(struct ut_tables *tables, struct ut_allowance *allow
     join->tables = tables;
     join->allowance = allowance;
     join->counters = *counters;
-    join->views = calloc(UT_VIEWS_MAX, sizeof(join->views[0]));
+    join->views = calloc(UT_VIEWS_MAX + UT_EXACT_VIEWS_MAX, sizeof(join->views[0]));
     join->spare = calloc(UT_VIEWS_MAX, sizeof(join->spare[0]));
     join->lowest_ns = calloc(UT_VIEWS_MAX, sizeof(join->lowest_ns[0]));
-    join->groups = calloc(UT_VIEWS_MAX, sizeof(join->groups[0]));
+    join->groups = calloc(UT_GROUPS_MAX, sizeof(join->groups[0]));
     join->matches = calloc(UT_MATCHES_MAX, sizeof(join->matches[0]));
     join->spans = calloc(UT_JOIN_SPANS_MAX, sizeof(join->spans[0]));
     join->stalls = calloc(UT_STALLS_VIEWED_MAX, sizeof(join->stalls[0]));
@@ -175,6 +178,7 @@ static void look_at(struct ut_join *join, const struct ut_body *body, uint32_t r
         join->matches[join->match_count++] =
             (struct ut_join_match){(uint16_t)i, (uint8_t)match, (uint8_t)fit};
     }
+    ut_join_match_named(join, span);
     entry->count = join->match_count - entry->first;
     join->span_count += entry->count > 0 || entry->memory.any;
 }
@@ -226,6 +230,8 @@ static bool stands(const struct ut_join *join, const struct ut_span *span,
                    const struct ut_join_match *match)
 {
     const struct ut_join_view *view = &join->views[match->view];
+    if (view->traced != NULL)
+        return true;
     if (match->match != view->best)
         return false;
     switch (match->fit) {
@@ -244,10 +250,15 @@ static void award(struct ut_join *join, const struct ut_body *body, struct ut_jo
     bool any = false;
     for (uint32_t i = entry->first; i < entry->first + entry->count; i++) {
         struct ut_join_match *match = &join->matches[i];
+        struct ut_join_view *view = &join->views[match->view];
         if (!stands(join, span, match))
             match->match = UT_MATCH_NONE;
         else
-            join->views[match->view].sharers++;
+            view->sharers++;
+        if (view->traced != NULL)
+            match->match = (uint8_t)ut_join_named_class(view);
+        if (view->traced != NULL && match->match != UT_MATCH_EXACT)
+            view->sharers = 2; /* at least: the other may be in another batch */
         any |= match->match != UT_MATCH_NONE;
         match->fit = 0; /* what is left tells all that the evidence says */
     }
@@ -323,7 +334,7 @@ static void settle(struct ut_join *join, struct ut_body *body)
         join->stalls[i].sharers = 0;
     for (uint32_t i = 0; i < join->kill_count; i++)
         join->kills[i].sharers = 0;
-    join->span_count = join->match_count = 0;
+    join->span_count = join->match_count = join->exact_count = 0;
     join->learnt = false;
 }
 
@@ -368,14 +379,15 @@ bool ut_join_begin(struct ut_join *join, const struct ut_body *body,
     join->now_ns = now_ns;
     join->no_room = false;
     join->named_by = NULL;
-    join->span_count = join->match_count = 0;
+    join->span_count = join->match_count = join->exact_count = 0;
     uint64_t from_ns = body->oldest_start_ns > back_ns ? body->oldest_start_ns - back_ns : 0;
     uint64_t to_ns = body->newest_end_ns < now_ns ? body->newest_end_ns : now_ns;
     ut_join_gather(join, from_ns, to_ns + join->slack_ns);
     ut_join_begin_held(join, body->oldest_start_ns, to_ns);
     if (join->exceeded)
         ++*join->counters.views_exceeded;
-    return join->held_changed || join->view_count + join->stall_count + join->kill_count > 0;
+    return join->held_changed || join->tables->events.trace_ids.count > 0 ||
+           join->view_count + join->stall_count + join->kill_count > 0;
 }
 
 void ut_join_resource(struct ut_join *join, struct ut_body *body,
@@ -383,7 +395,7 @@ void ut_join_resource(struct ut_join *join, struct ut_body *body,
 {
     uint32_t end = resource->first_span + resource->span_count;
     bool memory = join->held_changed || join->stall_count + join->kill_count > 0;
-    bool nothing = join->view_count == 0 && !memory;
+    bool nothing = join->view_count == 0 && !memory && join->tables->events.trace_ids.count == 0;
     /* What a trusted forwarder has joined is not joined again. */
     uint8_t skipped = UT_SPAN_LEFT_OUT | (body->sender.is_forwarder ? UT_SPAN_FORGED : 0);
     for (uint32_t row = resource->first_span; row < end; row++) {
@@ -393,9 +405,9 @@ void ut_join_resource(struct ut_join *join, struct ut_body *body,
         uint32_t first = first_view(join, span);
         bool views =
             first < join->view_count && join->lowest_ns[first] <= span->end_ns + join->slack_ns;
-        if (!views && !memory)
+        if (!views && !memory && !ut_join_is_named(join, span))
             continue;
-        if (join->span_count == UT_JOIN_SPANS_MAX ||
+        if (join->exact_count == UT_EXACT_VIEWS_MAX || join->span_count == UT_JOIN_SPANS_MAX ||
             join->match_count + join->view_count > UT_MATCHES_MAX)
             settle(join, body);
         look_at(join, body, row, first);

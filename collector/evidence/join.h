@@ -16,6 +16,7 @@ struct ut_join_counters {
     uint64_t *joined[UT_MATCH_CLASSES];
     uint64_t *joined_memory; /* spans among them with memory evidence */
     uint64_t *contradicted;  /* pairs of span and event */
+    uint64_t *ids_untrusted; /* likewise: named on the wire, by a connection of others */
     uint64_t *ends_before_start, *in_future;
     uint64_t *dropped_budget, *dropped_memory; /* spans whose evidence found no room */
     uint64_t *views_exceeded;                  /* bodies that met more events than are looked at */

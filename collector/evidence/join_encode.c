@@ -74,6 +74,12 @@ static bool tells_memory(const struct ut_join_span *span, const struct totals *t
     return span->memory.any && totals->allowed.counts <= UT_MATCH_WORKLOAD;
 }
 
+/* Of the segment's bytes those that are the span's. */
+static uint32_t bytes_of(const struct ut_join_view *view)
+{
+    return view->traced != NULL ? view->traced->bytes : view->event->bytes;
+}
+
 static uint64_t lasted_ns(const struct ut_event *e)
 {
     return (uint64_t)e->since_sent_us * 1000;
@@ -124,7 +130,7 @@ static void add_event_counts(struct totals *totals, const struct ut_join_view *v
         return;
     }
     totals->retransmits += e->segments;
-    totals->bytes += e->bytes;
+    totals->bytes += bytes_of(view);
     totals->timeouts += e->cause == UT_CAUSE_TIMEOUT;
 }
 
@@ -222,13 +228,14 @@ static void encode_path(struct ut_encoder *out, const struct ut_event *e)
     encode_text(out, field, UT_ATTR_TCP_STATE, state_name(e->state));
 }
 
-static void encode_retransmit(struct ut_encoder *out, const struct ut_event *e)
+static void encode_retransmit(struct ut_encoder *out, const struct ut_join_view *view)
 {
+    const struct ut_event *e = view->event;
     const int field = UT_FIELD_EVENT_ATTRIBUTES;
     bool waited =
         e->cause == UT_CAUSE_TIMEOUT || e->cause == UT_CAUSE_SYN || e->cause == UT_CAUSE_SYN_ACK;
     ut_encode_int(out, field, UT_ATTR_TCP_SEQ, e->seq);
-    ut_encode_int(out, field, UT_ATTR_TCP_BYTES, e->bytes);
+    ut_encode_int(out, field, UT_ATTR_TCP_BYTES, bytes_of(view));
     ut_encode_int(out, field, UT_ATTR_TCP_SEGMENTS, e->segments);
     if (e->spurious)
         ut_encode_bool(out, field, UT_ATTR_TCP_SPURIOUS, true);
@@ -292,7 +299,7 @@ static void encode_event(struct ut_encoder *out, const struct ut_join *join,
     encode_end(out, &own->local, UT_ATTR_LOCAL_ADDRESS, UT_ATTR_LOCAL_PORT);
     encode_end(out, &own->remote, UT_ATTR_PEER_ADDRESS, UT_ATTR_PEER_PORT);
     if (e->kind == UT_EVENT_RETRANSMIT)
-        encode_retransmit(out, e);
+        encode_retransmit(out, view);
     else
         encode_happening(out, e);
     if (e->kind != UT_EVENT_LISTEN_OVERFLOW)

@@ -8,15 +8,19 @@
 #define GATHER_BACK_NS (2 * UT_NS_PER_S)
 #define GATHER_AHEAD_NS (30 * UT_NS_PER_S)
 
-static uint16_t group_of(struct ut_join *join, struct ut_connection *own, bool mate)
+int ut_join_group_of(struct ut_join *join, struct ut_connection *own, bool mate)
 {
     if (own->join_pass == join->pass)
-        return (uint16_t)own->join_group;
+        return (int)own->join_group;
+    if (join->group_count == UT_GROUPS_MAX) {
+        join->exceeded = true;
+        return -1;
+    }
     own->join_pass = join->pass;
     own->join_group = join->group_count;
     join->groups[join->group_count] =
         (struct ut_join_group){.own = own, .role = own->role, .mate = mate};
-    return (uint16_t)join->group_count++;
+    return (int)join->group_count++;
 }
 
 static bool add_view(struct ut_join *join, const struct ut_join_view *from, uint32_t connection_id,
@@ -29,13 +33,14 @@ static bool add_view(struct ut_join *join, const struct ut_join_view *from, uint
         own = ut_connections_mirror(&join->tables->connections, connection);
     if (own == NULL)
         return true;
-    if (join->view_count == UT_VIEWS_MAX) {
+    int group = ut_join_group_of(join, own, mate);
+    if (join->view_count == UT_VIEWS_MAX || group < 0) {
         join->exceeded = true;
         return false;
     }
     struct ut_join_view *view = &join->views[join->view_count++];
     *view = *from;
-    view->group = group_of(join, own, mate);
+    view->group = (uint16_t)group;
     view->first_start_ns = UINT64_MAX;
     return true;
 }
@@ -58,6 +63,8 @@ static void gather_events(struct ut_join *join, uint32_t workload, int side, uin
         struct ut_event *e = &store->events[slot];
         if (e->seen_ns < from_ns)
             break;
+        if (store->first_id[slot] != 0)
+            continue; /* found by the span that its bytes named */
         struct ut_join_view view = {
             .seen_ns = e->seen_ns,
             .event = e,

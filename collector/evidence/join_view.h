@@ -7,7 +7,9 @@
 #include "otlp/span_reader.h"
 
 enum {
-    UT_VIEWS_MAX = 4096,     /* events looked at for one body; the newest ones */
+    UT_VIEWS_MAX = 4096,       /* events looked at for one body; the newest ones */
+    UT_EXACT_VIEWS_MAX = 4096, /* beside them, that name spans in hand */
+    UT_GROUPS_MAX = UT_VIEWS_MAX + UT_EXACT_VIEWS_MAX,
     UT_MATCHES_MAX = 131072, /* pairs of span and event in hand at once */
     UT_JOIN_SPANS_MAX = 4096,
     UT_SPAN_EVENTS_MAX = 16,
@@ -37,10 +39,12 @@ struct ut_join_view {
     uint64_t received_ns;   /* an answer's request came in no earlier; 0: not known */
     struct ut_event *event; /* or: */
     struct ut_fold *fold;
+    struct ut_traced *traced; /* NULL, or what of the event's bytes names the span */
     uint16_t group;
     uint8_t side, cause, kind;
     bool precise;     /* low_ns is the kernel's own stamp of the send, to the microsecond */
     bool alternating; /* low_ns knows when data last came in, not only the timeout */
+    bool by_parent;   /* they name the span's parent */
     bool twice;       /* the same workload has the other side's view as well */
     /* Found by the passes over the spans. */
     uint8_t best; /* the strongest class that takes it, now or before */
@@ -110,7 +114,7 @@ struct ut_join {
     const struct ut_workload *workload;
     uint32_t pass; /* of the group marks in connections */
 
-    struct ut_join_view *views; /* ordered by seen_ns */
+    struct ut_join_view *views; /* ordered by seen_ns; behind them the exact ones, in no order */
     struct ut_join_view *spare; /* of the same size, for merging */
     uint64_t *lowest_ns;        /* of views[i] and all behind it: the least low_ns */
     struct ut_join_group *groups;
@@ -118,7 +122,7 @@ struct ut_join {
     struct ut_join_kill *kills;
     const struct ut_held_watch *held; /* NULL: it is not read */
     bool held_changed;                /* by much, within the times of the body at hand */
-    uint32_t view_count, group_count, stall_count, kill_count;
+    uint32_t view_count, exact_count, group_count, stall_count, kill_count;
     bool exceeded;
     struct {
         uint32_t workload; /* 0: nothing has been gathered */
@@ -146,6 +150,14 @@ struct ut_join {
 
 /* join_gather.c: the views whose times can meet [from, to]. */
 void ut_join_gather(struct ut_join *join, uint64_t from_ns, uint64_t to_ns);
+/* The group of a connection; -1: there is no room. */
+int ut_join_group_of(struct ut_join *join, struct ut_connection *own, bool mate);
+
+/* join_exact.c: whether any event's bytes named the span or its parent; the matches of those that
+ * did; and of which class they are once all spans in hand are known. */
+bool ut_join_is_named(const struct ut_join *join, const struct ut_span *span);
+void ut_join_match_named(struct ut_join *join, const struct ut_span *span);
+enum ut_match_class ut_join_named_class(const struct ut_join_view *view);
 
 /* join_window.c */
 void ut_join_place(struct ut_join_view *view);

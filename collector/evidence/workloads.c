@@ -301,8 +301,16 @@ static struct ut_cgroup_entry *find_entry(const struct ut_workloads *w, uint64_t
     return NULL;
 }
 
+static void follow(const struct ut_workloads *w, const struct ut_cgroup_entry *entry, bool yes)
+{
+    const struct ut_workload *workload = ut_workloads_get(w, entry->workload);
+    if (w->follow != NULL && workload != NULL && workload->sends)
+        w->follow(w->follow_arg, entry->id, yes);
+}
+
 static void remove_entry(struct ut_workloads *w, struct ut_cgroup_entry *entry, uint64_t now_ns)
 {
+    follow(w, entry, false);
     entry->removed_ns = now_ns;
     leave_workload(w, entry->workload, now_ns);
 }
@@ -388,6 +396,7 @@ void ut_workloads_created(struct ut_workloads *w, uint64_t cgroup_id, ut_slice p
         note_seen(w, entry);
         entry->workload = owner != NULL ? owner->id : 0;
         entry->depth = owner != NULL ? depth_below(path, owner->path_size) : 0;
+        follow(w, entry, true);
     }
     if (owner != NULL) {
         owner->cgroups += entry != NULL;
@@ -421,6 +430,27 @@ uint32_t ut_workloads_of_cgroup(struct ut_workloads *w, uint64_t cgroup_id, bool
         w->rescan_wanted = true;
     }
     return 0;
+}
+
+void ut_workloads_follow_all(const struct ut_workloads *w)
+{
+    for (uint32_t i = 1; i <= UT_CGROUPS_MAX; i++) {
+        const struct ut_cgroup_entry *entry = &w->entries[i];
+        if (entry->used && entry->removed_ns == 0)
+            follow(w, entry, true);
+    }
+}
+
+void ut_workloads_sends(struct ut_workloads *w, struct ut_workload *workload)
+{
+    if (workload->sends)
+        return;
+    workload->sends = true;
+    for (uint32_t i = 1; i <= UT_CGROUPS_MAX; i++) {
+        const struct ut_cgroup_entry *entry = &w->entries[i];
+        if (entry->used && entry->removed_ns == 0 && entry->workload == workload->id)
+            follow(w, entry, true);
+    }
 }
 
 uint32_t ut_workloads_depth(const struct ut_workloads *w, uint64_t cgroup_id)

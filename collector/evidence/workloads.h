@@ -31,6 +31,7 @@ struct ut_workload {
     uint64_t removed_ns; /* UNIX; when the last of them went; 0: it lives */
     enum ut_cgroup_kind kind;
     bool forwarder;        /* one of its connections brought several service instances */
+    bool sends;            /* spans have come from it */
     uint16_t next_by_path; /* slots; 0 ends the chain */
     uint16_t next_by_pod;
     uint16_t next_by_container;
@@ -53,6 +54,9 @@ struct ut_workloads {
     /* A workload is about to be forgotten; its slot will be used again. */
     void (*forget)(void *arg, uint32_t slot);
     void *forget_arg;
+    /* A cgroup of a workload that sends spans is there, or is gone. */
+    void (*follow)(void *arg, uint64_t cgroup_id, bool follow);
+    void *follow_arg;
 };
 
 int ut_workloads_init(struct ut_workloads *workloads) UT_MUST_USE; /* 0 or -ENOMEM */
@@ -73,6 +77,11 @@ void ut_workloads_scan_end(struct ut_workloads *workloads, bool complete, uint64
 /* The workload of a cgroup, 0 for nobody. An id that the table does not know gives 0, and asks for
  * a rescan unless one has looked for it already; `known` tells the two apart. */
 uint32_t ut_workloads_of_cgroup(struct ut_workloads *workloads, uint64_t cgroup_id, bool *known);
+
+/* Spans have come from the workload. */
+void ut_workloads_sends(struct ut_workloads *workloads, struct ut_workload *workload);
+/* Tells `follow` of all cgroups again whose workloads send spans. */
+void ut_workloads_follow_all(const struct ut_workloads *workloads);
 
 /* How many directories the cgroup lies below the one that its workload is named by; 0 also where
  * that is not known. */

@@ -6,6 +6,7 @@
 #ifndef UT_MODEL_KERNEL_EVENT_H
 #define UT_MODEL_KERNEL_EVENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +30,9 @@ struct ut_event_sink {
 /* The other direction: brings the sink up to date with all that the kernel has recorded so far. */
 struct ut_event_source {
     void (*drain)(struct ut_event_source *source);
+    /* A cgroup whose workload sends spans, so that what it sends may be looked at, or one that is
+     * gone. NULL: nothing is ever looked at. */
+    void (*follow)(struct ut_event_source *source, uint64_t cgroup_id, bool follow);
 };
 
 #endif

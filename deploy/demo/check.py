@@ -38,6 +38,7 @@ class Result:
     retransmitted: int = 0
     joined: int = 0
     wrong: int = 0
+    exact: int = 0  # of those joined: by the ids that the bytes carried
     missing: int = 0  # orders whose two spans of the lossy link did not arrive
 
     @property
@@ -61,6 +62,7 @@ def compare(orders, spans):
         result.missing += len(lossy) < len(LOSSY)
         result.retransmitted += order.retransmitted
         result.joined += min(best, order.retransmitted)
+        result.exact += max((span.exact for span in lossy), default=0)
         result.wrong += sum(max(0, span.segments - order.retransmitted) for span in lossy)
         result.wrong += sum(span.segments for span in mine if span not in lossy)
         carries = any(span.segments for span in mine)
@@ -85,6 +87,7 @@ def report(result, dropped):
     yield (f"  slow     {result.slow:3} orders, median {milliseconds(result.slow_median)}; "
            f"{result.slow_carrying} carry retransmissions")
     yield (f"  segments {dropped:3} dropped by the rule, {result.retransmitted} retransmitted by "
-           f"the kernel's counter, {result.joined} joined, {result.wrong} wrong")
+           f"the kernel's counter, {result.joined} joined ({result.exact} exact), "
+           f"{result.wrong} wrong")
     if result.missing:
         yield f"  of {result.missing} orders the spans of the lossy link did not arrive"

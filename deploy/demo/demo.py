@@ -58,6 +58,8 @@ receivers:
       grpc:
         endpoint: {COLLECTOR}
   ebpf:
+    trace_context:
+      enabled: true
 processors:
   correlate:
   batch:
@@ -181,7 +183,7 @@ def missing_rights(log):
     return None
 
 
-def wait_for_spans(received, orders, seconds=LAST_TREE_SECONDS):
+def wait_for_spans(received, orders, seconds=LAST_TREE_SECONDS, trees_seconds=2.2):
     """Until every order's spans of the lossy link arrived, and `debug` printed their trees."""
     deadline = time.monotonic() + seconds
     wanted = {(order.trace_id, *end) for order in orders for end in check.LOSSY}
@@ -189,7 +191,7 @@ def wait_for_spans(received, orders, seconds=LAST_TREE_SECONDS):
         if wanted <= {(span.trace_id, span.service, span.kind) for span in received.spans()}:
             break
         time.sleep(0.1)
-    time.sleep(2.2)
+    time.sleep(trees_seconds)
 
 
 def show(text):
@@ -198,6 +200,8 @@ def show(text):
 
 def lossy_part(shop, received):
     """60 orders over the link that loses packets; whether all evidence is right."""
+    # Packets are read only of programs that have sent spans: on connections they make from then on.
+    wait_for_spans(received, [shop.order("first")], trees_seconds=0)
     shop.lose_packets()
     show(f"demo: {ORDERS} orders; payment → ledger loses every 7th data segment of the requests "
          "and every 9th of the answers")

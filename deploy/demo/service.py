@@ -46,6 +46,8 @@ def application(name, callees):
             # No body: so each request is one segment, and each answer another.
             session.post(f"http://{address}/{callee}?{environ['QUERY_STRING']}",
                          timeout=30).raise_for_status()
+        if environ["QUERY_STRING"] == "number=first":
+            session.close()
         context = trace.get_current_span().get_span_context()
         body = json.dumps({"service": name, "trace_id": f"{context.trace_id:032x}",
                            "receipt": RECEIPT}).encode()

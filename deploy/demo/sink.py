@@ -24,6 +24,11 @@ class SeenSpan:
         return (self.attributes.get("undertrace.tcp.retransmits", 0)
                 + self.attributes.get("undertrace.tcp.probes", 0))
 
+    @property
+    def exact(self):
+        """The same, if all of them are matched by the ids that their bytes carried."""
+        return self.segments if self.attributes.get("undertrace.tcp.match") == "exact" else 0
+
 
 def plain(pairs):
     """key → value of a list of KeyValue; what is not a plain value is left as its message."""

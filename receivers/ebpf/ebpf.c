@@ -33,6 +33,7 @@
 #include "programs.h"
 #include "snapshot.h"
 #include "stalls.h"
+#include "trace_context.h"
 
 enum {
     /* Of one call; what comes faster than it is read waits for the next turn of the loop. */
@@ -58,6 +59,7 @@ struct config {
     uint64_t retransmits_per_second;
     uint64_t connections_per_second;
     int memory; /* enum memory */
+    struct ut_trace_context_config trace_context;
     char *capture_file;
 };
 
@@ -95,6 +97,12 @@ static const struct ut_field fields[] = {
      .offset = offsetof(struct config, memory),
      .fallback = "counters",
      .words = memory_words},
+    /* Reads the heads of plain HTTP/1.1 requests for their traceparent. */
+    {.key = "trace_context",
+     .type = UT_FIELD_MAP,
+     .offset = offsetof(struct config, trace_context),
+     .fields = ut_trace_context_fields,
+     .present = UT_FIELD_NO_PRESENT},
     /* Every record is also written here, to be replayed. */
     {.key = "capture_file",
      .type = UT_FIELD_STRING,
@@ -132,6 +140,7 @@ struct ebpf {
     struct ut_kernel_counters *per_cpu; /* room for a reading of all CPUs */
     int cpus;
     struct ut_kernel_counters counted; /* sums as of the last reading */
+    struct ut_trace_context trace_context;
     uint64_t missed[UT_EBPF_PROGRAMS]; /* likewise */
     bool snapshot_due;                 /* openings may be missing */
     uint64_t snapshot_ns;              /* the earliest time of the next one, monotonic */
@@ -281,6 +290,7 @@ static uint64_t take_missed(struct ebpf *ebpf)
 
 static void report_missing(struct ebpf *ebpf)
 {
+    ut_trace_context_count(&ebpf->trace_context, ebpf->programs.skeleton);
     uint64_t missing = take_counters(ebpf) + take_missed(ebpf);
     if (missing == 0)
         return;
@@ -322,6 +332,17 @@ static void take_snapshot(struct ebpf *ebpf)
 static void on_source_drain(struct ut_event_source *source)
 {
     drain(UT_CONTAINER_OF(source, struct ebpf, source));
+}
+
+static void on_source_follow(struct ut_event_source *source, uint64_t cgroup_id, bool follow)
+{
+    struct ebpf *ebpf = UT_CONTAINER_OF(source, struct ebpf, source);
+    if (!ebpf->config.trace_context.enabled || ebpf->programs.skeleton == NULL)
+        return;
+    int error = ut_trace_context_follow(ebpf->programs.skeleton, cgroup_id, follow);
+    if (error != 0)
+        ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_trace_context", "cgroup=%llu error=\"%s\"",
+               (unsigned long long)cgroup_id, strerror(-error));
 }
 
 /* `edge` is ready once for each wake-up by the kernel. The ring itself, watched by level, would be
@@ -407,6 +428,11 @@ static int open_ring(struct ebpf *ebpf)
     ebpf->per_cpu = calloc((size_t)ebpf->cpus, sizeof(*ebpf->per_cpu));
     if (ebpf->per_cpu == NULL)
         return -ENOMEM;
+    int error = ebpf->config.trace_context.enabled
+                    ? ut_trace_context_start(&ebpf->trace_context, ebpf->cpus)
+                    : 0;
+    if (error != 0)
+        return error;
     int fd = bpf_map__fd(ebpf->programs.skeleton->maps.ring);
     ebpf->ring = ring_buffer__new(fd, on_record, ebpf, NULL);
     return ebpf->ring != NULL ? watch_high_water(ebpf, fd) : -errno;
@@ -447,8 +473,11 @@ static int start(struct ut_receiver *receiver, char error[UT_ERROR_TEXT])
         .per_second = {[UT_RECORD_RETRANSMIT] = ebpf->config.retransmits_per_second,
                        [UT_RECORD_CONNECTION] = ebpf->config.connections_per_second,
                        [UT_RECORD_CGROUP] = CGROUPS_PER_SECOND,
-                       [UT_RECORD_OOM_KILL] = OOM_KILLS_PER_SECOND},
+                       [UT_RECORD_OOM_KILL] = OOM_KILLS_PER_SECOND,
+                       [UT_RECORD_TRACE_IDS] = ebpf->config.retransmits_per_second},
         .memory = ebpf->config.memory != MEMORY_OFF,
+        .trace_context = ebpf->config.trace_context.enabled,
+        .max_sockets = (uint32_t)ebpf->config.trace_context.max_sockets,
     };
     for (int type = UT_RECORD_RESET; type <= UT_RECORD_UNDO; type++)
         settings.per_second[type] = ebpf->config.retransmits_per_second;
@@ -486,6 +515,7 @@ static void count_by_type(struct ut_metrics *metrics, uint64_t *cells[UT_RECORD_
         [UT_RECORD_RECEIVE_DROP] = "type=\"receive_drop\"",
         [UT_RECORD_LISTEN_OVERFLOW] = "type=\"listen_overflow\"",
         [UT_RECORD_UNDO] = "type=\"undo\"",
+        [UT_RECORD_TRACE_IDS] = "type=\"trace_ids\"",
     };
     for (int type = 1; type < UT_RECORD_TYPES; type++)
         cells[type] = ut_metrics_counter(metrics, name, labels[type], help);
@@ -536,6 +566,7 @@ static int create(struct ut_receiver **ret, const struct ut_build *build,
         return -ENOMEM;
     ebpf->receiver.type = &ut_receiver_ebpf;
     ebpf->source.drain = on_source_drain;
+    ebpf->source.follow = on_source_follow;
     ebpf->worker = build->worker;
     ebpf->sink = sink;
     if (!copy_config(&ebpf->config, build->config)) {
@@ -545,6 +576,8 @@ static int create(struct ut_receiver **ret, const struct ut_build *build,
     ebpf->timer.fire = on_tick;
     ebpf->edge = -1;
     make_counters(&ebpf->counters, build->worker->metrics);
+    if (ebpf->config.trace_context.enabled)
+        ut_trace_context_init(&ebpf->trace_context, build->worker->metrics);
     *ret = &ebpf->receiver;
     return 0;
 }
@@ -562,6 +595,7 @@ static int keep(struct ut_receiver *receiver, const struct ut_build *build,
     if (a->ring_bytes == b->ring_bytes && a->drain_interval_ns == b->drain_interval_ns &&
         a->retransmits_per_second == b->retransmits_per_second &&
         a->connections_per_second == b->connections_per_second && a->memory == b->memory &&
+        ut_trace_context_same(&a->trace_context, &b->trace_context) &&
         strcmp(capture_a, capture_b) == 0)
         return 0;
     snprintf(error, UT_ERROR_TEXT, "restart needed to change its settings");
@@ -607,6 +641,7 @@ static void free_receiver(struct ut_receiver *receiver)
     ut_capture_close(ebpf->capture);
     ut_ebpf_programs_done(&ebpf->programs);
     free(ebpf->per_cpu);
+    ut_trace_context_done(&ebpf->trace_context);
     free(ebpf->config.capture_file);
     free(ebpf);
 }

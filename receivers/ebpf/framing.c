@@ -14,6 +14,7 @@ static const size_t sizes[UT_RECORD_TYPES] = {
     [UT_RECORD_RECEIVE_DROP] = sizeof(struct ut_record_tcp),
     [UT_RECORD_LISTEN_OVERFLOW] = sizeof(struct ut_record_tcp),
     [UT_RECORD_UNDO] = sizeof(struct ut_record_tcp),
+    [UT_RECORD_TRACE_IDS] = sizeof(struct ut_record_trace_ids),
 };
 
 enum ut_record_type ut_ebpf_record_type(const void *data, size_t size)

@@ -5,12 +5,16 @@
 #include <bpf/libbpf.h>
 #include <bpf_skeletons/undertrace.skel.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/cgroup_mount.h"
 #include "base/clock.h"
 #include "reason.h"
 
@@ -20,6 +24,9 @@ enum {
     MEMORY_PROGRAMS = 1 << UT_EBPF_OOM_KILL | 1 << UT_EBPF_LIMIT_STALL_BEGIN |
                       1 << UT_EBPF_LIMIT_STALL_END | 1 << UT_EBPF_GLOBAL_STALL_BEGIN |
                       1 << UT_EBPF_GLOBAL_STALL_END,
+    TRACE_PROGRAMS =
+        1 << UT_EBPF_TRACE_SOCKETS | 1 << UT_EBPF_TRACE_RETRANSMIT | 1 << UT_EBPF_TRACE_EGRESS,
+    CGROUP_ROOT_ID = 1, /* of the whole hierarchy; no other cgroup has it */
     BURST_SECONDS = 2,
 };
 
@@ -55,6 +62,9 @@ static const struct ut_ebpf_program descriptions[UT_EBPF_PROGRAMS] = {
                               .without = "no segments that found a full receive queue on spans"},
     [UT_EBPF_UNDO] = {.name = "tcp_cong_state_set",
                       .without = "needless retransmits are not marked as spurious"},
+    [UT_EBPF_TRACE_SOCKETS] = {.name = "trace_sockets", .without = "no exact matches"},
+    [UT_EBPF_TRACE_RETRANSMIT] = {.name = "trace_retransmit", .without = "no exact matches"},
+    [UT_EBPF_TRACE_EGRESS] = {.name = "trace_egress", .without = "no exact matches"},
 };
 
 const char *ut_ebpf_program_name(int index)
@@ -90,6 +100,9 @@ static void find_slots(struct ut_bpf *skeleton, int index, struct bpf_program **
         [UT_EBPF_ZERO_WINDOW] = SLOTS(tcp_probe),
         [UT_EBPF_RECEIVE_DROP] = SLOTS(kfree_skb),
         [UT_EBPF_UNDO] = SLOTS(tcp_cong_state_set),
+        [UT_EBPF_TRACE_SOCKETS] = SLOTS(trace_sockets),
+        [UT_EBPF_TRACE_RETRANSMIT] = SLOTS(trace_retransmit),
+        [UT_EBPF_TRACE_EGRESS] = SLOTS(trace_egress),
     };
 #undef SLOTS
     *program = *slots[index].program;
@@ -106,7 +119,10 @@ static struct bpf_program *program_of(struct ut_bpf *skeleton, int index)
 
 static int wanted_programs(const struct ut_ebpf_settings *settings)
 {
-    return settings->memory ? ALL_PROGRAMS : ALL_PROGRAMS & ~MEMORY_PROGRAMS;
+    int wanted = ALL_PROGRAMS;
+    if (!settings->memory)
+        wanted &= ~MEMORY_PROGRAMS;
+    return settings->trace_context ? wanted : wanted & ~TRACE_PROGRAMS;
 }
 
 /* The kernel's timeouts are in timer ticks, and the coarse clock moves once a tick. */
@@ -134,6 +150,7 @@ static int open_object(struct ut_bpf **ret, const struct ut_ebpf_settings *setti
     skeleton->rodata->ring_high_water = settings->ring_bytes / 2;
     skeleton->rodata->tick_ns = tick_length_ns();
     skeleton->rodata->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+    skeleton->rodata->max_streams = settings->max_sockets;
     int error = bpf_map__set_max_entries(skeleton->maps.ring, (uint32_t)settings->ring_bytes);
     if (error != 0) {
         ut_bpf__destroy(skeleton);
@@ -175,7 +192,13 @@ static int try_alone(const struct ut_ebpf_settings *settings, int index, char *l
 static void refuse(struct ut_ebpf_program *state, int error, const char *text,
                    const struct ut_ebpf_circumstances *circumstances)
 {
+    const uint64_t net_admin = UINT64_C(1) << CAP_NET_ADMIN | UINT64_C(1) << CAP_SYS_ADMIN;
     state->works = false;
+    if (error == -EPERM && strcmp(state->name, descriptions[UT_EBPF_TRACE_EGRESS].name) == 0 &&
+        (circumstances->capabilities & net_admin) == 0) {
+        snprintf(state->reason, sizeof(state->reason), "not permitted: CAP_NET_ADMIN missing");
+        return;
+    }
     ut_ebpf_reason(state->reason, sizeof(state->reason), -error, text, circumstances);
 }
 
@@ -207,6 +230,36 @@ static int find_loadable(struct ut_ebpf_programs *programs, const struct ut_ebpf
     return loadable;
 }
 
+/* To the sockets of every cgroup; other programs there go on. NULL and errno, and in `reason` why
+ * if errno does not tell. */
+static struct bpf_link *attach_to_root(struct bpf_program *program, char reason[UT_EBPF_REASON])
+{
+    struct ut_cgroup_mount mount;
+    struct stat status;
+    int error = ut_cgroup_mount_read(&mount);
+    if (error != 0) {
+        snprintf(reason, UT_EBPF_REASON, "no cgroup v2 hierarchy is mounted");
+        errno = -error;
+        return NULL;
+    }
+    int fd = open(mount.point, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return NULL;
+    struct bpf_link *link = NULL;
+    if (fstat(fd, &status) == 0 && status.st_ino != CGROUP_ROOT_ID) {
+        snprintf(reason, UT_EBPF_REASON,
+                 "the root of the cgroup v2 hierarchy is not to be seen from here, only that of "
+                 "our own cgroup namespace: mount the host's /sys/fs/cgroup and use its namespace");
+        errno = EXDEV;
+    } else {
+        link = bpf_program__attach_cgroup(program, fd);
+    }
+    error = errno;
+    close(fd);
+    errno = error;
+    return link;
+}
+
 static void attach(struct ut_ebpf_programs *programs, int loaded,
                    const struct ut_ebpf_circumstances *circumstances)
 {
@@ -216,11 +269,13 @@ static void attach(struct ut_ebpf_programs *programs, int loaded,
         if ((loaded >> i & 1) == 0)
             continue;
         find_slots(programs->skeleton, i, &program, &link);
-        *link = bpf_program__attach(program);
+        struct ut_ebpf_program *state = &programs->states[i];
+        *link = i == UT_EBPF_TRACE_EGRESS ? attach_to_root(program, state->reason)
+                                          : bpf_program__attach(program);
         if (*link != NULL)
-            programs->states[i].works = true;
-        else
-            refuse(&programs->states[i], -errno, "", circumstances);
+            state->works = true;
+        else if (state->reason[0] == '\0')
+            refuse(state, -errno, "", circumstances);
     }
 }
 
@@ -286,7 +341,8 @@ int ut_ebpf_programs_working(const struct ut_ebpf_programs *programs)
 
 void ut_ebpf_doctor(struct ut_ebpf_program ret[UT_EBPF_PROGRAMS])
 {
-    const struct ut_ebpf_settings settings = {.ring_bytes = 64 << 10, .memory = true};
+    const struct ut_ebpf_settings settings = {
+        .ring_bytes = 64 << 10, .memory = true, .trace_context = true, .max_sockets = 1};
     struct ut_ebpf_programs programs;
     ut_ebpf_programs_init(&programs, &settings, NULL);
     memcpy(ret, programs.states, sizeof(programs.states));

@@ -22,7 +22,9 @@ struct ut_ebpf_settings {
     size_t ring_bytes; /* a power of two, at least a page */
     /* Records a second and cgroup, by record type; 0: no limit. Twice as many may come at once. */
     uint64_t per_second[UT_RECORD_TYPES];
-    bool memory; /* load the programs of memory.bpf.c */
+    bool memory;          /* load the programs of memory.bpf.c */
+    bool trace_context;   /* load the programs of trace_context.bpf.c */
+    uint32_t max_sockets; /* that those follow at a time */
 };
 
 struct ut_ebpf_programs {
@@ -47,6 +49,9 @@ enum { /* indices of `states` */
        UT_EBPF_ZERO_WINDOW,
        UT_EBPF_RECEIVE_DROP,
        UT_EBPF_UNDO,
+       UT_EBPF_TRACE_SOCKETS,
+       UT_EBPF_TRACE_RETRANSMIT, /* behind RETRANSMIT: its records come in this order */
+       UT_EBPF_TRACE_EGRESS,
 };
 
 const char *ut_ebpf_program_name(int index); /* as in `states` */

@@ -3,11 +3,14 @@
  * The ebpf receiver alone, for tests: writes each record as a line of JSON to standard output.
  *
  *   watch YAML           runs the receiver with these settings until SIGTERM; SIGUSR1 drains at
- * once watch --doctor       what works here, one program a line watch --replay FILE  the records of
- * a capture
+ *                      once
+ *   watch --doctor       what works here, one program a line
+ *   watch --replay FILE  the records of a capture
  *
  * WATCH_REFUSE=NAME in the environment makes the kernel refuse the program of this name (its first
  * 15 characters), as an older kernel would.
+ *
+ * WATCH_FOLLOW="ID ID …" are cgroups whose workloads send spans.
  *
  * Numbers that the record does not tell (UT_HAS_… clear) are left out. Ends with the metrics, one
  * {"metric": name, "value": number} a line.
@@ -159,16 +162,46 @@ static void print_stall(const void *data)
         printf(",\"level\":%u", record.level);
 }
 
+static void print_hex(const ut_u8 *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        printf("%02x", bytes[i]);
+}
+
+static void print_trace_ids(const void *data)
+{
+    struct ut_record_trace_ids record;
+    memcpy(&record, data, sizeof(record));
+    printf(",\"cookie\":%llu,\"seq\":%u,\"bytes\":%u,\"more\":%u,\"ids\":[",
+           (unsigned long long)record.cookie, record.seq, record.bytes, record.more);
+    for (uint32_t i = 0; i < record.count && i < UT_TRACE_IDS_MAX; i++) {
+        printf("%s[\"", i > 0 ? "," : "");
+        print_hex(record.ids[i].trace_id, sizeof(record.ids[i].trace_id));
+        printf("\",\"");
+        print_hex(record.ids[i].span_id, sizeof(record.ids[i].span_id));
+        printf("\",%u]", record.ids[i].bytes);
+    }
+    printf("]");
+}
+
 static void on_record(struct ut_event_sink *sink, const void *data, size_t size,
                       int64_t unix_offset_ns)
 {
-    static const char *const types[UT_RECORD_TYPES] = {
-        "?",     "retransmit",  "connection",   "cgroup",          "oom_kill", "stall",
-        "reset", "zero_window", "receive_drop", "listen_overflow", "undo",
-    };
-    static void (*const print[UT_RECORD_TYPES])(const void *) = {
-        NULL,      print_retransmit, print_connection, print_cgroup, print_oom_kill, print_stall,
-        print_tcp, print_tcp,        print_tcp,        print_tcp,    print_tcp,
+    static const struct {
+        const char *name;
+        void (*print)(const void *data);
+    } types[UT_RECORD_TYPES] = {
+        [UT_RECORD_RETRANSMIT] = {"retransmit", print_retransmit},
+        [UT_RECORD_CONNECTION] = {"connection", print_connection},
+        [UT_RECORD_CGROUP] = {"cgroup", print_cgroup},
+        [UT_RECORD_OOM_KILL] = {"oom_kill", print_oom_kill},
+        [UT_RECORD_STALL] = {"stall", print_stall},
+        [UT_RECORD_TRACE_IDS] = {"trace_ids", print_trace_ids},
+        [UT_RECORD_RESET] = {"reset", print_tcp},
+        [UT_RECORD_ZERO_WINDOW] = {"zero_window", print_tcp},
+        [UT_RECORD_RECEIVE_DROP] = {"receive_drop", print_tcp},
+        [UT_RECORD_LISTEN_OVERFLOW] = {"listen_overflow", print_tcp},
+        [UT_RECORD_UNDO] = {"undo", print_tcp},
     };
     struct ut_record_header header;
     enum ut_record_type type = ut_ebpf_record_type(data, size);
@@ -178,9 +211,9 @@ static void on_record(struct ut_event_sink *sink, const void *data, size_t size,
         return;
     }
     memcpy(&header, data, sizeof(header));
-    printf("{\"type\":\"%s\",\"unix_ns\":%" PRIu64 ",\"cgroup\":%" PRIu64, types[type],
+    printf("{\"type\":\"%s\",\"unix_ns\":%" PRIu64 ",\"cgroup\":%" PRIu64, types[type].name,
            header.boot_ns + (uint64_t)unix_offset_ns, header.cgroup_id);
-    print[type](data);
+    types[type].print(data);
     puts("}");
 }
 
@@ -244,6 +277,14 @@ static void print_metrics(struct ut_metrics *metrics)
     free(text);
 }
 
+static void follow_cgroups(struct ut_receiver *receiver)
+{
+    struct ut_event_source *source = ut_receiver_ebpf.event_source(receiver);
+    const char *at = getenv("WATCH_FOLLOW");
+    for (uint64_t id; at != NULL && (id = strtoull(at, (char **)&at, 10)) != 0;)
+        source->follow(source, id, true);
+}
+
 static bool read_settings(const char *yaml, void *config, struct ut_config_messages *messages)
 {
     struct ut_config_fill fill = {.memory = &messages->memory, .messages = messages};
@@ -275,6 +316,7 @@ static int run(const char *yaml)
         fprintf(stderr, "%s: %s\n", strerror(-result), error);
         return 2;
     }
+    follow_cgroups(watch.receiver);
     uv_signal_init(&watch.worker.uv, &watch.term);
     uv_signal_init(&watch.worker.uv, &watch.usr1);
     watch.term.data = watch.usr1.data = &watch;

@@ -67,6 +67,7 @@ static void send_record(struct ut_event_sink *sink, struct input *in, unsigned t
         struct ut_record_oom_kill oom_kill;
         struct ut_record_stall stall;
         struct ut_record_tcp tcp;
+        struct ut_record_trace_ids trace_ids;
     } r = {0};
     size_t size;
     if (type == UT_RECORD_RETRANSMIT) {
@@ -94,6 +95,17 @@ static void send_record(struct ut_event_sink *sink, struct input *in, unsigned t
         r.stall.first_ns = (uint32_t)take(in, 3);
         r.stall.last_ns = (uint32_t)take(in, 3);
         r.stall.level = take(in, 1) % 4 != 3 ? (uint32_t)take(in, 1) % 3 : UT_STALL_GLOBAL;
+    } else if (type == UT_RECORD_TRACE_IDS) {
+        size = sizeof(r.trace_ids);
+        r.trace_ids.header = header_of(in, UT_RECORD_TRACE_IDS, size, now_ns);
+        r.trace_ids.cookie = take(in, 1) % 24;
+        r.trace_ids.bytes = (uint32_t)take(in, 2);
+        r.trace_ids.count = (uint32_t)take(in, 1) % 10;
+        for (uint32_t i = 0; i < UT_TRACE_IDS_MAX; i++) {
+            r.trace_ids.ids[i].trace_id[15] = (uint8_t)(take(in, 1) % 3);
+            r.trace_ids.ids[i].span_id[7] = 1;
+            r.trace_ids.ids[i].bytes = (uint32_t)take(in, 1);
+        }
     } else if (type >= UT_RECORD_RESET) {
         size = sizeof(r.tcp);
         r.tcp.header = header_of(in, (uint8_t)type, size, now_ns);
@@ -164,8 +176,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         uint64_t command = take(&in, 1) % 16;
         if (command < 4)
             send_record(sink, &in, UT_RECORD_CONNECTION, now_ns);
-        else if (command < 8)
+        else if (command < 7)
             send_record(sink, &in, UT_RECORD_RETRANSMIT, now_ns);
+        else if (command < 8)
+            send_record(sink, &in, UT_RECORD_TRACE_IDS, now_ns);
         else if (command < 9)
             send_record(sink, &in, UT_RECORD_RESET + take(&in, 1) % 5, now_ns);
         else if (command < 10)

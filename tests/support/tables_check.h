@@ -6,6 +6,21 @@
 
 #include "evidence/tables.h"
 
+static inline void tables_check_ids(const struct ut_event_store *s, uint32_t event)
+{
+    const struct ut_trace_ids *ids = &s->trace_ids;
+    if (s->first_id[event] == UT_NO_ID_KEPT)
+        return;
+    for (uint32_t i = s->first_id[event]; i != 0; i = ids->slots[i].next) {
+        const struct ut_traced *id = &ids->slots[i], *found = NULL;
+        UT_CHECK(id->event == event);
+        do
+            found = ut_trace_ids_next(ids, id->trace_id, id->span_id, found);
+        while (found != NULL && found != id);
+        UT_CHECK(found == id);
+    }
+}
+
 static inline void tables_check_connection(const struct ut_tables *t, const struct ut_connection *c,
                                            uint32_t *events)
 {
@@ -21,6 +36,7 @@ static inline void tables_check_connection(const struct ut_tables *t, const stru
         UT_CHECK(e->workload[UT_SIDE_LOCAL] == c->workload);
         bool own = e->kind == UT_EVENT_RESET || e->kind == UT_EVENT_CONNECT;
         UT_CHECK(e->workload[UT_SIDE_PEER] == (mirror != NULL && !own ? mirror->workload : 0));
+        tables_check_ids(&t->events, i);
         last_ns = e->seen_ns;
         last = i;
         ++*events;

@@ -21,7 +21,7 @@ receivers:
         endpoint: {listen}
   ebpf:
     capture_file: {folder}/kernel.capture
-processors:
+{ebpf}processors:
   correlate:
     settle: 300ms
   batch:
@@ -91,13 +91,14 @@ class Undertrace:
     """`listen` is where it takes spans, `backend` where it sends them. `before` are words that go
     before the program's own on the command line, such as those that take its rights away."""
 
-    def __init__(self, lab, folder, listen, backend, more="", before=(), config=CONFIG):
+    def __init__(self, lab, folder, listen, backend, more="", before=(), config=CONFIG,
+                 ebpf=""):
         self.lab, self.folder, self.listen, self.before = lab, pathlib.Path(folder), listen, before
         self.log = self.folder / "undertrace.log"
         self.config = self.folder / "undertrace.yaml"
         self.admin = self.folder / "admin.sock"
         self.config.write_text(config.format(listen=listen, backend=backend, folder=folder,
-                                             more=more))
+                                             more=more, ebpf=ebpf))
         self.process = self.unrun = None
         self.unrun_seen = 0
 

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* User space's part of bpf/trace_context.bpf.c: its settings, whose sockets it follows, and what it
+ * counted. */
+#ifndef UT_EBPF_TRACE_CONTEXT_H
+#define UT_EBPF_TRACE_CONTEXT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/check.h"
+#include "bpf/records.h"
+#include "config/field.h"
+#include "telemetry/metrics.h"
+
+struct ut_bpf;
+
+struct ut_trace_context_config {
+    bool enabled;
+    int attach; /* one way so far */
+    uint64_t max_sockets;
+};
+
+extern const struct ut_field ut_trace_context_fields[];
+bool ut_trace_context_same(const struct ut_trace_context_config *a,
+                           const struct ut_trace_context_config *b);
+
+struct ut_trace_context {
+    uint64_t *sockets, *traced, *untraced, *lost[UT_TRACE_LOSSES]; /* metrics */
+    struct ut_trace_counters *per_cpu; /* room for a reading of all CPUs; NULL: not started */
+    int cpus;
+    struct ut_trace_counters counted; /* sums as of the last reading */
+};
+
+void ut_trace_context_init(struct ut_trace_context *context, struct ut_metrics *metrics);
+int ut_trace_context_start(struct ut_trace_context *context, int cpus) UT_MUST_USE; /* or -ENOMEM */
+void ut_trace_context_done(struct ut_trace_context *context); /* a cleared one too */
+
+/* Brings the metrics up to the kernel's counters. */
+void ut_trace_context_count(struct ut_trace_context *context, struct ut_bpf *skeleton);
+/* Whether sockets of this cgroup are followed from when they connect. 0 or a negative errno. */
+int ut_trace_context_follow(struct ut_bpf *skeleton, uint64_t cgroup_id, bool follow) UT_MUST_USE;
+
+#endif

@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Sends prepared bytes over connections of its own, all at once.
+
+  streams.py ADDRESS PORT FILE    FILE: a list of {"name", "how", "pieces": [hex, …]}
+
+`how` is the call that sends them: send, sendfile, zerocopy or splice. Each connection is opened
+first, told as a line of JSON with its cookie; a line on standard input lets the bytes go, and each
+connection is told again once everything on it was acknowledged. Another line ends it.
+"""
+import fcntl
+import json
+import os
+import socket
+import struct
+import sys
+import tempfile
+import threading
+import time
+
+SO_COOKIE, SO_ZEROCOPY, MSG_ZEROCOPY, SIOCOUTQ = 57, 60, 0x4000000, 0x5411
+IPPROTO_MPTCP = 262
+
+
+def tell(**line):
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+def connect(address, port, how):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM, IPPROTO_MPTCP if how == "mptcp" else 0)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.connect((address, port))
+    return sock
+
+
+def send(sock, data):
+    sock.sendall(data)
+
+
+def send_file(sock, data):
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        at = 0
+        while at < len(data):
+            at += os.sendfile(sock.fileno(), file.fileno(), at, len(data) - at)
+
+
+def send_zerocopy(sock, data):
+    sock.setsockopt(socket.SOL_SOCKET, SO_ZEROCOPY, 1)
+    while data:
+        data = data[sock.send(data, MSG_ZEROCOPY):]
+
+
+def send_spliced(sock, data):
+    out, into = os.pipe()
+    while data:
+        size = os.write(into, data[:4096])
+        data = data[size:]
+        while size:
+            size -= os.splice(out, sock.fileno(), size)
+    os.close(out)
+    os.close(into)
+
+
+HOWS = {"send": send, "sendfile": send_file, "zerocopy": send_zerocopy, "splice": send_spliced,
+        "mptcp": send}
+
+
+def run(index, sock, stream):
+    for piece in stream["pieces"]:
+        HOWS[stream["how"]](sock, bytes.fromhex(piece))
+    while struct.unpack("i", fcntl.ioctl(sock, SIOCOUTQ, b"    "))[0]:
+        time.sleep(0.01)
+    tell(what="streamed", index=index)
+
+
+def main():
+    address, port = sys.argv[1], int(sys.argv[2])
+    with open(sys.argv[3], encoding="ascii") as file:
+        streams = json.load(file)
+    socks = []
+    for index, stream in enumerate(streams):
+        sock = connect(address, port, stream["how"])
+        cookie, = struct.unpack("=Q", sock.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8))
+        tell(what="opened", index=index, cookie=cookie)
+        socks.append(sock)
+    tell(what="ready")
+    sys.stdin.readline()
+    for index, stream in enumerate(streams):
+        threading.Thread(target=run, args=(index, socks[index], stream)).start()
+    sys.stdin.readline()
+
+
+main()

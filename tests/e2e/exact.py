@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exact matches: of many requests on a pool of connections, all at once, each span has the segments
+of its own request and of no other, although spans name only a server that all of them share. A
+second workload that runs the same code at the same time has none.
+"""
+import re
+
+from harness.bed import COLLECTOR, Bed, address
+from harness.check import case, equal, expect
+from harness.traffic import Client, Server
+
+POOL = 8
+ROUNDS = 6
+SETTINGS = "    trace_context: {enabled: true}\n"
+
+
+def metric(bed, name):
+    return sum(value for key, value in bed.undertrace.metrics().items() if key.startswith(name))
+
+
+def segments(spans, match):
+    """Sent again by the client as its spans and those of the server have them, with that match."""
+    return sum(event.attributes["undertrace.tcp.segments"]
+               for span in spans for event in span.kernel_events()
+               if event.attributes["undertrace.match"] == match)
+
+
+def check_pair(bed, call, slow):
+    client, server = bed.pair(call)
+    for span, side in ((client, "local"), (server, "peer")):
+        if not slow:
+            equal(span.evidence, {}, f"a call that lost nothing: {span}")
+            continue
+        equal(span.evidence.get("tcp.match"), "exact", f"match of {span}")
+        equal(span.evidence.get("tcp.side"), side, f"side of {span}")
+        expect("shared_by" not in span.evidence, f"nobody shares it: {span}")
+    if slow:
+        for event in client.kernel_events() + server.kernel_events():
+            bytes_, size = (event.attributes[f"undertrace.tcp.{key}"] for key in ("bytes",
+                                                                                  "segments"))
+            expect(bytes_ > 0 and size == 1, f"{event}")
+    return client, server
+
+
+@case
+def test(lab, folder):
+    bed = Bed(lab, folder, ebpf=SETTINGS)
+    nodes = {name: bed.node(name, number)
+             for name, number in (("lossy", 10), ("twin", 11), ("server", 20))}
+    # A tail-loss probe of a request would tell of two segments where one was lost.
+    nodes["lossy"].sysctl("net.ipv4.tcp_early_retrans", 0)
+    server = Server(nodes["server"], "server", address(20), 8000, COLLECTOR, folder)
+    lossy = Client(nodes["lossy"], "lossy", COLLECTOR, folder)
+    twin = Client(nodes["twin"], "twin", COLLECTOR, folder)
+    for client in (lossy, twin):
+        # Whose spans have come is whose packets are read: connections made from then on.
+        bed.pair(client.call(server.url(), connection="first"))
+    calls = [{"url": server.url(), "connection": f"pool {index}"} for index in range(POOL)]
+    before = nodes["lossy"].retransmitted()
+    rule = nodes["server"].drop("requests", f"ip saddr {address(10)} tcp dport 8000 "
+                                "meta length > 100 numgen inc mod 3 == 0")
+    slow, spans = 0, ([], [])
+    for _ in range(ROUNDS):
+        lossy.send(calls)
+        twin.send(calls)
+        for call in lossy.receive():
+            lost = call["seconds"] > 0.15
+            slow += lost
+            for mine, span in zip(spans, check_pair(bed, call, lost)):
+                mine.append(span)
+        for call in twin.receive():
+            check_pair(bed, call, False)
+    rule.remove()
+    sent_again = nodes["lossy"].retransmitted() - before
+    expect(slow >= ROUNDS * POOL // 4, f"calls that lost a segment: {slow}")
+    for mine in spans:
+        equal(segments(mine, "exact"), sent_again, "segments on the spans, of those sent again")
+    for reason in ("gap", "malformed", "unreadable"):
+        equal(metric(bed, f'undertrace_trace_context_lost_total{{reason="{reason}"'), 0, reason)
+    doctor = bed.undertrace.command("doctor", "--admin", bed.undertrace.admin).stdout
+    expect(re.search(r"trace context +followed \d+, requests \d+\n", doctor), doctor)
+    expect(re.search(r"spans joined .*exact \d+", doctor), doctor)
+    bed.undertrace.stop()
