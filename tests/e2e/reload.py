@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """reload.py TIMES [durable]: the configuration is reloaded again and again under a load of spans on
 one old connection and on new ones. No request fails, no span is lost, nothing is left open. With
-`durable` what an exporter that goes has not sent waits on the disk until one of its name is back."""
+`durable` what an exporter that goes has not sent waits on the disk until one of its name is there.
+"""
 import pathlib
 import re
 import sys
