@@ -334,6 +334,7 @@ struct ut_evidence *ut_evidence_new(struct ut_metrics *metrics, struct ut_log *l
         return NULL;
     }
     read_tables(e);
+    ut_tally_show(&e->tables.tally, metrics);
     read_memory(e);
     return e;
 }
@@ -343,6 +344,7 @@ void ut_evidence_free(struct ut_evidence *e)
     if (e == NULL)
         return;
     ut_metrics_remove(e->metrics, e);
+    ut_tally_hide(&e->tables.tally, e->metrics);
     free(e->scan_root);
     ut_join_free(e->join);
     ut_tables_done(&e->tables);
@@ -485,8 +487,12 @@ static struct ut_workload *sender_of(struct body_work *work, const struct ut_res
     enum ut_sender_knowledge knowledge =
         ut_sender_of_resource(&e->tables, &work->found, resource, &sender);
     *e->counters.sender_spans[knowledge] += spans_of(work->body, resource);
-    if (sender == NULL || !ut_sender_contradicts(sender, &resource->claims))
+    if (sender == NULL)
+        return NULL;
+    if (!ut_sender_contradicts(sender, &resource->claims)) {
+        ut_tally_add(&e->tables.tally, sender->id, UT_TALLY_SPANS, spans_of(work->body, resource));
         return sender;
+    }
     ++*e->counters.claims_contradicted;
     return NULL;
 }

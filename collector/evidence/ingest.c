@@ -87,6 +87,8 @@ static enum ut_ingest_result ingest_retransmit(struct ut_tables *tables,
     struct ut_connection *connection =
         ut_connections_learn(&tables->connections, &fact, UT_CONNECTION_SEEN);
     ut_event_store_add(&tables->events, &event, connection);
+    ut_tally_add(&tables->tally, connection->workload, UT_TALLY_RETRANSMITS + (int)record->cause,
+                 event.segments);
     return UT_INGEST_RETRANSMIT;
 }
 
@@ -95,6 +97,19 @@ static uint32_t lasted_us(uint64_t ns, uint64_t unix_ns)
 {
     uint64_t us = (ns < unix_ns ? ns : unix_ns) / 1000;
     return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+}
+
+static void tally(struct ut_tally *tally, const struct ut_event *event, uint32_t workload)
+{
+    uint64_t lasted_ns = (uint64_t)event->since_sent_us * 1000;
+    if (event->kind == UT_EVENT_RESET)
+        ut_tally_add(tally, workload, UT_TALLY_RESETS + event->cause, 1);
+    else if (event->kind == UT_EVENT_ZERO_WINDOW)
+        ut_tally_add(tally, workload, UT_TALLY_ZERO_WINDOW_NS, lasted_ns);
+    else if (event->kind == UT_EVENT_RECEIVE_DROP)
+        ut_tally_add(tally, workload, UT_TALLY_RECEIVE_DROPS, 1);
+    else if (event->kind == UT_EVENT_LISTEN_OVERFLOW)
+        ut_tally_add(tally, workload, UT_TALLY_LISTEN_OVERFLOWS, 1);
 }
 
 static enum ut_ingest_result ingest_tcp(struct ut_tables *tables,
@@ -135,6 +150,7 @@ static enum ut_ingest_result ingest_tcp(struct ut_tables *tables,
     };
     read_path(&event, &record->path);
     ut_event_store_add(&tables->events, &event, connection);
+    tally(&tables->tally, &event, connection->workload);
     return rows[type].result;
 }
 
@@ -202,6 +218,7 @@ ingest_oom_kill(struct ut_tables *tables, const struct ut_record_oom_kill *recor
         .pid = record->pid,
     };
     ut_memory_store_kill(&tables->memory, &kill);
+    ut_tally_add(&tables->tally, kill.workload, UT_TALLY_OOM_KILLS, 1);
     return UT_INGEST_OOM_KILL;
 }
 
@@ -231,6 +248,7 @@ static enum ut_ingest_result ingest_stall(struct ut_tables *tables,
         .scope = (uint8_t)scope_of(tables, record),
     };
     ut_memory_store_stall(&tables->memory, &stall);
+    ut_tally_add(&tables->tally, stall.workload, UT_TALLY_STALLED_NS + stall.scope, stall.ns);
     return UT_INGEST_STALL;
 }
 

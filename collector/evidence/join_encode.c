@@ -469,7 +469,9 @@ static size_t room_of(const struct ut_join_span *span, uint32_t tcp_events)
 static void count_joined(struct ut_join *join, const struct ut_join_span *span,
                          const struct totals *totals)
 {
-    ++*join->counters.joined[span->count > 0 ? totals->weakest : UT_MATCH_WORKLOAD];
+    enum ut_match_class match = span->count > 0 ? totals->weakest : UT_MATCH_WORKLOAD;
+    ++*join->counters.joined[match];
+    ut_tally_add(&join->tables->tally, join->workload->id, UT_TALLY_JOINED + (int)match, 1);
     *join->counters.joined_memory += tells_memory(span, totals);
     *join->counters.added_bytes += join->encoded_bytes.size;
     ut_allowance_spend(join->allowance, join->encoded_bytes.size);

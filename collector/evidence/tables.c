@@ -27,6 +27,7 @@ static void on_forget_workload(void *arg, uint32_t slot)
     ut_event_store_forget_workload(&t->events, slot);
     ut_memory_store_forget_workload(&t->memory, slot);
     ut_held_forget_workload(&t->held, slot);
+    ut_tally_forget_workload(&t->tally, slot);
 }
 
 int ut_tables_init(struct ut_tables *t)
@@ -36,7 +37,7 @@ int ut_tables_init(struct ut_tables *t)
         ut_connections_init(&t->connections, &t->workloads) != 0 ||
         ut_event_store_init(&t->events, &t->connections) != 0 ||
         ut_memory_store_init(&t->memory) != 0 || ut_held_init(&t->held) != 0 ||
-        ut_unix_links_init(&t->unix_links) != 0) {
+        ut_unix_links_init(&t->unix_links) != 0 || ut_tally_init(&t->tally, &t->workloads) != 0) {
         ut_tables_done(t);
         return -ENOMEM;
     }
@@ -50,6 +51,7 @@ int ut_tables_init(struct ut_tables *t)
 
 void ut_tables_done(struct ut_tables *t)
 {
+    ut_tally_done(&t->tally);
     ut_unix_links_done(&t->unix_links);
     ut_held_done(&t->held);
     ut_memory_store_done(&t->memory);

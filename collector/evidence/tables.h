@@ -7,6 +7,7 @@
 #include "evidence/event_store.h"
 #include "evidence/held.h"
 #include "evidence/memory_store.h"
+#include "evidence/tally.h"
 #include "evidence/unix_links.h"
 
 #define UT_LOSSES_MAX 64
@@ -17,6 +18,7 @@ struct ut_tables {
     struct ut_event_store events;
     struct ut_memory_store memory;
     struct ut_held held;
+    struct ut_tally tally;
     struct ut_unix_links unix_links;
     uint64_t version;         /* grows with every change */
     uint64_t requests_untold; /* in retransmits of more of them than a record tells */

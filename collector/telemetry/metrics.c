@@ -31,11 +31,24 @@ struct sample {
     struct reader *newest;
 };
 
+struct writer {
+    struct writer *older;
+    void (*write)(void *arg, struct ut_metrics_out *out);
+    void *arg;
+};
+
 struct family {
     struct family *next;
     char *name, *help;
     const char *type;
     struct sample *first;
+    struct writer *newest; /* NULL: it has the samples of `first` */
+};
+
+struct ut_metrics_out {
+    FILE *file;
+    const struct family *family;
+    bool begun; /* the family's head is written */
 };
 
 struct ut_metrics {
@@ -74,6 +87,10 @@ void ut_metrics_free(struct ut_metrics *metrics)
         for (struct sample *sample = family->first, *after; sample != NULL; sample = after) {
             after = sample->next;
             free_sample(sample);
+        }
+        for (struct writer *writer = family->newest, *older; writer != NULL; writer = older) {
+            older = writer->older;
+            free(writer);
         }
         free(family->name);
         free(family->help);
@@ -159,6 +176,30 @@ void ut_metrics_counter_read(struct ut_metrics *metrics, const char *name, const
     add_reader(sample, read, arg);
 }
 
+void ut_metrics_family(struct ut_metrics *metrics, const char *name, const char *help,
+                       void (*write)(void *arg, struct ut_metrics_out *out), void *arg)
+{
+    struct family *family = find_family(metrics, name, "counter", help);
+    struct writer *writer = calloc(1, sizeof(*writer));
+    UT_CHECK(writer != NULL && family->first == NULL);
+    *writer = (struct writer){.older = family->newest, .write = write, .arg = arg};
+    family->newest = writer;
+}
+
+static void remove_writers(struct family *family, const void *arg)
+{
+    struct writer **at = &family->newest;
+    while (*at != NULL) {
+        struct writer *writer = *at;
+        if (writer->arg != arg) {
+            at = &writer->older;
+            continue;
+        }
+        *at = writer->older;
+        free(writer);
+    }
+}
+
 /* Whether it had one and has none left. */
 static bool remove_readers(struct sample *sample, const void *arg)
 {
@@ -180,6 +221,7 @@ void ut_metrics_remove(struct ut_metrics *metrics, void *arg)
 {
     for (struct family *family = metrics->first; family != NULL; family = family->next) {
         struct sample **at = &family->first;
+        remove_writers(family, arg);
         while (*at != NULL) {
             struct sample *sample = *at;
             if (!remove_readers(sample, arg)) {
@@ -250,6 +292,35 @@ static void write_sample(FILE *out, const char *name, const struct sample *sampl
     fputc('\n', out);
 }
 
+static void write_head(FILE *out, const struct family *family)
+{
+    fprintf(out, "# HELP %s ", family->name);
+    write_help(out, family->help);
+    fprintf(out, "\n# TYPE %s %s\n", family->name, family->type);
+}
+
+void ut_metrics_tell(struct ut_metrics_out *out, const char *labels, double value)
+{
+    if (!out->begun)
+        write_head(out->file, out->family);
+    out->begun = true;
+    fprintf(out->file, "%s{%s} ", out->family->name, labels);
+    write_number(out->file, value);
+    fputc('\n', out->file);
+}
+
+char *ut_metrics_escape(char *out, size_t size, const char *text)
+{
+    size_t used = 0;
+    for (; *text != '\0' && used + 2 < size; text++) {
+        if (*text == '\\' || *text == '"' || *text == '\n')
+            out[used++] = '\\';
+        out[used++] = *text == '\n' ? 'n' : *text;
+    }
+    out[used] = '\0';
+    return out;
+}
+
 char *ut_metrics_text(struct ut_metrics *metrics, size_t *ret_size)
 {
     char *text = NULL;
@@ -257,11 +328,12 @@ char *ut_metrics_text(struct ut_metrics *metrics, size_t *ret_size)
     if (out == NULL)
         return NULL;
     for (const struct family *family = metrics->first; family != NULL; family = family->next) {
+        if (family->newest != NULL)
+            family->newest->write(family->newest->arg,
+                                  &(struct ut_metrics_out){.file = out, .family = family});
         if (family->first == NULL)
             continue;
-        fprintf(out, "# HELP %s ", family->name);
-        write_help(out, family->help);
-        fprintf(out, "\n# TYPE %s %s\n", family->name, family->type);
+        write_head(out, family);
         for (const struct sample *sample = family->first; sample != NULL; sample = sample->next)
             write_sample(out, family->name, sample);
     }

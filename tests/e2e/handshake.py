@@ -25,6 +25,8 @@ def lose_syn(bed, client, server):
     equal(types(of_client), ["syn"], f"events on {of_client}")
     equal(of_client.evidence["tcp.side"], "local", f"side of {of_client}")
     equal(of_client.evidence["tcp.match"], "connection", f"match of {of_client}")
+    connect_ns = of_client.evidence["tcp.connect_ns"]
+    expect(1e9 <= connect_ns <= of_client.end_ns - of_client.start_ns, f"connect of {of_client}")
     equal(of_server.evidence, {}, f"evidence on {of_server}")
     second_call_is_clean(bed, client, server)
     equal(rule.dropped(), 1, "SYNs dropped")
@@ -49,6 +51,14 @@ def lose_syn_ack(bed, client, server):
     rule.remove()
 
 
+def workload_is_counted(bed, client):
+    """In the metrics, by the path of the cgroup that sent its SYN again."""
+    counted = [(key, value) for key, value in bed.undertrace.metrics().items()
+               if key.startswith("undertrace_workload_tcp_retransmits_total{")
+               and key.endswith(f'{client.node.cgroup.name}",cause="syn"}}')]
+    expect(len(counted) == 1 and counted[0][1] >= 1, f"SYNs of the client's workload: {counted}")
+
+
 @case
 def test(lab, folder):
     bed = Bed(lab, folder)
@@ -58,4 +68,5 @@ def test(lab, folder):
     # is enough to be sure.
     lose_syn(bed, client, Server(node, "syn", address(20), 8000, COLLECTOR, folder))
     lose_syn_ack(bed, client, Server(node, "syn_ack", address(20), 8001, COLLECTOR, folder))
+    workload_is_counted(bed, client)
     bed.undertrace.stop()

@@ -50,6 +50,45 @@ Test(metrics, the_same_name_and_labels_are_the_same_cell)
     ut_metrics_free(metrics);
 }
 
+static void write_two(void *arg, struct ut_metrics_out *out)
+{
+    char value[32];
+    if (*(int *)arg == 0)
+        return;
+    ut_metrics_tell(out, "x=\"1\"", 2);
+    char label[48];
+    snprintf(label, sizeof(label), "x=\"%s\"",
+             ut_metrics_escape(value, sizeof(value), "a\"b\\c\nd"));
+    ut_metrics_tell(out, label, 2.5);
+}
+
+Test(metrics, samples_of_a_family_may_come_and_go)
+{
+    struct ut_metrics *metrics = ut_metrics_new();
+    int shown = 0, newer = 1;
+    ut_metrics_family(metrics, "f", "F.", write_two, &shown);
+    expect_text(metrics, "");
+    shown = 1;
+    const char *expected = "# HELP f F.\n# TYPE f counter\nf{x=\"1\"} 2\n"
+                           "f{x=\"a\\\"b\\\\c\\nd\"} 2.5\n";
+    expect_text(metrics, expected);
+    ut_metrics_family(metrics, "f", "F.", write_two, &newer);
+    expect_text(metrics, expected);
+    ut_metrics_remove(metrics, &newer);
+    shown = 0;
+    expect_text(metrics, "");
+    ut_metrics_remove(metrics, &shown);
+    expect_text(metrics, "");
+    ut_metrics_free(metrics);
+}
+
+Test(metrics, a_label_that_is_too_long_is_cut_before_an_escape)
+{
+    char out[6];
+    cr_expect_str_eq(ut_metrics_escape(out, sizeof(out), "abc\"\""), "abc\\\"");
+    cr_expect_str_eq(ut_metrics_escape(out, sizeof(out), "abcd\"\""), "abcd");
+}
+
 Test(metrics, gauges_are_read_when_somebody_looks)
 {
     struct ut_metrics *metrics = ut_metrics_new();
