@@ -50,6 +50,18 @@ static inline void program_remove(const struct program *program, const char *nam
     unlink(path);
 }
 
+/* What a disk hold in FOLDER/hold leaves. */
+static inline void program_remove_hold(const struct program *program)
+{
+    char path[128];
+    program_remove(program, "hold/hold.mdb");
+    program_remove(program, "hold/hold.mdb-lock");
+    program_remove(program, "hold/hold.mdb.new-lock");
+    program_remove(program, "hold/hold.lock");
+    program_path(program, "hold", path);
+    cr_expect_eq(rmdir(path), 0, "%s", path);
+}
+
 static inline void program_done(struct program *program)
 {
     if (program->pid != 0) {

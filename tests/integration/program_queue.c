@@ -162,3 +162,37 @@ Test(program_queue, metrics_tell_the_same)
     expect_in(answer, "otelcol_receiver_refused_spans{receiver=\"otlp/a\",transport=\"grpc\"} 3\n");
     stop();
 }
+
+Test(program_queue, status_and_metrics_tell_how_the_disk_does)
+{
+    char config[1024], line[256];
+    snprintf(config, sizeof(config),
+             "receivers: {otlp: {protocols: {grpc: {endpoint: '127.0.0.1:0'}}}}\n"
+             "exporters: {otlp_grpc: {endpoint: 'http://127.0.0.1:1'}}\n"
+             "service:\n  telemetry: {metrics: {address: '127.0.0.1:0'}}\n"
+             "  pipelines: {traces: {receivers: [otlp], exporters: [otlp_grpc], ack: durable, "
+             "storage: {type: disk, directory: '%s/hold', max_bytes: 16MiB}}}\n"
+             "undertrace: {admin: 'unix://%s', shutdown_timeout: 100ms}\n",
+             program.folder, admin);
+    start(config);
+    cr_expect_eq(program_send_spans(program_port(&program, "event=listening"), 5), 0);
+    program_start(&status, "status", "--admin", admin, NULL);
+    cr_expect_eq(program_wait(&status), 0, "%s", status.err);
+    snprintf(line, sizeof(line), "\n%s/hold\n    ", program.folder);
+    expect_in(status.out, line);
+    expect_in(status.out, " of 16.0 MiB; ");
+    expect_in(status.out, " us each, ");
+    expect_in(status.out, " us at most\n    otlp_grpc: 5 spans, ");
+    program_get(program_port(&program, "event=telemetry_listening"), "/metrics", answer);
+    static const char *const names[] = {"limit_bytes", "commits_total", "commit_seconds_total",
+                                        "commit_seconds_max", "failures_total"};
+    static const char *const values[] = {"16777216\n", "", "", "", "0\n"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        snprintf(line, sizeof(line), "\nundertrace_hold_%s{directory=\"%s/hold\"} %s", names[i],
+                 program.folder, values[i]);
+        expect_in(answer, line);
+    }
+    stop();
+    expect_in(program.err, "otlp_grpc.accepted=5 otlp_grpc.sent=0 otlp_grpc.on_disk=5 ");
+    program_remove_hold(&program);
+}

@@ -409,17 +409,6 @@ static void await_status(struct program *status, const char *piece)
     cr_assert_fail("\"%s\" never came in:\n%s", piece, status->out);
 }
 
-static void remove_hold(void)
-{
-    program_remove(&program, "hold/hold.mdb");
-    program_remove(&program, "hold/hold.mdb-lock");
-    program_remove(&program, "hold/hold.mdb.new-lock");
-    program_remove(&program, "hold/hold.lock");
-    char path[128];
-    program_path(&program, "hold", path);
-    cr_expect_eq(rmdir(path), 0, "%s", path);
-}
-
 Test(program_reload, what_an_exporter_that_goes_has_on_disk_waits_for_its_name)
 {
     struct program backend, status;
@@ -456,7 +445,7 @@ Test(program_reload, what_an_exporter_that_goes_has_on_disk_waits_for_its_name)
     kill(backend.pid, SIGTERM);
     cr_expect_eq(program_wait(&backend), 0, "%s", backend.err);
     expect_in(backend.err, "event=stopped received=9 accepted=9 ");
-    remove_hold();
+    program_remove_hold(&program);
     program_done(&backend);
     program_done(&status);
 }
