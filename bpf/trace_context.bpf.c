@@ -210,22 +210,28 @@ struct tcp_head {
     __be16 window;
 };
 
-enum { TCP_FLAG_SYN = 2 };
+enum { TCP_FLAG_SYN = 2, HOP_BY_HOP = 0 };
 
-/* Where the payload lies in a packet whose network header is at `base`. False: it cannot be told.
- */
+/* Where the payload lies in a packet whose network header is at `base`. False: it is none of TCP;
+ * what a tunnel makes of one still names the socket. */
 static __always_inline bool find_payload(struct __sk_buff *skb, __u32 base, __u32 *ret_at,
                                          struct tcp_head *tcp)
 {
-    __u8 ip[10];
+    __u8 ip[10], options[2];
     if (bpf_skb_load_bytes(skb, base, ip, sizeof(ip)) != 0)
         return false;
     bool v6 = ip[0] >> 4 == 6;
-    __u32 size = v6 ? 40 : (__u32)(ip[0] & 15) * 4;
+    __u32 at = base + (v6 ? 40 : (__u32)(ip[0] & 15) * 4);
     __u8 protocol = v6 ? ip[6] : ip[9];
-    if (protocol != IPPROTO_TCP || bpf_skb_load_bytes(skb, base + size, tcp, sizeof(*tcp)) != 0)
+    if (v6 && protocol == HOP_BY_HOP) {
+        if (bpf_skb_load_bytes(skb, at, options, sizeof(options)) != 0)
+            return false;
+        protocol = options[0];
+        at += 8 + (__u32)options[1] * 8;
+    }
+    if (protocol != IPPROTO_TCP || bpf_skb_load_bytes(skb, at, tcp, sizeof(*tcp)) != 0)
         return false;
-    *ret_at = base + size + (__u32)(tcp->size >> 4) * 4;
+    *ret_at = at + (__u32)(tcp->size >> 4) * 4;
     return true;
 }
 
@@ -261,12 +267,7 @@ static __always_inline void look_at(struct __sk_buff *skb, __u32 base)
     struct stream *s = bpf_sk_storage_get(&streams, sk, NULL, 0);
     if (s == NULL)
         return;
-    if (!find_payload(skb, base, &at, &tcp)) {
-        if (s->lost == 0)
-            lose(s, UT_TRACE_UNREADABLE);
-        return;
-    }
-    if (at >= end || (tcp.flags & TCP_FLAG_SYN))
+    if (!find_payload(skb, base, &at, &tcp) || at >= end || (tcp.flags & TCP_FLAG_SYN))
         return;
     __u32 seq = bpf_ntohl(tcp.seq);
     if (s->lost == 0)

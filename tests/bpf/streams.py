@@ -4,7 +4,8 @@
 
   streams.py ADDRESS PORT FILE    FILE: a list of {"name", "how", "pieces": [hex, …]}
 
-`how` is the call that sends them: send, sendfile, zerocopy or splice. Each connection is opened
+`how` is the call that sends them: send, sendfile, zerocopy or splice; or what the socket is: mptcp,
+or options, with some in each packet's network header. Each connection is opened
 first, told as a line of JSON with its cookie; a line on standard input lets the bytes go, and each
 connection is told again once everything on it was acknowledged. Another line ends it.
 """
@@ -19,7 +20,7 @@ import threading
 import time
 
 SO_COOKIE, SO_ZEROCOPY, MSG_ZEROCOPY, SIOCOUTQ = 57, 60, 0x4000000, 0x5411
-IPPROTO_MPTCP = 262
+IPPROTO_MPTCP, IP_OPTIONS, IPV6_HOPOPTS = 262, 4, 54
 
 
 def tell(**line):
@@ -31,6 +32,10 @@ def connect(address, port, how):
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM, IPPROTO_MPTCP if how == "mptcp" else 0)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if how == "options" and family == socket.AF_INET:
+        sock.setsockopt(socket.IPPROTO_IP, IP_OPTIONS, b"\x01\x01\x01\x00")
+    elif how == "options":
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_HOPOPTS, bytes((0, 0, 1, 4, 0, 0, 0, 0)))
     sock.connect((address, port))
     return sock
 
@@ -66,7 +71,7 @@ def send_spliced(sock, data):
 
 
 HOWS = {"send": send, "sendfile": send_file, "zerocopy": send_zerocopy, "splice": send_spliced,
-        "mptcp": send}
+        "mptcp": send, "options": send}
 
 
 def run(index, sock, stream):

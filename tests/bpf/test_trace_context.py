@@ -3,11 +3,12 @@
 """Which request a retransmitted segment belongs to, read from the wire: right, or absent."""
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import time
 
-from harness import HERE, KernelTest, Lab, Lines, UNLIMITED, cgroup_id, main
+from harness import HERE, UNLIMITED, WATCH, KernelTest, Lab, Lines, cgroup_id, main
 
 PORT = 8200
 SETTINGS = UNLIMITED + "trace_context: {enabled: true}\n"
@@ -125,7 +126,7 @@ def readable():
            .request(b"cOnTeNt-LeNgTh:    6   \r\n", b"GET / ", b"POST").request(method=b"M-SEARCH"))
     yield (Stream("an offer of h2c that is not taken")
            .post(FAKE, b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n").request())
-    for how in ("sendfile", "zerocopy", "splice"):
+    for how in ("sendfile", "zerocopy", "splice", "options"):
         yield Stream(how, how=how).post(FAKE * 50).request().post(FAKE)
 
 
@@ -259,7 +260,7 @@ class TraceContext(KernelTest):
         self.assertEqual(metrics["undertrace_trace_context_sockets_total"], len(streams))
 
     def test_readable_requests_are_found_over_ipv6(self):
-        streams = list(readable())[:8]
+        streams = list(readable())
         told, metrics = self.check_all(streams, Lab.V6[1])
         self.assertGreater(told, len(streams))
         self.assertEqual(self.losses(metrics), {})
@@ -281,6 +282,20 @@ class TraceContext(KernelTest):
     def nothing_is_told(self, streams):
         self.assertGreater(len(self.watch.find(type="retransmit", err=0)), 0)
         self.assertEqual(self.watch.find(type="trace_ids"), [])
+
+    def test_root_of_a_cgroup_namespace_is_no_root(self):
+        mounts = pathlib.Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+        mount = next(line.split()[4] for line in mounts if " - cgroup2 " in line)
+        shell = f'umount -l {mount} && mount -t cgroup2 cgroup2 {mount} && exec "$0" --doctor'
+        doctor = self.lab.start(
+            ["unshare", "--cgroup", "--mount", "sh", "-c", shell, WATCH], self.lab.left.cgroup,
+            stdout=subprocess.PIPE, text=True)
+        programs = {line["name"]: line for line in map(json.loads, doctor.stdout)}
+        doctor.stdout.close()
+        self.lab.stop(doctor)
+        self.assertFalse(programs["trace_egress"]["works"])
+        self.assertIn("our own cgroup namespace", programs["trace_egress"]["reason"])
+        self.assertTrue(programs["trace_retransmit"]["works"])
 
     def test_sockets_older_than_the_program_tell_nothing(self):
         self.serve(self.lab.right, "::", PORT)

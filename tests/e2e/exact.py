@@ -75,6 +75,15 @@ def test(lab, folder):
     expect(slow >= ROUNDS * POOL // 4, f"calls that lost a segment: {slow}")
     for mine in spans:
         equal(segments(mine, "exact"), sent_again, "segments on the spans, of those sent again")
+    found = bed.jaeger.search("lossy", **{"undertrace.tcp.match": "exact",
+                                          "undertrace.tcp.side": "local"})
+    equal(found, {span.trace_id for span in spans[0] if span.evidence}, "traces found by their tag")
+    for span in spans[0]:
+        expect(all("undertrace.tcp.sk_wmem_alloc" in event.attributes and
+                   "undertrace.tcp.seq" in event.attributes for event in span.kernel_events()),
+               f"the kernel's figures on {span}")
+        expect(span.resource.get("undertrace.cgroup.path", "").endswith("/lossy"),
+               f"the cgroup of {span}: {span.resource}")
     for reason in ("gap", "malformed", "unreadable"):
         equal(metric(bed, f'undertrace_trace_context_lost_total{{reason="{reason}"'), 0, reason)
     doctor = bed.undertrace.command("doctor", "--admin", bed.undertrace.admin).stdout

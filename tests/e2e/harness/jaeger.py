@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 from . import spans
@@ -65,6 +66,12 @@ class Jaeger:
                 return []
             raise
         return spans.from_json(answer["result"])
+
+    def search(self, service, **tags):
+        """The ids of the service's traces in which one span has all these tags."""
+        tags = urllib.parse.quote(json.dumps(tags))
+        answer = fetch(f"/api/traces?service={service}&limit=1000&lookback=1h&tags={tags}")
+        return {trace["traceID"] for trace in answer["data"]}
 
     def wait_for(self, trace_id, count, seconds=20):
         """A trace once it has that many spans."""
