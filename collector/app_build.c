@@ -106,6 +106,19 @@ static bool any_watches_kernel(const struct ut_config *config)
     return false;
 }
 
+/* `setting`: "auto", "off", or its socket. */
+static int make_containerd(struct ut_app *app, const char *setting)
+{
+    static const char scheme[] = "unix://";
+    if (strcmp(setting, "off") == 0)
+        return 0;
+    bool named = strcmp(setting, "auto") != 0;
+    app->containerd =
+        ut_containerd_new(&app->worker, app->evidence,
+                          named ? setting + sizeof(scheme) - 1 : UT_CONTAINERD_SOCKET, named);
+    return app->containerd != NULL ? 0 : -ENOMEM;
+}
+
 bool ut_app_build(struct ut_app *app, struct ut_config *config)
 {
     char error[UT_APP_ERROR];
@@ -119,6 +132,8 @@ bool ut_app_build(struct ut_app *app, struct ut_config *config)
     if (app->evidence != NULL)
         ut_evidence_set_allowance(app->evidence, config->program.max_bytes_per_hour,
                                   ut_clock_unix_ns());
+    if (code == 0 && app->evidence != NULL)
+        code = make_containerd(app, config->program.identity.containerd);
     if (code != 0) {
         ut_config_free(config);
         return fail(app, strerror(-code));
@@ -172,6 +187,8 @@ bool ut_app_start(struct ut_app *app)
         return fail(app, error);
     ut_app_status_open(app);
     ut_app_drop_privileges(app->evidence != NULL, app->log);
+    if (app->containerd != NULL)
+        ut_containerd_start(app->containerd);
     if (!ut_app_generation_start(app->current, error))
         return fail(app, error);
     ut_app_generation_serve(app->current);
@@ -191,6 +208,7 @@ void ut_app_free_parts(struct ut_app *app)
     ut_app_close_holds(app);
     ut_app_generation_free(app->current);
     ut_app_free_holds(app);
+    ut_containerd_free(app->containerd);
     ut_evidence_free(app->evidence);
     for (struct ut_app_retired *retired = app->retired, *next; retired != NULL; retired = next) {
         next = retired->next;

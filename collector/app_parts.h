@@ -19,6 +19,7 @@
 #include "app.h"
 #include "component.h"
 #include "config/config.h"
+#include "evidence/containerd.h"
 #include "evidence/evidence.h"
 #include "flow/pipeline.h"
 #include "telemetry/health.h"
@@ -113,7 +114,8 @@ struct ut_app {
     struct ut_log *log;
     struct ut_metrics *metrics;
     struct ut_worker worker;
-    struct ut_evidence *evidence; /* NULL: no pipeline has a receiver that watches the kernel */
+    struct ut_evidence *evidence;     /* NULL: no pipeline has a receiver that watches the kernel */
+    struct ut_containerd *containerd; /* NULL: it is not asked */
     struct ut_health health;
     uint64_t started_ns; /* monotonic */
 

@@ -36,6 +36,8 @@ static const char *fixed_setting(const struct ut_config *now, const struct ut_co
         return "undertrace.memory.limit_mib";
     if (strcmp(now->program.admin, next->program.admin) != 0)
         return "undertrace.admin";
+    if (strcmp(now->program.identity.containerd, next->program.identity.containerd) != 0)
+        return "undertrace.identity.containerd";
     if (now->telemetry.metrics.level != next->telemetry.metrics.level)
         return "service.telemetry.metrics.level";
     if (strcmp(now->telemetry.metrics.address, next->telemetry.metrics.address) != 0)

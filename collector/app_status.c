@@ -89,6 +89,21 @@ static json_t *describe_trace_context(const struct ut_app *app)
     return object;
 }
 
+static json_t *describe_containerd(const struct ut_containerd *containerd)
+{
+    struct ut_containerd_figures figures;
+    ut_containerd_figures(containerd, &figures);
+    json_t *object =
+        json_pack("{s:s, s:s, s:s, s:b}", "socket", figures.socket, "version", figures.version,
+                  "trouble", figures.trouble, "connected", (int)figures.connected);
+    set_count(object, "found", figures.found);
+    set_count(object, "absent", figures.absent);
+    set_count(object, "failed", figures.failed);
+    set_count(object, "refused", figures.refused);
+    set_count(object, "waiting", figures.waiting);
+    return object;
+}
+
 static void describe_evidence(const struct ut_app *app, json_t *root)
 {
     struct ut_evidence_figures figures;
@@ -108,6 +123,8 @@ static void describe_evidence(const struct ut_app *app, json_t *root)
     set_count(kernel, "workloads", figures.workloads);
     set_count(kernel, "claims_contradicted", figures.claims_contradicted);
     set_count(kernel, "forged_removed", figures.forged_removed);
+    if (app->containerd != NULL)
+        json_object_set_new(root, "containerd", describe_containerd(app->containerd));
     for (int i = 0; i < UT_SENDER_KNOWLEDGE; i++)
         set_count(senders, ut_sender_knowledge_name((enum ut_sender_knowledge)i),
                   figures.sender_spans[i]);

@@ -52,6 +52,14 @@ static void stop_receivers(struct ut_app *app, bool kernel)
     }
 }
 
+static void stop_containerd(struct ut_app *app)
+{
+    if (app->containerd == NULL)
+        return;
+    app->waiting_for++;
+    ut_containerd_stop(app->containerd, on_stopped, app);
+}
+
 /* Receivers that a reload has left behind. */
 static bool any_retired(const struct ut_app *app)
 {
@@ -91,6 +99,7 @@ static void on_go(struct ut_deferred *deferred)
         app->retiring == NULL) {
         app->phase = UT_APP_KERNEL;
         stop_receivers(app, true);
+        stop_containerd(app);
     }
     if (app->phase == UT_APP_KERNEL && app->waiting_for == 0) {
         app->phase = UT_APP_STOPPED;

@@ -55,6 +55,7 @@ int ut_doctor(const char *admin)
     int missing = ut_doctor_capabilities();
     missing += report_programs();
     missing += ut_doctor_cgroups();
+    missing += ut_doctor_containerd();
     missing += ut_doctor_clock();
     ut_doctor_daemon(admin);
     if (missing == 0)

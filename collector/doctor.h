@@ -17,6 +17,7 @@ void ut_doctor_heading(const char *text);
 /* doctor_host.c: each prints its section and returns how many things are missing. */
 int ut_doctor_capabilities(void);
 int ut_doctor_cgroups(void);
+int ut_doctor_containerd(void);
 int ut_doctor_clock(void);
 
 /* doctor_daemon.c: what a running program says of itself. That none runs is no fault. */

@@ -75,6 +75,23 @@ static void print_programs(const json_t *kernel)
     ut_doctor_line("", "connections", text);
 }
 
+static void print_containerd(const json_t *containerd)
+{
+    char first[128], text[400];
+    if (containerd == NULL)
+        return;
+    if (!json_is_true(json_object_get(containerd, "connected"))) {
+        ut_doctor_line("note", "containerd", text_of(containerd, "trouble", first));
+        return;
+    }
+    snprintf(text, sizeof(text),
+             "version %s; containers asked for: %" PRIu64 " found, %" PRIu64 " absent, %" PRIu64
+             " without an answer",
+             text_of(containerd, "version", first), count_of(containerd, "found"),
+             count_of(containerd, "absent"), count_of(containerd, "failed"));
+    ut_doctor_line("ok", "containerd", text);
+}
+
 static void print_exporters(const json_t *exporters)
 {
     size_t i;
@@ -107,6 +124,7 @@ static void print_daemon(const json_t *root)
         return;
     }
     print_programs(kernel);
+    print_containerd(json_object_get(root, "containerd"));
     print_counts("spans by sender", json_object_get(root, "senders"));
     snprintf(text, sizeof(text),
              "%" PRIu64 " resources claim another container or pod than the kernel knows, %" PRIu64

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <cap-ng.h>
+#include <errno.h>
 #include <mntent.h>
 #include <string.h>
 #include <sys/timex.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "doctor.h"
+#include "evidence/containerd.h"
 
 int ut_doctor_capabilities(void)
 {
@@ -59,6 +62,28 @@ int ut_doctor_cgroups(void)
     snprintf(text, sizeof(text), "%s%s", found, hybrid ? " (beside v1 controllers)" : "");
     ut_doctor_line("ok", "cgroup v2 mount", text);
     return 0;
+}
+
+int ut_doctor_containerd(void)
+{
+    ut_doctor_heading("containers");
+    if (access(UT_CONTAINERD_SOCKET, R_OK | W_OK) == 0) {
+        ut_doctor_line("ok", "containerd", UT_CONTAINERD_SOCKET);
+        return 0;
+    }
+    if (errno == ENOENT) {
+        ut_doctor_line("note", "containerd",
+                       "no socket at " UT_CONTAINERD_SOCKET
+                       "; another one is named in undertrace.identity.containerd");
+        return 0;
+    }
+    char text[256];
+    snprintf(text, sizeof(text), "%s: %s", UT_CONTAINERD_SOCKET, strerror(errno));
+    ut_doctor_line("missing", "containerd", text);
+    ut_doctor_line("", "",
+                   "without it: no names of pods and containers, no version of their "
+                   "runtime; run it as root, for whoever opens that socket is root");
+    return 1;
 }
 
 int ut_doctor_clock(void)

@@ -35,6 +35,10 @@ const struct ut_field ut_config_identity_fields[] = {
      .offset = offsetof(struct ut_config_identity, trust_claims),
      .fallback = "none",
      .words = trust_words},
+    {.key = "containerd",
+     .type = UT_FIELD_STRING,
+     .offset = offsetof(struct ut_config_identity, containerd),
+     .fallback = "auto"},
     UT_FIELD_END,
 };
 
@@ -82,6 +86,21 @@ static void check_kind(struct ut_config_reader *reader, const struct ut_config_n
     ut_config_path_pop(&reader->fill.path, before);
 }
 
+static void check_containerd(struct ut_config_reader *reader, const struct ut_config_node *node)
+{
+    static const char scheme[] = "unix:///";
+    const char *value = reader->config->program.identity.containerd;
+    bool is_path = strncmp(value, scheme, sizeof(scheme) - 1) == 0 &&
+                   strlen(value) > sizeof(scheme) - 1 && strlen(value) < 100;
+    if (is_path || strcmp(value, "auto") == 0 || strcmp(value, "off") == 0)
+        return;
+    size_t before = ut_config_path_push(&reader->fill.path, "containerd");
+    ut_config_report_at(reader, node != NULL ? node->at : (struct ut_config_at){0, 0},
+                        "expected auto, off, or its socket as unix:///absolute/path (shorter than "
+                        "100 bytes)");
+    ut_config_path_pop(&reader->fill.path, before);
+}
+
 void ut_config_check_identity(struct ut_config_reader *reader)
 {
     static const struct kind kinds[] = {
@@ -90,9 +109,11 @@ void ut_config_check_identity(struct ut_config_reader *reader)
         {"workloads", "the path of a cgroup: \"/system.slice/otelcol.service\"", is_path},
     };
     const struct ut_config_node *node = ut_config_node_get(reader->root, "undertrace");
-    node = ut_config_node_get(ut_config_node_get(node, "identity"), "forwarders");
+    node = ut_config_node_get(node, "identity");
     size_t before = ut_config_path_push(&reader->fill.path, "undertrace");
     ut_config_path_push(&reader->fill.path, "identity");
+    check_containerd(reader, ut_config_node_get(node, "containerd"));
+    node = ut_config_node_get(node, "forwarders");
     ut_config_path_push(&reader->fill.path, "forwarders");
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
         check_kind(reader, node, &kinds[i]);

@@ -25,6 +25,7 @@ struct ut_config_identity {
         struct ut_strings workloads;  /* cgroup paths; '*' stands for a part of one name */
     } forwarders;
     int trust_claims; /* enum ut_trust_claims */
+    char *containerd; /* "auto", "off", or its socket: "unix:///path" */
 };
 
 extern const struct ut_field ut_config_identity_fields[];

@@ -10,12 +10,11 @@
 #include <stdlib.h>
 
 #include "evidence/cgroup_scan.h"
+#include "evidence/identity.h"
 #include "evidence/ingest.h"
 #include "evidence/join.h"
 #include "evidence/sender.h"
 #include "evidence/strip.h"
-#include "model/attributes.h"
-#include "otlp/encode.h"
 
 struct counters {
     uint64_t *records[UT_INGEST_RESULTS];
@@ -417,20 +416,6 @@ void ut_evidence_tick(struct ut_evidence *e, uint64_t now_unix_ns)
 /* ---- the join ---------------------------------------------------------------------------------
  */
 
-/* Room and words for the verified identity of one sender; encoded once a body. */
-static ut_slice encode_identity(struct ut_body *body, const struct ut_workload *sender)
-{
-    struct ut_encoder out;
-    const int field = UT_FIELD_RESOURCE_ATTRIBUTES;
-    ut_encoder_init(&out, &body->arena);
-    if (sender->container_id[0] != '\0')
-        ut_encode_string(&out, field, UT_ATTR_CONTAINER_ID, ut_slice_str(sender->container_id));
-    if (sender->pod_uid[0] != '\0')
-        ut_encode_string(&out, field, UT_ATTR_POD_UID, ut_slice_str(sender->pod_uid));
-    ut_encode_string(&out, field, UT_ATTR_CGROUP_PATH, ut_slice_str(sender->shown_path));
-    return ut_encoder_bytes(&out);
-}
-
 /* The work on one body. */
 struct body_work {
     struct ut_evidence *evidence; /* NULL: only forged keys go */
@@ -439,9 +424,10 @@ struct body_work {
     uint64_t now_ns;
     const struct ut_strip_counters *strip; /* NULL: nobody counts */
     struct ut_found_sender found;
-    struct ut_workload *sender; /* of the Resource at hand; its join has begun. NULL: not known */
-    ut_slice identity;          /* of `sender`; empty: not encoded yet, or not wanted */
-    uint32_t senders;           /* that there were so far, repeated ones too */
+    struct ut_workload *sender;  /* of the Resource at hand; its join has begun. NULL: not known */
+    struct ut_identity identity; /* of `sender` */
+    ut_slice encoded;            /* that; empty: not encoded yet, or not wanted */
+    uint32_t senders;            /* that there were so far, repeated ones too */
 };
 
 /* A body of one sender begins one join. Those that forwarders bring may name another sender with
@@ -464,7 +450,8 @@ static void begin_sender(struct body_work *work, struct ut_workload *sender)
         work->found.claims = false;
     struct ut_evidence *e = work->evidence;
     work->sender = sender;
-    work->identity = (ut_slice){NULL, 0};
+    work->encoded = (ut_slice){NULL, 0};
+    ut_workloads_want_names(&e->tables.workloads, sender, true);
     ut_workloads_sends(&e->tables.workloads, sender);
     ut_held_want(&e->tables.held, sender, work->now_ns);
     (void)ut_join_begin(e->join, work->body, sender, work->options, work->now_ns);
@@ -507,10 +494,12 @@ static void work_on_resource(struct body_work *work, struct ut_resource *resourc
     size_t before = work->body->arena.bytes;
     if (sender != NULL)
         begin_sender(work, sender);
-    if (sender != NULL && work->options->resource_attributes && work->identity.size == 0)
-        work->identity = encode_identity(work->body, sender);
-    bool identified = sender != NULL && work->identity.size > 0 && resource->resource_end != 0;
-    ut_strip_resource(work->body, resource, identified ? sender : NULL, work->identity,
+    if (sender != NULL && work->options->resource_attributes && work->encoded.size == 0) {
+        ut_identity_of(&work->identity, &work->evidence->tables, sender);
+        work->encoded = ut_identity_encode(&work->identity, work->body);
+    }
+    bool identified = sender != NULL && work->encoded.size > 0 && resource->resource_end != 0;
+    ut_strip_resource(work->body, resource, identified ? &work->identity : NULL, work->encoded,
                       work->strip);
     ut_strip_charge(work->body, before);
     if (sender != NULL)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "evidence/strip.h"
 
-#include "model/attributes.h"
 #include "otlp/span_reader.h"
 
 void ut_strip_counters_init(struct ut_strip_counters *counters, struct ut_metrics *metrics)
@@ -43,25 +42,20 @@ void ut_strip_spans(struct ut_body *body, const struct ut_strip_counters *counte
 }
 
 void ut_strip_resource(struct ut_body *body, struct ut_resource *resource,
-                       const struct ut_workload *sender, ut_slice identity,
+                       const struct ut_identity *identity, ut_slice encoded,
                        const struct ut_strip_counters *counters)
 {
     bool forged = resource->flags & UT_RESOURCE_FORGED;
-    if (!forged && sender == NULL)
+    if (!forged && identity == NULL)
         return;
-    ut_slice keys[2];
-    size_t key_count = 0;
-    if (sender != NULL && sender->container_id[0] != '\0')
-        keys[key_count++] = UT_SLICE(UT_ATTR_CONTAINER_ID);
-    if (sender != NULL && sender->pod_uid[0] != '\0')
-        keys[key_count++] = UT_SLICE(UT_ATTR_POD_UID);
     struct ut_range *ranges = NULL;
-    int removed = ut_resource_ranges(body, resource, keys, key_count, &ranges);
+    int removed = ut_resource_ranges(body, resource, identity != NULL ? identity->keys : NULL,
+                                     identity != NULL ? identity->count : 0, &ranges);
     struct ut_edit *edit = removed >= 0 ? ut_arena_alloc(&body->arena, sizeof(*edit)) : NULL;
     if (edit != NULL) {
         *edit = (struct ut_edit){.removed = ranges, .removed_count = (uint32_t)removed};
-        if (sender != NULL)
-            edit->added = identity;
+        if (identity != NULL)
+            edit->added = encoded;
         resource->edit = edit;
     }
     if (forged)

@@ -6,8 +6,7 @@
 #ifndef UT_EVIDENCE_STRIP_H
 #define UT_EVIDENCE_STRIP_H
 
-#include "evidence/workloads.h"
-#include "model/batch.h"
+#include "evidence/identity.h"
 #include "telemetry/metrics.h"
 
 struct ut_strip_counters {
@@ -20,10 +19,10 @@ void ut_strip_counters_init(struct ut_strip_counters *counters, struct ut_metric
 /* Gives every span with forged keys the edit that leaves them out. `counters` may be NULL. */
 void ut_strip_spans(struct ut_body *body, const struct ut_strip_counters *counters);
 
-/* Gives the Resource its edit. `sender` NULL: only forged keys go; else what it claims under the
- * verified keys goes too and `identity`, encoded attributes in the body's arena, comes. */
+/* Gives the Resource its edit. `identity` NULL: only forged keys go; else what it claims under its
+ * keys goes too and `encoded`, that identity in the body's arena, comes. */
 void ut_strip_resource(struct ut_body *body, struct ut_resource *resource,
-                       const struct ut_workload *sender, ut_slice identity,
+                       const struct ut_identity *identity, ut_slice encoded,
                        const struct ut_strip_counters *counters);
 
 /* Charges the body's budget with what its arena has grown by since it was `before`, as far as there

@@ -20,9 +20,10 @@ struct ut_tables {
     struct ut_held held;
     struct ut_tally tally;
     struct ut_unix_links unix_links;
-    uint64_t version;         /* grows with every change */
-    uint64_t requests_untold; /* in retransmits of more of them than a record tells */
-    uint64_t attached_ns;     /* UNIX; the kernel is watched from here on; 0: it is not */
+    char containerd_version[64]; /* "": not known */
+    uint64_t version;            /* grows with every change */
+    uint64_t requests_untold;    /* in retransmits of more of them than a record tells */
+    uint64_t attached_ns;        /* UNIX; the kernel is watched from here on; 0: it is not */
     struct {
         uint64_t from_ns, to_ns;
     } losses[UT_LOSSES_MAX]; /* a ring: the latest ones */

@@ -183,6 +183,14 @@ static void show_path(struct ut_workload *workload)
     workload->shown_path[size] = '\0';
 }
 
+void ut_workloads_want_names(const struct ut_workloads *w, struct ut_workload *workload,
+                             bool urgent)
+{
+    if (w->wanted != NULL && workload->container_id[0] != '\0' &&
+        workload->names.state == UT_NAMES_UNKNOWN)
+        w->wanted(w->wanted_arg, workload, urgent);
+}
+
 static struct ut_workload *new_workload(struct ut_workloads *w,
                                         const struct ut_cgroup_identity *identity, ut_slice owner)
 {
@@ -195,6 +203,7 @@ static struct ut_workload *new_workload(struct ut_workloads *w,
     *workload = (struct ut_workload){
         .id = slot_of(w, workload) | generation << 16,
         .kind = identity->kind,
+        .runtime = identity->runtime,
         .path_size = (uint16_t)owner.size,
     };
     memcpy(workload->path, owner.data, owner.size);
@@ -217,6 +226,7 @@ static struct ut_workload *new_workload(struct ut_workloads *w,
         *bucket = slot_of(w, workload);
     }
     w->count++;
+    ut_workloads_want_names(w, workload, false);
     return workload;
 }
 

@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "evidence/cgroup_path.h"
+#include "evidence/container_names.h"
 
 #define UT_WORKLOADS_MAX 4096 /* slots; slot 0 is nobody */
 #define UT_CGROUPS_MAX 16384
@@ -40,6 +41,8 @@ struct ut_workload {
     char container_id[128];
     char pod_uid[UT_POD_UID_TEXT];
     char shown_path[256]; /* valid UTF-8, below 256 bytes: the end of longer ones */
+    const char *runtime;  /* as its path tells; "": it does not (evidence/cgroup_path.h) */
+    struct ut_container_names names;
 };
 
 struct ut_workloads {
@@ -57,6 +60,10 @@ struct ut_workloads {
     /* A cgroup of a workload that sends spans is there, or is gone. */
     void (*follow)(void *arg, uint64_t cgroup_id, bool follow);
     void *follow_arg;
+    /* The names of a container are to be asked for: it has appeared, or (`urgent`) sends spans. May
+     * be NULL. */
+    void (*wanted)(void *arg, struct ut_workload *workload, bool urgent);
+    void *wanted_arg;
 };
 
 int ut_workloads_init(struct ut_workloads *workloads) UT_MUST_USE; /* 0 or -ENOMEM */
@@ -98,6 +105,10 @@ struct ut_workload *ut_workloads_get(const struct ut_workloads *workloads, uint3
 const struct ut_workload *ut_workloads_next_in_pod(const struct ut_workloads *workloads,
                                                    const struct ut_workload *workload,
                                                    const struct ut_workload *previous);
+
+/* Calls `wanted` for a container whose names are not known and not being asked for. */
+void ut_workloads_want_names(const struct ut_workloads *workloads, struct ut_workload *workload,
+                             bool urgent);
 
 /* Forgets what was removed too long ago. */
 void ut_workloads_expire(struct ut_workloads *workloads, uint64_t now_ns);

@@ -60,5 +60,13 @@
 #define UT_ATTR_CONTAINER_ID "container.id"
 #define UT_ATTR_POD_UID "k8s.pod.uid"
 #define UT_ATTR_CGROUP_PATH "undertrace.cgroup.path"
+#define UT_ATTR_CONTAINER_NAME "container.name"
+#define UT_ATTR_CONTAINER_IMAGE "container.image.name"
+#define UT_ATTR_POD_NAME "k8s.pod.name"
+#define UT_ATTR_POD_NAMESPACE "k8s.namespace.name"
+#define UT_ATTR_POD_CONTAINER "k8s.container.name"
+#define UT_ATTR_RUNTIME_NAME "container.runtime.name"
+#define UT_ATTR_RUNTIME_VERSION "container.runtime.version"
+#define UT_ATTR_CONTAINERD_VERSION "containerd.runtime.version" /* the older name of it */
 
 #endif

@@ -278,14 +278,32 @@ static uint32_t streams_max(const struct ut_h2_client *client)
     return client->calls_max != 0 && client->calls_max < peer ? client->calls_max : peer;
 }
 
+static void refer_headers(nghttp2_nv *out, const struct ut_h2_header *headers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        out[i] = (nghttp2_nv){
+            .name = (uint8_t *)(uintptr_t)headers[i].name.data,
+            .namelen = headers[i].name.size,
+            .value = (uint8_t *)(uintptr_t)headers[i].value.data,
+            .valuelen = headers[i].value.size,
+            .flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE,
+        };
+    }
+}
+
 /* Gives streams to the calls that wait, as far as the peer allows. */
 static void open_waiting(struct ut_h2_client *client)
 {
     while (client->waiting.first != NULL && client->open.count < streams_max(client)) {
         struct ut_h2_call *call = client->waiting.first;
         nghttp2_data_provider body = {.read_callback = read_body};
-        int32_t id = nghttp2_submit_request(client->session, NULL, client->headers,
-                                            client->header_count, &body, call);
+        nghttp2_nv own[UT_H2_CALL_HEADERS_MAX];
+        if (call->headers != NULL)
+            refer_headers(own, call->headers, call->header_count);
+        bool has_own = call->headers != NULL;
+        int32_t id = nghttp2_submit_request(client->session, NULL, has_own ? own : client->headers,
+                                            has_own ? call->header_count : client->header_count,
+                                            &body, call);
         if (id < 0) {
             client->going_away = client->going_away || id == NGHTTP2_ERR_STREAM_ID_NOT_AVAILABLE;
             end_call(client, call, UT_H2_REFUSED, NGHTTP2_REFUSED_STREAM);
@@ -346,15 +364,7 @@ static int take_headers(struct ut_h2_client *client, const struct ut_h2_header *
     nghttp2_nv *fields = ut_pool_alloc(client->pool, count * sizeof(*fields));
     if (fields == NULL)
         return -ENOMEM;
-    for (size_t i = 0; i < count; i++) {
-        fields[i] = (nghttp2_nv){
-            .name = (uint8_t *)(uintptr_t)headers[i].name.data,
-            .namelen = headers[i].name.size,
-            .value = (uint8_t *)(uintptr_t)headers[i].value.data,
-            .valuelen = headers[i].value.size,
-            .flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE,
-        };
-    }
+    refer_headers(fields, headers, count);
     client->headers = fields;
     client->header_count = count;
     return 0;
@@ -403,11 +413,14 @@ int ut_h2_client_submit(struct ut_h2_client *client, struct ut_h2_call *call)
     if (!ut_h2_client_accepts(client))
         return -ESHUTDOWN;
     UT_CHECK(call->state == UT_H2_CALL_IDLE && call->run_count > 0 && call->body_bytes > 0);
+    UT_CHECK(call->headers == NULL || call->header_count <= UT_H2_CALL_HEADERS_MAX);
     *call = (struct ut_h2_call){
         .ops = call->ops,
         .runs = call->runs,
         .run_count = call->run_count,
         .body_bytes = call->body_bytes,
+        .headers = call->headers,
+        .header_count = call->header_count,
         .state = UT_H2_CALL_WAITING,
     };
     append(&client->waiting, call);

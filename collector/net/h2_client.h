@@ -31,6 +31,7 @@
 #include "net/h2_output.h"
 
 #define UT_H2_CLIENT_HEADERS_MAX 64       /* request header fields */
+#define UT_H2_CALL_HEADERS_MAX 16         /* of a call that has its own */
 #define UT_H2_RESPONSE_HEADER_BYTES 32768 /* over all header blocks of a response */
 #define UT_H2_RESPONSE_HEADER_FIELDS 128
 
@@ -69,6 +70,9 @@ struct ut_h2_call {
     const struct iovec *runs; /* the request body; run_count > 0, none of them empty */
     size_t run_count;
     uint64_t body_bytes; /* Σ runs, > 0 */
+    /* In place of the client's; borrowed, with their bytes, until `done`. NULL: the client's. */
+    const struct ut_h2_header *headers;
+    size_t header_count; /* at most UT_H2_CALL_HEADERS_MAX */
 
     /* Valid in `done`. */
     enum ut_h2_end end;

@@ -16,7 +16,7 @@ packages_demo=(python3 python3-venv iproute2 nftables ca-certificates)
 packages_tests=(
     git libcriterion-dev clang-format-14 clang-tidy-14 libclang-rt-14-dev nghttp2-client
     libcap2-bin util-linux procps curl openssl zstd
-    zlib1g-dev
+    zlib1g-dev containerd runc busybox-static
 )
 # Another kernel in an emulator (tests/kernel).
 packages_kernel=(qemu-system-x86 busybox-static kmod cpio e2fsprogs)

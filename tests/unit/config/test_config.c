@@ -306,6 +306,7 @@ Test(config, nobody_is_trusted_unless_it_is_said)
     struct ut_config *config = read_valid(EXPORTER(""));
     cr_expect_eq(config->program.identity.trust_claims, UT_TRUST_NO_CLAIMS);
     cr_expect_eq(config->program.identity.forwarders.uids.count, 0);
+    cr_expect_str_eq(config->program.identity.containerd, "auto");
     ut_config_free(config);
 }
 
@@ -323,6 +324,9 @@ Test(config, forwarders_that_would_be_everybody_or_nobody_are_errors)
                   "cgroup: \"/system.slice/otelcol.service\"\n"
                   "c.yaml:8:7: undertrace.identity.forwarders.uid: unknown key; did you mean "
                   "\"uids\"?\n");
+    expect_errors("undertrace: {identity: {containerd: /run/c.sock}}\n" EXPORTER(""),
+                  "c.yaml:1:37: undertrace.identity.containerd: expected auto, off, or its socket "
+                  "as unix:///absolute/path (shorter than 100 bytes)\n");
     expect_errors("undertrace: {identity: {trust_claims: all}}\n" EXPORTER(""),
                   "c.yaml:1:39: undertrace.identity.trust_claims: expected none, forwarders or "
                   "remote, found all\n");

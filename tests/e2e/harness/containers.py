@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real containerd of the test's own, with runc: containers by `ctr`, and records of containers by
+its API, in the few bytes of protobuf that they take."""
+import os
+import pathlib
+import shutil
+import subprocess
+
+import grpc
+
+from .check import Failed, Skipped, expect, until
+
+CONFIG = """\
+version = 2
+root = "{folder}/root"
+state = "{folder}/state"
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt",
+  "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs",
+  "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs"]
+[grpc]
+  address = "{socket}"
+[ttrpc]
+  address = "{socket}.ttrpc"
+"""
+APPLETS = ("sh", "sed", "sleep", "wget", "date")
+
+
+def varint(number):
+    out = b""
+    while number >= 0x80:
+        out += bytes([number & 0x7F | 0x80])
+        number >>= 7
+    return out + bytes([number])
+
+
+def field(number, content):
+    content = content.encode() if isinstance(content, str) else content
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def labels_of(pod):
+    return {} if pod is None else {"io.kubernetes.pod.name": pod,
+                                   "io.kubernetes.pod.namespace": "shops",
+                                   "io.kubernetes.container.name": f"main-{pod}"}
+
+
+class Containerd:
+    def __init__(self, lab, folder):
+        for tool in ("containerd", "ctr", "runc", "busybox"):
+            if shutil.which(tool) is None:
+                raise Skipped(f"{tool} is not installed (tests/support/packages.sh)")
+        self.lab, self.folder = lab, pathlib.Path(folder) / "containerd"
+        self.socket = self.folder / "containerd.sock"
+        self.rootfs = self.folder / "rootfs"
+        self.process = self.channel = self.known_version = None
+        for name in ("bin", "tmp", "proc", "sys", "dev", "etc"):
+            (self.rootfs / name).mkdir(parents=True)
+        shutil.copy(shutil.which("busybox"), self.rootfs / "bin" / "busybox")
+        for name in APPLETS:
+            (self.rootfs / "bin" / name).symlink_to("busybox")
+        (self.folder / "config.toml").write_text(
+            CONFIG.format(folder=self.folder, socket=self.socket))
+
+    def start(self):
+        with (self.folder.parent / "containerd.log").open("a") as log:
+            self.process = self.lab.start(
+                ["containerd", "--config", self.folder / "config.toml", "--log-level", "warn"],
+                self.lab.cgroup("containerd"), stdout=log, stderr=log)
+        until(self.answers, 20, "containerd answers")
+        words = self.ctr("version").stdout.split("Server:")[1].split()
+        self.known_version = words[words.index("Version:") + 1]
+        return self
+
+    def answers(self):
+        if self.process.poll() is not None:
+            raise Failed(f"containerd ended with {self.process.returncode}")
+        return self.ctr("version", check=False).returncode == 0
+
+    def stop(self):
+        self.lab.stop(self.process)
+
+    def ctr(self, *words, namespace="k8s.io", check=True):
+        done = subprocess.run(["ctr", "--address", self.socket, "--namespace", namespace, *words],
+                              capture_output=True, text=True, check=False, timeout=30)
+        expect(done.returncode == 0 or not check, f"ctr {words}: {done.stderr}")
+        return done
+
+    # ---- containers that run ----
+
+    def run(self, name, cgroup, script, pod=None, namespace="k8s.io"):
+        """Starts `script` in a container of that id, below the lab's own cgroup."""
+        labels = [word for key, value in labels_of(pod).items()
+                  for word in ("--label", f"{key}={value}")]
+        self.ctr("run", "--detach", "--net-host", "--cgroup", f"/{self.lab.root.name}/{cgroup}",
+                 *labels, "--rootfs", self.rootfs, name, "/bin/sh", "-c", script,
+                 namespace=namespace)
+
+    def kill(self, name, namespace="k8s.io"):
+        self.ctr("task", "kill", "--signal", "KILL", name, namespace=namespace)
+        until(lambda: self.ctr("task", "delete", name, namespace=namespace,
+                               check=False).returncode == 0, 10, f"{name} ends")
+        self.ctr("container", "delete", name, namespace=namespace)
+
+    # ---- records of containers, without one that runs ----
+
+    def call(self, method, body):
+        if self.channel is None:
+            self.channel = grpc.insecure_channel(f"unix://{self.socket}")
+        ask = self.channel.unary_unary(f"/containerd.services.containers.v1.Containers/{method}")
+        return ask(body, metadata=[("containerd-namespace", "k8s.io")], timeout=10)
+
+    def record(self, name, pod, image):
+        labels = b"".join(field(2, field(1, key) + field(2, value))
+                          for key, value in labels_of(pod).items())
+        self.call("Create", field(1, field(1, name) + labels + field(3, image)
+                                  + field(4, field(1, "io.containerd.runc.v2"))
+                                  + field(5, field(1, "spec") + field(2, b"{}"))))
+
+    def forget(self, name):
+        self.call("Delete", field(1, name))
+
+
+def remove_v1_cgroups(name):
+    """What runc leaves in the hierarchies of cgroup v1, where there are any."""
+    for top in pathlib.Path("/sys/fs/cgroup").glob(f"*/{name}"):
+        for path, _, _ in os.walk(top, topdown=False):
+            try:
+                os.rmdir(path)
+            except OSError:
+                pass
