@@ -63,7 +63,7 @@ def config(folder, turn):
     text = text.replace("settle: 300ms", f"settle: {20 + turn % 3 * 40}ms")
     if "durable" in sys.argv:
         text = text.replace("undertrace:\n", DISK)
-    return text.format(listen=COLLECTOR, backend=SINK, folder=folder, more="")
+    return text.format(listen=COLLECTOR, backend=SINK, folder=folder, more="", ebpf="")
 
 
 def held(process):
