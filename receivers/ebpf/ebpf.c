@@ -248,6 +248,20 @@ static void sum_cpus(const struct ebpf *ebpf, struct ut_kernel_counters *sum)
     }
 }
 
+/* Resets and the like are many where somebody makes them, and say nothing of what else happened:
+ * those that their limit held back are counted, and cast no doubt on the rest. */
+static bool casts_no_doubt(int type)
+{
+    return type >= UT_RECORD_RESET && type <= UT_RECORD_UNDO;
+}
+
+/* Most runs of these find nothing to tell, so that one that was skipped is no event lost. */
+static bool is_mostly_idle(int program)
+{
+    return program == UT_EBPF_ZERO_WINDOW || program == UT_EBPF_RECEIVE_DROP ||
+           program == UT_EBPF_UNDO;
+}
+
 /* Brings the metrics up to the kernel's counters; returns how many records more are missing. */
 static uint64_t take_counters(struct ebpf *ebpf)
 {
@@ -263,7 +277,7 @@ static uint64_t take_counters(struct ebpf *ebpf)
         uint64_t lost = now.lost[type] - ebpf->counted.lost[type];
         *ebpf->counters.limited[type] += limited;
         *ebpf->counters.lost[type] += lost;
-        missing += limited + lost;
+        missing += casts_no_doubt(type) ? lost : limited + lost;
         if (type == UT_RECORD_CONNECTION && limited + lost > 0)
             ebpf->snapshot_due = true;
     }
@@ -280,7 +294,7 @@ static uint64_t take_missed(struct ebpf *ebpf)
     for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
         uint64_t missed = now[i] - ebpf->missed[i];
         *ebpf->counters.missed[i] += missed;
-        missing += missed;
+        missing += is_mostly_idle(i) ? 0 : missed;
         if (i == UT_EBPF_CONNECTIONS && missed > 0)
             ebpf->snapshot_due = true;
         ebpf->missed[i] = now[i];
@@ -535,7 +549,7 @@ static void make_counters(struct counters *counters, struct ut_metrics *metrics)
         counters->missed[i] =
             ut_metrics_counter(metrics, "undertrace_ebpf_missed_runs_total", label,
                                "Runs that the kernel skipped because the program was at work on "
-                               "that CPU; their events are lost.");
+                               "that CPU; what they would have told is lost.");
     }
     counters->unowned = ut_metrics_counter(metrics, "undertrace_ebpf_unowned_total", "",
                                            "Events of sockets without a cgroup.");

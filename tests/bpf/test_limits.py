@@ -12,10 +12,16 @@ from harness import UNLIMITED, WATCH, KernelTest, Lab, cgroup_id, main
 PORT = 8120
 
 
+NO_DOUBT = ("reset", "zero_window", "receive_drop", "listen_overflow", "undo")
+MOSTLY_IDLE = ("tcp_probe", "kfree_skb", "tcp_cong_state_set")
+
+
 def missed_runs(metrics):
-    """Of all programs: what the kernel skipped is told with what was lost."""
+    """Of the programs of which each run is an event: what the kernel skipped is told with what was
+    lost."""
     return sum(value for name, value in metrics.items()
-               if name.startswith("undertrace_ebpf_missed_runs_total"))
+               if name.startswith("undertrace_ebpf_missed_runs_total")
+               and name.split("'")[1] not in MOSTLY_IDLE)
 
 
 class Limits(KernelTest):
@@ -54,7 +60,8 @@ class Limits(KernelTest):
         self.assertGreater(limited, 20)
         # Others on this machine may be held back as well.
         held_back = sum(value for name, value in metrics.items()
-                        if name.startswith("undertrace_ebpf_rate_limited_total"))
+                        if name.startswith("undertrace_ebpf_rate_limited_total")
+                        and name.split("'")[1] not in NO_DOUBT)
         self.assertEqual(held_back + missed_runs(metrics), told)
         self.assertEqual(metrics["undertrace_ebpf_lost_total{type='retransmit'}"], 0)
 
