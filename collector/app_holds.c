@@ -47,9 +47,12 @@ static void log_open(struct ut_app *app, const struct ut_app_hold *hold)
 }
 
 /* LMDB takes the pages of each group from malloc and gives them back, which by default maps them,
- * or trims the heap, anew each time: the faults cost as much as the copy. */
+ * or trims the heap, anew each time: the faults cost as much as the copy. And whichever thread
+ * commits has a heap of its own, so that the pages of the group before, which are still in the
+ * cache, would be those of another. Called while the process has one thread. */
 static void keep_pages(void)
 {
+    (void)mallopt(M_ARENA_MAX, 1);
     (void)mallopt(M_MMAP_THRESHOLD, 4 << 20);
     (void)mallopt(M_TRIM_THRESHOLD, 16 << 20);
 }
