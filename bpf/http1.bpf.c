@@ -192,6 +192,9 @@ static __always_inline int on_head_end(struct stream *s)
         why = UT_TRACE_TOO_LONG;
     if (traced) {
         struct request *request = &s->requests[s->found % REQUESTS_KEPT];
+        if (s->found >= REQUESTS_KEPT && request->start + request->size > s->acked &&
+            counted != NULL)
+            count(&counted->displaced);
         request->start = s->head;
         request->size = (__u32)(s->offset - s->head);
         if (why == 0 && length)
@@ -202,6 +205,7 @@ static __always_inline int on_head_end(struct stream *s)
     }
     if (counted != NULL)
         count(traced ? &counted->traced_requests : &counted->untraced_requests);
+    __builtin_memset(s->text, 0, sizeof(s->text)); /* what it says besides is nobody's business */
     s->phase = REQUEST_LINE;
     if (why == 0)
         begin_body(s, traced);

@@ -48,6 +48,7 @@ struct stream {
     __u64 head;     /* where the head at hand began */
     __u64 length;   /* its Content-Length */
     __u64 from, to; /* a retransmit's bytes */
+    __u64 acked;    /* what lies before has arrived */
     __u32 next;
     __u32 at, end; /* in the packet at hand */
     __u32 found;   /* requests with ids so far; the latest ones are kept */

@@ -240,7 +240,8 @@ enum ut_trace_loss {
 struct ut_trace_counters {
     ut_u64 sockets;                            /* that were followed from their first byte on */
     ut_u64 traced_requests, untraced_requests; /* by whether the head named a span */
-    ut_u64 lost[UT_TRACE_LOSSES];              /* sockets, by the reason */
+    ut_u64 displaced; /* requests that made room for later ones before they were acknowledged */
+    ut_u64 lost[UT_TRACE_LOSSES]; /* sockets, by the reason */
 };
 
 #endif

@@ -48,6 +48,7 @@ static __always_inline void lose(struct stream *s, __u32 why)
     struct ut_trace_counters *counted = trace_counted();
     s->lost = why;
     s->growing = 0;
+    __builtin_memset(s->text, 0, sizeof(s->text));
     if (counted != NULL && why < UT_TRACE_LOSSES)
         count(&counted->lost[why]);
 }
@@ -235,9 +236,9 @@ static __always_inline bool find_payload(struct __sk_buff *skb, __u32 base, __u3
     return true;
 }
 
-/* The packet's bytes from `seq` on lie at [at, end). */
-static __always_inline void follow(struct __sk_buff *skb, struct stream *s, __u32 seq, __u32 at,
-                                   __u32 end)
+/* The packet's bytes from `seq` on lie at [at, end); those before `acked` have arrived. */
+static __always_inline void follow(struct __sk_buff *skb, struct stream *s, __u32 seq, __u32 acked,
+                                   __u32 at, __u32 end)
 {
     __s32 known = (__s32)(s->next - seq);
     if (known >= (__s32)(end - at))
@@ -246,6 +247,7 @@ static __always_inline void follow(struct __sk_buff *skb, struct stream *s, __u3
         lose(s, UT_TRACE_GAP);
         return;
     }
+    s->acked = s->offset - (__u32)(s->next - acked);
     s->at = at + (__u32)known;
     s->end = end;
     struct walk walk = {.skb = skb, .stream = s};
@@ -270,8 +272,10 @@ static __always_inline void look_at(struct __sk_buff *skb, __u32 base)
     if (!find_payload(skb, base, &at, &tcp) || at >= end || (tcp.flags & TCP_FLAG_SYN))
         return;
     __u32 seq = bpf_ntohl(tcp.seq);
+    struct bpf_tcp_sock *state = bpf_tcp_sock(sk);
+    __u32 acked = state != NULL ? state->snd_una : seq;
     if (s->lost == 0)
-        follow(skb, s, seq, at, end);
+        follow(skb, s, seq, acked, at, end);
     if (s->lost != 0 && (s->found == 0 || (__s32)(seq - s->next) > FORGOTTEN_BEHIND) &&
         bpf_sk_storage_delete(&streams, sk) == 0)
         __sync_fetch_and_sub(&streams_open, 1);

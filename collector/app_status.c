@@ -76,6 +76,7 @@ static json_t *describe_trace_context(const struct ut_app *app)
         {"followed", "undertrace_trace_context_sockets_total"},
         {"requests", "undertrace_trace_context_requests_total"},
         {"lost", "undertrace_trace_context_lost_total"},
+        {"displaced", "undertrace_trace_context_displaced_total"},
         {"untrusted", "undertrace_trace_context_untrusted_total"},
         {"refused", "undertrace_trace_context_refused_total"},
         {"untold", "undertrace_trace_context_untold_total"},

@@ -56,6 +56,10 @@ void ut_trace_context_init(struct ut_trace_context *context, struct ut_metrics *
     context->sockets =
         ut_metrics_counter(metrics, "undertrace_trace_context_sockets_total", "",
                            "Sockets whose requests were followed from their first byte on.");
+    context->displaced =
+        ut_metrics_counter(metrics, "undertrace_trace_context_displaced_total", "",
+                           "Requests that named a span and made room for later ones on their "
+                           "socket before they were acknowledged.");
     for (int i = 1; i < UT_TRACE_LOSSES; i++)
         context->lost[i] =
             ut_metrics_counter(metrics, "undertrace_trace_context_lost_total", reasons[i],
@@ -81,6 +85,7 @@ static void add(struct ut_trace_counters *sum, const struct ut_trace_counters *c
     sum->sockets += cpu->sockets;
     sum->traced_requests += cpu->traced_requests;
     sum->untraced_requests += cpu->untraced_requests;
+    sum->displaced += cpu->displaced;
     for (int i = 0; i < UT_TRACE_LOSSES; i++)
         sum->lost[i] += cpu->lost[i];
 }
@@ -98,6 +103,7 @@ void ut_trace_context_count(struct ut_trace_context *context, struct ut_bpf *ske
     *context->sockets += now.sockets - before->sockets;
     *context->traced += now.traced_requests - before->traced_requests;
     *context->untraced += now.untraced_requests - before->untraced_requests;
+    *context->displaced += now.displaced - before->displaced;
     for (int i = 1; i < UT_TRACE_LOSSES; i++)
         *context->lost[i] += now.lost[i] - before->lost[i];
     context->counted = now;

@@ -25,7 +25,7 @@ bool ut_trace_context_same(const struct ut_trace_context_config *a,
                            const struct ut_trace_context_config *b);
 
 struct ut_trace_context {
-    uint64_t *sockets, *traced, *untraced, *lost[UT_TRACE_LOSSES]; /* metrics */
+    uint64_t *sockets, *traced, *untraced, *displaced, *lost[UT_TRACE_LOSSES]; /* metrics */
     struct ut_trace_counters *per_cpu; /* room for a reading of all CPUs; NULL: not started */
     int cpus;
     struct ut_trace_counters counted; /* sums as of the last reading */

@@ -257,6 +257,7 @@ class TraceContext(KernelTest):
         told, metrics = self.check_all(streams, Lab.V4[1])
         self.assertGreater(told, 2 * len(streams))
         self.assertEqual(self.losses(metrics), {})
+        self.assertEqual(metrics["undertrace_trace_context_displaced_total"], 0)
         self.assertEqual(metrics["undertrace_trace_context_sockets_total"], len(streams))
 
     def test_readable_requests_are_found_over_ipv6(self):
@@ -282,6 +283,21 @@ class TraceContext(KernelTest):
     def nothing_is_told(self, streams):
         self.assertGreater(len(self.watch.find(type="retransmit", err=0)), 0)
         self.assertEqual(self.watch.find(type="trace_ids"), [])
+
+    def test_of_too_many_requests_in_flight_the_latest_are_known(self):
+        self.watch_sender()
+        self.serve(self.lab.right, "::", PORT)
+        stream = Stream("sixty at once")
+        for _ in range(60):
+            stream.request()
+        self.send_with_losses(self.sender([stream]))
+        owned = {(trace, span): end - begin for begin, _, end, trace, span in stream.owned}
+        told = [ids for line in self.watch.find(type="trace_ids") for ids in line["ids"]]
+        for trace, span, size in told:
+            self.assertLessEqual(size, owned[trace, span])
+        metrics = self.watch.end()
+        self.assertEqual(metrics["undertrace_trace_context_displaced_total"], 60 - 32)
+        self.assertEqual(self.losses(metrics), {})
 
     def test_root_of_a_cgroup_namespace_is_no_root(self):
         mounts = pathlib.Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
