@@ -149,8 +149,8 @@ struct ut_record_tcp {
 struct ut_trace_id {
     ut_u8 trace_id[16];
     ut_u8 span_id[8];
-    ut_u32 bytes; /* of the segment, that belong to the request which carries these ids */
-    ut_u32 reserved;
+    ut_u32 bytes;  /* of the segment, that belong to the request which carries these ids */
+    ut_u32 offset; /* of their first one, from the segment's */
 };
 
 /* Follows the record of a retransmit, where its bytes belong to requests whose heads named spans.

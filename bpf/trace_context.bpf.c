@@ -361,7 +361,7 @@ static __always_inline void write_id(struct ut_trace_id *out, const struct strea
     __builtin_memcpy(out->trace_id, request->trace_id, sizeof(out->trace_id));
     __builtin_memcpy(out->span_id, request->span_id, sizeof(out->span_id));
     out->bytes = (ut_u32)(last - first);
-    out->reserved = 0;
+    out->offset = (ut_u32)(first - s->from);
 }
 
 SEC("tp_btf/tcp_retransmit_skb")

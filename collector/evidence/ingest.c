@@ -261,7 +261,7 @@ static bool ids_make_sense(const struct ut_record_trace_ids *record)
     for (uint32_t i = 0; i < record->count; i++) {
         const struct ut_trace_id *id = &record->ids[i];
         if (memcmp(id->trace_id, zeros, 16) == 0 || memcmp(id->span_id, zeros, 8) == 0 ||
-            id->bytes == 0 || id->bytes > record->bytes)
+            id->bytes == 0 || id->bytes > record->bytes || id->offset > record->bytes - id->bytes)
             return false;
     }
     return true;

@@ -234,7 +234,8 @@ static void encode_retransmit(struct ut_encoder *out, const struct ut_join_view 
     const int field = UT_FIELD_EVENT_ATTRIBUTES;
     bool waited =
         e->cause == UT_CAUSE_TIMEOUT || e->cause == UT_CAUSE_SYN || e->cause == UT_CAUSE_SYN_ACK;
-    ut_encode_int(out, field, UT_ATTR_TCP_SEQ, e->seq);
+    uint32_t offset = view->traced != NULL ? view->traced->offset : 0;
+    ut_encode_int(out, field, UT_ATTR_TCP_SEQ, (uint32_t)(e->seq + offset));
     ut_encode_int(out, field, UT_ATTR_TCP_BYTES, bytes_of(view));
     ut_encode_int(out, field, UT_ATTR_TCP_SEGMENTS, e->segments);
     if (e->spurious)
@@ -315,11 +316,15 @@ static void encode_closing(struct ut_encoder *out, const char *name, uint32_t om
     ut_encode_event_end(out, begin);
 }
 
-/* 0: the peer's retransmits; 1: this end's own; 2, 3: probes, likewise. */
-static int rank_of(const struct ut_join_view *view)
+#define RANKS (4 * (UT_MATCH_EXACT + 1))
+
+/* Where there is no room for all: the surest first, and of those the peer's retransmits, this end's
+ * own, and probes likewise. */
+static int rank_of(const struct ut_join_match *match, const struct ut_join_view *view)
 {
     int own = view->side == UT_SIDE_PEER ? 0 : 1;
-    return view->cause == UT_CAUSE_TAIL_LOSS_PROBE ? 2 + own : own;
+    int rank = view->cause == UT_CAUSE_TAIL_LOSS_PROBE ? 2 + own : own;
+    return 4 * (UT_MATCH_EXACT - match->match) + rank;
 }
 
 /* `most`: how many may be written. */
@@ -329,15 +334,16 @@ static void encode_events(struct ut_encoder *out, const struct ut_join *join,
 {
     uint32_t events = totals->events, weakest = totals->allowed.events;
     uint32_t room = events > most ? most - 1 : events;
-    uint32_t written = 0;
+    uint32_t written = 0, seen = 0;
     uint64_t last_ns = 0;
     const char *last_name = UT_EVENT_TCP_RETRANSMIT;
-    for (int rank = 0; rank <= 3; rank++) {
+    for (int rank = 0; rank < RANKS && seen < events; rank++) {
         for (uint32_t i = span->first; i < span->first + span->count; i++) {
             const struct ut_join_match *match = &join->matches[i];
             const struct ut_join_view *view = &join->views[match->view];
-            if (!makes_event(view, match) || match->match < weakest || rank_of(view) != rank)
+            if (!makes_event(view, match) || match->match < weakest || rank_of(match, view) != rank)
                 continue;
+            seen++;
             last_ns = view->seen_ns > last_ns ? view->seen_ns : last_ns;
             last_name = event_name(view->kind);
             if (written < room) {

@@ -53,6 +53,7 @@ uint32_t ut_trace_ids_add(struct ut_trace_ids *ids, uint32_t first, const struct
     *traced = (struct ut_traced){
         .event = event,
         .bytes = id->bytes,
+        .offset = id->offset,
         .next = first,
         .next_in_bucket = *bucket,
     };

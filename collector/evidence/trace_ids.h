@@ -17,9 +17,10 @@
 struct ut_traced {
     uint8_t trace_id[16];
     uint8_t span_id[8];
-    uint32_t event; /* its slot */
-    uint32_t bytes; /* of the event's, that are this request's */
-    uint32_t next;  /* slot: of the same event, or free */
+    uint32_t event;  /* its slot */
+    uint32_t bytes;  /* of the event's, that are this request's */
+    uint32_t offset; /* of their first one */
+    uint32_t next;   /* slot: of the same event, or free */
     uint32_t next_in_bucket;
     /* Of the server spans whose parent this is, on the accepting end: the first that came, and
      * whether there was another. */

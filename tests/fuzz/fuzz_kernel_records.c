@@ -105,6 +105,7 @@ static void send_record(struct ut_event_sink *sink, struct input *in, unsigned t
             r.trace_ids.ids[i].trace_id[15] = (uint8_t)(take(in, 1) % 3);
             r.trace_ids.ids[i].span_id[7] = 1;
             r.trace_ids.ids[i].bytes = (uint32_t)take(in, 1);
+            r.trace_ids.ids[i].offset = (uint32_t)take(in, 1);
         }
     } else if (type >= UT_RECORD_RESET) {
         size = sizeof(r.tcp);

@@ -19,9 +19,12 @@ static struct ut_record_trace_ids ids_of(const struct lab_end *end, double ms)
     return record;
 }
 
+/* The bytes of one request lie behind those of the other. */
 static void add_id(struct ut_record_trace_ids *record, uint8_t trace, uint8_t span, uint32_t bytes)
 {
     struct ut_trace_id *id = &record->ids[record->count++];
+    if (record->count > 1)
+        id->offset = id[-1].offset + id[-1].bytes;
     id->trace_id[15] = trace;
     id->span_id[7] = span;
     id->bytes = bytes;
@@ -90,10 +93,24 @@ Test(join_exact, each_of_three_requests_has_its_bytes)
         expect(i, "exact", "local", 1);
         cr_expect_eq(lab_int(&lab, i, UT_ATTR_TCP_RETRANSMIT_BYTES), 100 * (i + 1));
         cr_expect_eq(lab_event_int(&lab, i, 0, UT_ATTR_TCP_BYTES), 100 * (i + 1));
+        static const int64_t before[] = {0, 100, 300};
+        cr_expect_eq(lab_event_int(&lab, i, 0, UT_ATTR_TCP_SEQ), record.seq + before[i]);
     }
     LAB_JOIN(&lab, ledger, lab_span(KIND_SERVER, 8, 206, 210, from_40000));
     expect(0, "exact", "peer", 1);
     cr_expect_eq(lab_int(&lab, 0, UT_ATTR_TCP_RETRANSMIT_BYTES), 100);
+}
+
+Test(join_exact, where_there_is_no_room_for_all_the_surest_are_told)
+{
+    struct lab_pair pair = one_connection(40000);
+    for (int i = 0; i < 20; i++)
+        lab_timeout(&lab, &pair.client, 205 + i);
+    named_timeout(&pair.client, 240, NAMED);
+    LAB_JOIN(&lab, payment, lab_span(KIND_CLIENT, NAMED, 0, 300, to_ledger));
+    cr_assert_eq(lab_events(&lab, 0), 16);
+    cr_expect_str_eq(lab_event_text(&lab, 0, 0, UT_ATTR_MATCH), "exact");
+    cr_expect_str_eq(lab_event_text(&lab, 0, 1, UT_ATTR_MATCH), "connection");
 }
 
 Test(join_exact, two_server_spans_with_one_parent_are_not_sure)
@@ -179,10 +196,10 @@ Test(join_exact, what_is_too_old_is_not_summed_up_for_others)
 Test(join_exact, records_that_make_no_sense_are_refused)
 {
     struct lab_pair pair = one_connection(40000);
-    struct ut_record_trace_ids good = ids_of(&pair.client, 205), bad[6];
+    struct ut_record_trace_ids good = ids_of(&pair.client, 205), bad[7];
     lab_timeout(&lab, &pair.client, 205);
     add_id(&good, 1, NAMED, 800);
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < 7; i++)
         bad[i] = good;
     bad[0].count = 0;
     bad[1].count = UT_TRACE_IDS_MAX + 1;
@@ -190,9 +207,10 @@ Test(join_exact, records_that_make_no_sense_are_refused)
     bad[3].ids[0].bytes = 0;
     bad[4].ids[0].trace_id[15] = 0;
     bad[5].ids[0].span_id[7] = 0;
-    for (int i = 0; i < 6; i++)
+    bad[6].ids[0].offset = 1;
+    for (int i = 0; i < 7; i++)
         lab_record(&lab, &bad[i], sizeof(bad[i]));
-    cr_expect_eq(lab_figures(&lab).bad_records, 6);
+    cr_expect_eq(lab_figures(&lab).bad_records, 7);
     struct ut_record_trace_ids alone[2] = {good, good};
     alone[0].cookie++;
     alone[1].seq++;
