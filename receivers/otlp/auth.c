@@ -224,6 +224,33 @@ enum ut_auth_certificate ut_otlp_auth_certificate(const struct ut_strings *names
     return sought.shown ? UT_AUTH_CERTIFICATE_OTHER : UT_AUTH_CERTIFICATE_NONE;
 }
 
+static bool is_same(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool are_same(const char *const *a, size_t a_count, const char *const *b, size_t b_count)
+{
+    bool same = a_count == b_count;
+    for (size_t i = 0; same && i < a_count; i++)
+        same = is_same(a[i], b[i]);
+    return same;
+}
+
+bool ut_otlp_auth_is_same(const struct ut_otlp_auth *a, const struct ut_otlp_auth *b)
+{
+    static const struct ut_strings none;
+    const struct ut_strings *a_names = a->names != NULL ? a->names : &none;
+    const struct ut_strings *b_names = b->names != NULL ? b->names : &none;
+    const struct ut_auth_setup *a_setup = &a->setup, *b_setup = &b->setup;
+    return a->wanted == b->wanted && a->by_field == b->by_field && a_setup->kind == b_setup->kind &&
+           is_same(a_setup->scheme, b_setup->scheme) && is_same(a_setup->header, b_setup->header) &&
+           is_same(a_setup->file, b_setup->file) &&
+           are_same(a_setup->texts, a_setup->text_count, b_setup->texts, b_setup->text_count) &&
+           are_same((const char *const *)a_names->items, a_names->count,
+                    (const char *const *)b_names->items, b_names->count);
+}
+
 void ut_otlp_auth_inherit(struct ut_otlp_auth *auth, const struct ut_otlp_auth *from)
 {
     if (auth->started && auth->by_field && from->started && from->by_field)

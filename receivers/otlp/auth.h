@@ -57,6 +57,8 @@ int ut_otlp_auth_start(struct ut_otlp_auth *auth, const struct ut_build *build, 
 /* What the names in the client's certificate are worth, where `names` are wanted; NULL: none. */
 enum ut_auth_certificate ut_otlp_auth_certificate(const struct ut_strings *names,
                                                   const struct ut_tls *tls);
+/* Whether both ask for the same, credentials in files aside. */
+bool ut_otlp_auth_is_same(const struct ut_otlp_auth *a, const struct ut_otlp_auth *b);
 /* The credentials of `from`, whose place it takes, are good for a while yet. */
 void ut_otlp_auth_inherit(struct ut_otlp_auth *auth, const struct ut_otlp_auth *from);
 /* Looks at the file of credentials now. */

@@ -277,6 +277,10 @@ static int init_auth(struct ut_otlp_receiver *receiver)
 static void free_receiver(struct ut_receiver *base)
 {
     struct ut_otlp_receiver *receiver = receiver_of(base);
+    if (receiver->latter != NULL)
+        receiver->latter->former = receiver->former;
+    if (receiver->former != NULL)
+        receiver->former->latter = receiver->latter;
     for (int i = 0; i < UT_TRANSPORTS; i++) {
         ut_metrics_remove(receiver->worker->metrics, &receiver->ports[i]);
         ut_otlp_auth_stop(&receiver->ports[i].auth);
@@ -437,16 +441,35 @@ static int start_beside(struct ut_receiver *base, struct ut_receiver *old,
     return open_ports(receiver_of(base), receiver_of(old), error);
 }
 
+/* Who was let in under other rules is to come again, under those that hold now. */
+static void send_away(const struct ut_otlp_port *port, const struct ut_otlp_port *before)
+{
+    const struct ut_unix_allowed *allowed = &port->access.allowed;
+    if (ut_otlp_auth_is_same(&port->auth, &before->auth) &&
+        memcmp(allowed, &before->access.allowed, sizeof(*allowed)) == 0)
+        return;
+    /* Receivers before that one have connections only if they had the same rules. */
+    for (struct ut_otlp_receiver *r = before->receiver; r != NULL; r = r->former) {
+        for (struct ut_otlp_connection *c = r->connections; c != NULL; c = c->next) {
+            if (c->port->transport == port->transport)
+                ut_otlp_connection_drain(c, UT_AUTH_GRACE_NS);
+        }
+    }
+}
+
 static void take_over(struct ut_receiver *base, struct ut_receiver *old)
 {
     struct ut_otlp_receiver *receiver = receiver_of(base), *from = receiver_of(old);
     receiver->signals = from->signals;
+    receiver->former = from;
+    from->latter = receiver;
     for (int i = 0; i < UT_TRANSPORTS; i++) {
         struct ut_otlp_port *port = &receiver->ports[i], *before = &from->ports[i];
         if (!port->listening || !shares(port, before))
             continue;
         ut_listener_inherit(&port->listener, &before->listener);
         ut_otlp_auth_inherit(&port->auth, &before->auth);
+        send_away(port, before);
         if (port->tls_settings != NULL && before->tls_settings != NULL)
             ut_tls_end_inherit(&port->tls, &before->tls);
     }

@@ -76,6 +76,8 @@ struct ut_otlp_receiver {
     struct ut_otlp_signals signals;
     enum ut_otlp_invalid_utf8 invalid_utf8;
     struct ut_otlp_connection *connections;
+    /* Before and after reloads, while they have connections or are the one in force. */
+    struct ut_otlp_receiver *former, *latter;
     uint32_t pushes; /* not answered yet */
     bool stopping;   /* it goes with its last connection */
     bool abandoned;  /* freed while a listener of a failed start is still closing */
@@ -109,6 +111,7 @@ struct ut_otlp_connection {
     uint64_t opened_ns, heard_ns, answered_ns;
     uint64_t pinged_ns; /* when it was asked for a sign of life; 0: never */
     uint64_t requests;
+    bool excused; /* something was due at the last look, and we were late */
     unsigned told; /* bits by enum ut_refusal: signals of which its sender was told */
     struct ut_rate_floor floor;
     uint64_t output_since_ns, output_mark; /* the socket takes nothing since then; that

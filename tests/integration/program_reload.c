@@ -240,6 +240,48 @@ Test(program_reload, a_token_that_went_with_the_reload_is_good_for_a_while)
     unlink(path);
 }
 
+#define WITH_TOKEN(token, batch)                                                                   \
+    "extensions: {bearertokenauth: {token: " token "}}\n"                                          \
+    "receivers: {otlp: {protocols: {http: {endpoint: '127.0.0.1:0', "                              \
+    "auth: {authenticator: bearertokenauth}}}}}\n"                                                 \
+    "processors: {batch: {timeout: " batch "}}\n"                                                  \
+    "exporters: {debug: }\n"                                                                       \
+    "service:\n"                                                                                   \
+    "  extensions: [bearertokenauth]\n"                                                            \
+    "  telemetry: {metrics: {level: none}}\n"                                                      \
+    "  pipelines: {traces: {receivers: [otlp], processors: [batch], exporters: [debug]}}\n"        \
+    "undertrace: {admin: ''}\n"
+
+/* The status of a request on a connection that is kept; 0: it has ended. */
+static int ask_with_token(int fd)
+{
+    static const char request[] =
+        "POST /v1/traces HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-protobuf\r\n"
+        "Authorization: Bearer one\r\n\r\n";
+    char text[256] = "";
+    int status = 0;
+    (void)send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL);
+    if (recv(fd, text, sizeof(text) - 1, 0) > 0)
+        cr_assert_eq(sscanf(text, "HTTP/1.1 %d", &status), 1, "%s", text);
+    return status;
+}
+
+Test(program_reload, who_was_let_in_under_other_rules_has_to_come_again)
+{
+    start(WITH_TOKEN("one", "10ms"));
+    uint16_t port = program_port(&program, "event=listening");
+    int fd = program_connect(port);
+    cr_expect_eq(ask_with_token(fd), 200);
+    reload(WITH_TOKEN("one", "20ms"), "event=reloaded ");
+    cr_expect_eq(ask_with_token(fd), 200, "nothing has changed for it");
+    reload(WITH_TOKEN("two", "20ms"), "event=reloaded ");
+    cr_expect_eq(ask_with_token(fd), 0);
+    close(fd);
+    cr_expect_eq(post_as(port, "two"), 200);
+    cr_expect_eq(post_as(port, "one"), 200, "for a minute yet");
+    stop();
+}
+
 #define AT(endpoint)                                                                               \
     "receivers: {otlp: {protocols: {grpc: {endpoint: '" endpoint "'}}}}\n"                         \
     "exporters: {debug: }\n"                                                                       \
