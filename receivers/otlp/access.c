@@ -238,6 +238,14 @@ int ut_otlp_access_trust(struct ut_otlp_access *access, const struct ut_strings 
     return 0;
 }
 
+bool ut_otlp_access_is_same(const struct ut_otlp_access *a, const struct ut_otlp_access *b)
+{
+    const struct ut_unix_allowed *x = &a->allowed, *y = &b->allowed;
+    return x->anyone == y->anyone && x->uid_count == y->uid_count && x->gid_count == y->gid_count &&
+           memcmp(x->uids, y->uids, x->uid_count * sizeof(x->uids[0])) == 0 &&
+           memcmp(x->gids, y->gids, x->gid_count * sizeof(x->gids[0])) == 0;
+}
+
 void ut_otlp_access_count(struct ut_otlp_access *access, struct ut_metrics *metrics,
                           const char *labels)
 {

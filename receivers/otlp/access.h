@@ -68,6 +68,8 @@ int ut_otlp_access_init(struct ut_otlp_access *access,
 /* The users whose spans may be those of others; as above. */
 int ut_otlp_access_trust(struct ut_otlp_access *access, const struct ut_strings *uids, char *error,
                          size_t error_size) UT_MUST_USE;
+/* Whether both let the same users in. */
+bool ut_otlp_access_is_same(const struct ut_otlp_access *a, const struct ut_otlp_access *b);
 void ut_otlp_access_count(struct ut_otlp_access *access, struct ut_metrics *metrics,
                           const char *labels);
 /* Asks the kernel for the peer of an accepted socket. -EACCES: it may not connect, and that is

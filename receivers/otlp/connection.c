@@ -17,6 +17,8 @@
 
 /* After the announcement: when the end becomes final. */
 #define DRAIN_FINAL_NS UT_NS_PER_S
+/* So much behind its time, a look tells of us and not of the peer. */
+#define LATE_NS (UT_NS_PER_S / 10)
 
 static struct ut_otlp_connection *connection_of(struct ut_stream *stream)
 {
@@ -200,6 +202,8 @@ static void end_at(struct ut_otlp_connection *connection, enum ut_otlp_limit lim
     }
 }
 
+/* Where it is we who are late (a busy machine, a halted one), what the peer has sent may wait in
+ * the socket: it is read before anybody is cut for it, which the next turn of the loop does. */
 static void on_timer(struct ut_timer *timer, uint64_t now_ns)
 {
     struct ut_otlp_connection *connection =
@@ -209,10 +213,15 @@ static void on_timer(struct ut_timer *timer, uint64_t now_ns)
         return;
     }
     struct ut_otlp_deadline deadline = ut_otlp_deadline_of(connection, now_ns);
-    if (now_ns < deadline.due_ns)
-        set_look(connection, now_ns, deadline.due_ns);
-    else
+    bool due = now_ns >= deadline.due_ns;
+    bool excuse = due && !connection->excused && now_ns - timer->due_ns >= LATE_NS;
+    connection->excused = excuse;
+    if (excuse)
+        set_timer(connection, now_ns + 1);
+    else if (due)
         end_at(connection, deadline.limit, now_ns);
+    else
+        set_look(connection, now_ns, deadline.due_ns);
 }
 
 void ut_otlp_connection_drain(struct ut_otlp_connection *connection, uint64_t grace_ns)

@@ -444,9 +444,8 @@ static int start_beside(struct ut_receiver *base, struct ut_receiver *old,
 /* Who was let in under other rules is to come again, under those that hold now. */
 static void send_away(const struct ut_otlp_port *port, const struct ut_otlp_port *before)
 {
-    const struct ut_unix_allowed *allowed = &port->access.allowed;
     if (ut_otlp_auth_is_same(&port->auth, &before->auth) &&
-        memcmp(allowed, &before->access.allowed, sizeof(*allowed)) == 0)
+        ut_otlp_access_is_same(&port->access, &before->access))
         return;
     /* Receivers before that one have connections only if they had the same rules. */
     for (struct ut_otlp_receiver *r = before->receiver; r != NULL; r = r->former) {

@@ -111,7 +111,7 @@ struct ut_otlp_connection {
     uint64_t opened_ns, heard_ns, answered_ns;
     uint64_t pinged_ns; /* when it was asked for a sign of life; 0: never */
     uint64_t requests;
-    bool excused; /* something was due at the last look, and we were late */
+    bool excused;  /* something was due at the last look, and we were late */
     unsigned told; /* bits by enum ut_refusal: signals of which its sender was told */
     struct ut_rate_floor floor;
     uint64_t output_since_ns, output_mark; /* the socket takes nothing since then; that

@@ -30,7 +30,7 @@ from honest import Honest
 from table import ATTACKS
 
 AT_ONCE = 100          # connections
-AT_ONCE_SLOW = 200     # of those that wait; of each, and so within what one address may have
+AT_ONCE_SLOW = 200     # of each, and so within what one address may have
 PATIENCE = 60          # seconds until a connection that should have been cut is a failure
 GROWTH_KIB = 8192      # of the resident memory: what the pool may keep (collector/loop/worker.c)
 WARM_UP = 1000         # connections of each, before growth is looked for
@@ -209,17 +209,14 @@ async def wait_hung_up(transport, peer):
 
 
 class Memory:
-    """What the program holds, from its kernel: at the peak, and after the first tenth and the
-    rest, with no connection left."""
+    """What the program holds, from its kernel: at the peak, and at that of the first tenth."""
 
     def __init__(self, program):
         self.program, self.base_kib = program, program.resident_kib()
         self.peak_kib, self.first_kib = 0, 0  # 0: too few have been there
 
     def look(self):
-        now_kib = self.program.resident_kib()
-        self.peak_kib = max(self.peak_kib, now_kib)
-        return now_kib
+        self.peak_kib = max(self.peak_kib, self.program.resident_kib())
 
     async def watch(self):
         while True:
@@ -227,11 +224,11 @@ class Memory:
             await asyncio.sleep(0.2)
 
     def faults(self, at_once):
-        now_kib = self.look()
+        self.look()
         if self.peak_kib - self.base_kib > at_once * 1024:
             yield f"{self.peak_kib - self.base_kib} KiB for {at_once} connections"
-        if self.first_kib and now_kib - self.first_kib > GROWTH_KIB:
-            yield f"grew from {self.first_kib} KiB to {now_kib} KiB"
+        if self.first_kib and self.peak_kib - self.first_kib > GROWTH_KIB:
+            yield f"grew from {self.first_kib} KiB to {self.peak_kib} KiB"
 
 
 async def play_in_turn(attack, port, turns):
@@ -261,11 +258,11 @@ async def play_steadily(attacks, ports, count, at_once, memory):
 def play(program, attacks, connections, with_memory):
     """Plays attacks, each from so many connections; returns what was wrong."""
     before, memory = program.limits(), Memory(program)
-    at_once = min(connections, AT_ONCE_SLOW if attacks[0].waits else AT_ONCE)
+    at_once = min(connections, AT_ONCE_SLOW if attacks[0].slow else AT_ONCE)
     first = max(1, connections // 10)
     faults = asyncio.run(play_steadily(attacks, program.ports, first, at_once, memory))
     if first >= WARM_UP:
-        memory.first_kib = memory.look()
+        memory.first_kib = memory.peak_kib
     faults += asyncio.run(play_steadily(attacks, program.ports, connections - first, at_once,
                                         memory))
     found = sorted(set(faults))[:5]

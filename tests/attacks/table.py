@@ -35,11 +35,6 @@ class Attack:
     reads: bool = True
     slow: bool = False
 
-    @property
-    def waits(self):
-        """Its end is one in time."""
-        return self.slow or self.limit == "write_timeout"
-
 
 def flood(name, unit, limit, times=1500, before=b"", codes=(CALM,), **more):
     """`unit` is bytes, or a function of the stream's id."""

@@ -115,6 +115,27 @@ Test(otlp_limits, body_below_the_floor_is_cut_without_an_answer)
     http_disconnect(client);
 }
 
+/* The timer fires before the socket is read. */
+Test(otlp_limits, nobody_is_cut_for_the_time_that_we_have_lost)
+{
+    harness.settings.protocols.http.read_header_timeout_ns = 300 * MS;
+    http_harness_start(&harness, 64 * MIB);
+    struct http_client *client = http_connect(&harness), *silent = http_connect(&harness);
+    turn_for(20);
+    static const char head[] = "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n";
+    send_raw(client->fd, head, sizeof(head) - 1);
+    usleep(600000);
+    cr_expect_eq(http_await(&harness, client, true).status, 404);
+    uint64_t start_ns = ut_clock_monotonic_ns();
+    while (!silent->ended && !harness_late(start_ns, 10)) {
+        harness_turn(&harness);
+        http_read(silent);
+    }
+    cr_expect_eq(hits("http", "handshake_timeout"), 1, "for silence");
+    http_disconnect(client);
+    http_disconnect(silent);
+}
+
 Test(otlp_limits, body_above_the_floor_may_take_its_time)
 {
     harness.settings.protocols.http.limits.min_receive_rate = 1000;
