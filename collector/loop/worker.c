@@ -106,6 +106,7 @@ int ut_worker_init(struct ut_worker *worker, size_t budget_bytes, struct ut_log 
     int error = open_handles(worker);
     if (error != 0) {
         free(worker->read_buffer);
+        worker->read_buffer = NULL;
         return error;
     }
     ut_timers_init(&worker->timers);

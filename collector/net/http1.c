@@ -197,7 +197,12 @@ static struct ut_http1 *http1_of(llhttp_t *parser)
 
 static int on_message_begin(llhttp_t *parser)
 {
-    return begin_exchange(http1_of(parser)) == 0 ? 0 : HPE_USER;
+    struct ut_http1 *http1 = http1_of(parser);
+    if (begin_exchange(http1) == 0)
+        return 0;
+    /* There is no memory for an answer either. A client that gets none sends again. */
+    end(http1, false);
+    return HPE_USER;
 }
 
 static void collect(uint8_t *room, size_t room_size, size_t *size, ut_slice bytes)

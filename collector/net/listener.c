@@ -169,8 +169,9 @@ static int add_named(struct ut_listener *listener, const struct ut_endpoint_text
     struct addrinfo *found = NULL;
     char service[8];
     (void)snprintf(service, sizeof(service), "%u", text->port);
-    if (getaddrinfo(text->host, service, &hints, &found) != 0)
-        return -EADDRNOTAVAIL;
+    int code = getaddrinfo(text->host, service, &hints, &found);
+    if (code != 0)
+        return code == EAI_MEMORY ? -ENOMEM : code == EAI_SYSTEM ? -errno : -EADDRNOTAVAIL;
     int error = 0;
     for (struct addrinfo *a = found; a != NULL && error == 0; a = a->ai_next)
         error = add_socket(listener, a->ai_addr, a->ai_addrlen, false);
