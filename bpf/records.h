@@ -38,9 +38,10 @@ enum ut_record_type {
     UT_RECORD_LISTEN_OVERFLOW = 9,
     UT_RECORD_UNDO = 10,
     UT_RECORD_TRACE_IDS = 11,
+    UT_RECORD_ALLOCATED = 12,
 };
 
-#define UT_RECORD_TYPES 12 /* one more than the highest, so that a type is an index */
+#define UT_RECORD_TYPES 13 /* one more than the highest, so that a type is an index */
 
 enum ut_tcp_role { UT_ROLE_UNKNOWN, UT_ROLE_CONNECT, UT_ROLE_ACCEPT };
 
@@ -84,8 +85,7 @@ struct ut_record_socket {
     ut_u64 netns_cookie;
     ut_u8 local_address[16];
     ut_u8 remote_address[16];
-    ut_u16 local_port;
-    ut_u16 remote_port;
+    ut_u16 local_port, remote_port;
     ut_u8 role;  /* enum ut_tcp_role */
     ut_u8 state; /* TCP_ESTABLISHED = 1, … as in the kernel */
     ut_u8 reserved[2];
@@ -106,8 +106,7 @@ struct ut_record_path {
 struct ut_record_retransmit {
     struct ut_record_header header;
     struct ut_record_socket socket;
-    ut_u32 seq;
-    ut_u32 end_seq;
+    ut_u32 seq, end_seq;
     ut_u32 bytes; /* payload; 0 for SYN-, SYN-ACK- and FIN-only segments */
     ut_u32 segments;
     ut_s32 err;    /* ≠ 0: not sent */
@@ -175,8 +174,7 @@ enum ut_connection_change {
 struct ut_record_connection {
     struct ut_record_header header;
     struct ut_record_socket socket;
-    ut_u32 change; /* enum ut_connection_change */
-    ut_u32 reserved;
+    ut_u32 change, reserved; /* enum ut_connection_change */
 };
 
 enum ut_cgroup_change { UT_CGROUP_CREATED = 1, UT_CGROUP_REMOVED = 2 };
@@ -192,9 +190,8 @@ struct ut_record_cgroup {
 /* The kernel killed a process for want of memory. header.cgroup_id is the victim's. */
 struct ut_record_oom_kill {
     struct ut_record_header header;
-    ut_u32 pid; /* the process, as the first pid namespace numbers it */
-    ut_u32 reserved;
-    ut_u64 bytes; /* resident; as exact as the kernel's own per-CPU counting */
+    ut_u32 pid, reserved; /* the process, as the first pid namespace numbers it */
+    ut_u64 bytes;         /* resident; as exact as the kernel's own per-CPU counting */
 };
 
 #define UT_STALL_SLOT_NS 100000000
@@ -207,8 +204,14 @@ struct ut_record_stall {
     struct ut_record_header header;
     ut_u64 ns;
     ut_u32 first_ns, last_ns; /* all of it lies between these, counted from the slot's start */
-    ut_u32 level;             /* how far above the cgroup the limit stands, 0: its own; GLOBAL */
-    ut_u32 reserved;
+    ut_u32 level, reserved;   /* how far above the cgroup the limit stands, 0: its own; GLOBAL */
+};
+
+/* What the tasks of one cgroup were given in a window from header.boot_ns on; from a table as well.
+ * Behind all those of a window comes one without a cgroup. */
+struct ut_record_allocated {
+    struct ut_record_header header;
+    ut_u64 bytes, window_ns;
 };
 
 /* What the programs counted, per CPU; the arrays are indexed by record type. Every event is in

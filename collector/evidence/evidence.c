@@ -112,6 +112,7 @@ static void count_records(struct ut_evidence *e)
         [UT_INGEST_UNDO] = "type=\"undo\"",
         [UT_INGEST_TRACE_IDS] = "type=\"trace_ids\"",
         [UT_INGEST_TRACE_IDS_ALONE] = "type=\"trace_ids_without_retransmit\"",
+        [UT_INGEST_ALLOCATED] = "type=\"allocated\"",
         [UT_INGEST_BAD] = "type=\"bad\"",
     };
     for (int i = 0; i < UT_INGEST_RESULTS; i++)
@@ -220,6 +221,8 @@ READER(read_stalled_global, (double)t->memory.stalled_ns[UT_SCOPE_GLOBAL] / 1e9)
 READER(read_stalled_unowned, (double)t->memory.unowned_stalled_ns / 1e9)
 READER(read_held, t->held.count)
 READER(read_held_refused, t->held.refused)
+READER(read_allocated, t->memory.allocated_bytes)
+READER(read_allocated_unowned, t->memory.unowned_allocated_bytes)
 READER(read_kills, t->memory.kills_owned)
 READER(read_kills_unowned, t->memory.kills_unowned)
 
@@ -229,6 +232,9 @@ static void read_memory(struct ut_evidence *e)
     const char *stalled = "undertrace_memory_stall_seconds_total";
     const char *stalled_help = "Task time spent on reclaiming memory, by whose limit was met; of "
                                "tasks that belong to no workload: unowned.";
+    const char *allocated = "undertrace_memory_allocated_bytes_total";
+    const char *allocated_help = "Memory that tasks were given, with `memory: exact`, by whether "
+                                 "they belonged to a workload.";
     const char *kills = "undertrace_oom_kills_total";
     const char *kills_help = "Processes that the kernel killed for want of memory, by whether "
                              "they belonged to a workload.";
@@ -239,6 +245,9 @@ static void read_memory(struct ut_evidence *e)
     ut_metrics_counter_read(m, stalled, "scope=\"unowned\"", stalled_help, read_stalled_unowned, e);
     ut_metrics_counter_read(m, kills, "victim=\"workload\"", kills_help, read_kills, e);
     ut_metrics_counter_read(m, kills, "victim=\"unowned\"", kills_help, read_kills_unowned, e);
+    ut_metrics_counter_read(m, allocated, "owner=\"workload\"", allocated_help, read_allocated, e);
+    ut_metrics_counter_read(m, allocated, "owner=\"unowned\"", allocated_help,
+                            read_allocated_unowned, e);
     ut_metrics_gauge(m, "undertrace_memory_watched_workloads", "",
                      "Workloads whose held memory is read because they send spans.", read_held, e);
     ut_metrics_counter_read(m, "undertrace_memory_unwatched_requests_total", "",

@@ -4,18 +4,24 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* A reading further from a moment than this does not tell of it. */
 #define NEAR_NS (3 * UT_HELD_INTERVAL_NS)
+/* How old PSI's figure may get while nobody tells of stalls, and how long after one that is. */
+#define PRESSURE_AGE_NS UT_NS_PER_S
+#define RESTS_NS (2 * UT_NS_PER_S)
+
+enum { SERIES = 3 }; /* of a watch */
 
 int ut_held_init(struct ut_held *held)
 {
     bool v1 = false;
     *held = (struct ut_held){.file = "memory.current"};
     held->by_slot = calloc(UT_WORKLOADS_MAX, sizeof(held->by_slot[0]));
-    held->samples = calloc((size_t)UT_HELD_MAX * UT_HELD_SAMPLES, sizeof(held->samples[0]));
-    if (held->by_slot == NULL || held->samples == NULL) {
+    held->points = calloc((size_t)UT_HELD_MAX * SERIES * UT_SERIES_POINTS, sizeof(held->points[0]));
+    if (held->by_slot == NULL || held->points == NULL) {
         ut_held_done(held);
         return -ENOMEM;
     }
@@ -23,6 +29,8 @@ int ut_held_init(struct ut_held *held)
         held->mount.point[0] = '\0';
     if (v1)
         held->file = "memory.usage_in_bytes";
+    if (ut_cgroup_mount_read(&held->pressure_mount) != 0)
+        held->pressure_mount.point[0] = '\0';
     return 0;
 }
 
@@ -30,6 +38,8 @@ static void leave(struct ut_held *held, struct ut_held_watch *watch)
 {
     if (watch->file >= 0)
         close(watch->file);
+    if (watch->pressure_file >= 0)
+        close(watch->pressure_file);
     held->by_slot[UT_WORKLOAD_SLOT(watch->workload)] = 0;
     *watch = (struct ut_held_watch){0};
     held->count--;
@@ -42,16 +52,16 @@ void ut_held_done(struct ut_held *held)
             leave(held, &held->watches[i]);
     }
     free(held->by_slot);
-    free(held->samples);
+    free(held->points);
     *held = (struct ut_held){0};
 }
 
-static int open_counter(const struct ut_held *held, const struct ut_workload *workload)
+static int open_counter(const struct ut_cgroup_mount *mount, const struct ut_workload *workload,
+                        const char *file)
 {
     char name[2 * UT_CGROUP_MOUNT_PATH];
     ut_slice path = ut_slice_of(workload->path, workload->path_size);
-    if (held->mount.point[0] == '\0' ||
-        !ut_cgroup_mount_file(&held->mount, path, held->file, name, sizeof(name)))
+    if (mount->point[0] == '\0' || !ut_cgroup_mount_file(mount, path, file, name, sizeof(name)))
         return -1;
     return open(name, O_RDONLY | O_CLOEXEC);
 }
@@ -70,11 +80,15 @@ void ut_held_want(struct ut_held *held, const struct ut_workload *workload, uint
         held->refused++;
         return;
     }
+    struct ut_point *points = &held->points[(size_t)free_one * SERIES * UT_SERIES_POINTS];
     held->watches[free_one] = (struct ut_held_watch){
         .workload = workload->id,
-        .file = open_counter(held, workload),
+        .file = open_counter(&held->mount, workload, held->file),
+        .pressure_file = open_counter(&held->pressure_mount, workload, "memory.pressure"),
         .wanted_ns = now_ns,
-        .samples = &held->samples[(size_t)free_one * UT_HELD_SAMPLES],
+        .held.points = points,
+        .allocated.points = points + UT_SERIES_POINTS,
+        .pressure.points = points + (size_t)2 * UT_SERIES_POINTS,
     };
     *index = (uint8_t)(free_one + 1);
     held->count++;
@@ -88,29 +102,64 @@ void ut_held_forget_workload(struct ut_held *held, uint32_t slot)
 
 /* ---- readings ------------------------------------------------------------------------------- */
 
-static bool read_counter(int file, uint64_t *ret)
+static bool read_number(const char *text, ssize_t size, uint64_t *ret)
 {
-    char text[24];
-    ssize_t size = pread(file, text, sizeof(text), 0);
     *ret = 0;
     for (ssize_t i = 0; i < size && text[i] >= '0' && text[i] <= '9'; i++)
         *ret = *ret * 10 + (uint64_t)(text[i] - '0');
     return size > 0 && *ret <= INT64_MAX;
 }
 
-static void sample_one(struct ut_held_watch *watch, uint64_t now_ns)
+static void sample_held(struct ut_held_watch *watch, uint64_t now_ns)
 {
-    struct ut_held_sample sample = {.unix_ns = now_ns};
+    char text[24];
+    uint64_t bytes;
     if (watch->file < 0)
         return;
-    if (!read_counter(watch->file, &sample.bytes)) { /* the cgroup is gone */
-        close(watch->file);
-        watch->file = -1;
+    if (read_number(text, pread(watch->file, text, sizeof(text), 0), &bytes)) {
+        ut_series_add(&watch->held, now_ns, bytes);
         return;
     }
-    if (watch->count > 0 && watch->samples[(watch->count - 1) % UT_HELD_SAMPLES].unix_ns >= now_ns)
-        watch->count = 0; /* the wall clock was set back: they are in no order any more */
-    watch->samples[watch->count++ % UT_HELD_SAMPLES] = sample;
+    close(watch->file); /* the cgroup is gone */
+    watch->file = -1;
+}
+
+/* The total of "some avg10=… total=MICROSECONDS", the first line. */
+static bool read_pressure(int file, uint64_t *ret)
+{
+    static const char mark[] = "total=";
+    char text[96];
+    ssize_t size = pread(file, text, sizeof(text) - 1, 0);
+    text[size > 0 ? size : 0] = '\0';
+    const char *total = strstr(text, mark);
+    if (total == NULL)
+        return false;
+    total += sizeof(mark) - 1;
+    if (!read_number(total, text + size - total, ret) || *ret > INT64_MAX / 1000)
+        return false;
+    *ret *= 1000;
+    return true;
+}
+
+/* Where it rests a reading a second will do; the first stall after it did not begin there. */
+static void sample_pressure(struct ut_held_watch *watch, uint64_t now_ns)
+{
+    uint64_t total_ns, since_ns = watch->pressure_read_ns;
+    bool rests = now_ns > watch->stalled_ns + RESTS_NS || watch->stalled_ns > now_ns;
+    if (watch->pressure_file < 0 ||
+        (rests && now_ns >= since_ns && now_ns - since_ns < PRESSURE_AGE_NS))
+        return;
+    if (!read_pressure(watch->pressure_file, &total_ns)) {
+        close(watch->pressure_file);
+        watch->pressure_file = -1;
+        return;
+    }
+    if (since_ns != 0 && watch->first_stalled_ns > since_ns && watch->first_stalled_ns < now_ns)
+        ut_series_add(&watch->pressure, watch->first_stalled_ns, watch->pressure_ns);
+    ut_series_add(&watch->pressure, now_ns, total_ns);
+    watch->pressure_ns = total_ns;
+    watch->pressure_read_ns = now_ns;
+    watch->first_stalled_ns = 0;
 }
 
 void ut_held_sample(struct ut_held *held, uint64_t now_ns)
@@ -122,76 +171,95 @@ void ut_held_sample(struct ut_held *held, uint64_t now_ns)
         struct ut_held_watch *watch = &held->watches[i];
         if (watch->workload == 0)
             continue;
-        if (now_ns > watch->wanted_ns + UT_HELD_WANTED_NS)
+        if (now_ns > watch->wanted_ns + UT_HELD_WANTED_NS) {
             leave(held, watch);
-        else
-            sample_one(watch, now_ns);
+            continue;
+        }
+        sample_held(watch, now_ns);
+        sample_pressure(watch, now_ns);
     }
+}
+
+static bool find(const struct ut_held *held, uint32_t workload, uint32_t *ret)
+{
+    *ret = held->by_slot[UT_WORKLOAD_SLOT(workload)];
+    return *ret != 0 && held->watches[--*ret].workload == workload;
 }
 
 const struct ut_held_watch *ut_held_of(const struct ut_held *held, uint32_t workload)
 {
-    uint8_t index = held->by_slot[UT_WORKLOAD_SLOT(workload)];
-    return index != 0 && held->watches[index - 1].workload == workload ? &held->watches[index - 1]
-                                                                       : NULL;
+    uint32_t i;
+    return find(held, workload, &i) ? &held->watches[i] : NULL;
 }
 
-static uint32_t kept(const struct ut_held_watch *watch)
+/* ---- what is told --------------------------------------------------------------------------- */
+
+void ut_held_stalled(struct ut_held *held, uint32_t workload, uint64_t from_ns, uint64_t to_ns)
 {
-    return watch->count < UT_HELD_SAMPLES ? watch->count : UT_HELD_SAMPLES;
+    uint32_t i;
+    if (!find(held, workload, &i))
+        return;
+    struct ut_held_watch *watch = &held->watches[i];
+    if (watch->first_stalled_ns == 0 || from_ns < watch->first_stalled_ns)
+        watch->first_stalled_ns = from_ns;
+    if (to_ns > watch->stalled_ns)
+        watch->stalled_ns = to_ns;
 }
 
-/* The i-th oldest. */
-static const struct ut_held_sample *sample_at(const struct ut_held_watch *watch, uint32_t i)
+void ut_held_allocated(struct ut_held *held, uint32_t workload, uint64_t bytes)
 {
-    return &watch->samples[(watch->count - kept(watch) + i) % UT_HELD_SAMPLES];
+    uint32_t i;
+    if (find(held, workload, &i))
+        held->watches[i].allocating += bytes;
 }
 
-/* The first that is not before the time; kept() where all are. */
-static uint32_t first_from(const struct ut_held_watch *watch, uint64_t unix_ns)
+void ut_held_window(struct ut_held *held, uint64_t from_ns, uint64_t to_ns)
 {
-    uint32_t low = 0, high = kept(watch);
-    while (low < high) {
-        uint32_t middle = (low + high) / 2;
-        if (sample_at(watch, middle)->unix_ns < unix_ns)
-            low = middle + 1;
-        else
-            high = middle;
+    for (int i = 0; i < UT_HELD_MAX; i++) {
+        struct ut_held_watch *watch = &held->watches[i];
+        if (watch->workload == 0)
+            continue;
+        ut_series_grow(&watch->allocated, from_ns, to_ns, watch->allocating);
+        watch->allocating = 0;
     }
-    return low;
 }
+
+/* ---- what is asked -------------------------------------------------------------------------- */
 
 bool ut_held_at(const struct ut_held_watch *watch, uint64_t unix_ns, uint64_t *ret)
 {
-    uint32_t next = first_from(watch, unix_ns);
-    const struct ut_held_sample *after = next < kept(watch) ? sample_at(watch, next) : NULL;
-    const struct ut_held_sample *before = next > 0 ? sample_at(watch, next - 1) : NULL;
-    if (after == NULL || before == NULL) {
-        const struct ut_held_sample *only = after != NULL ? after : before;
-        if (only == NULL)
-            return false;
+    const struct ut_series *held = &watch->held;
+    uint32_t next = ut_series_first(held, unix_ns), kept = ut_series_kept(held);
+    if (kept > 0 && (next == 0 || next == kept)) { /* before the first, or behind the latest */
+        const struct ut_point *only = ut_series_point(held, next == 0 ? 0 : kept - 1);
         uint64_t away_ns =
             only->unix_ns > unix_ns ? only->unix_ns - unix_ns : unix_ns - only->unix_ns;
-        *ret = only->bytes;
+        *ret = only->value;
         return away_ns <= UT_HELD_INTERVAL_NS;
     }
-    uint64_t apart_ns = after->unix_ns - before->unix_ns;
-    double part = (double)(unix_ns - before->unix_ns) / (double)apart_ns;
-    *ret =
-        (uint64_t)((double)before->bytes + ((double)after->bytes - (double)before->bytes) * part);
-    return apart_ns <= NEAR_NS;
+    return ut_series_at(held, unix_ns, NEAR_NS, ret);
 }
 
 uint64_t ut_held_range(const struct ut_held_watch *watch, uint64_t from_ns, uint64_t to_ns)
 {
     uint64_t least = UINT64_MAX, most = 0;
-    uint32_t i = first_from(watch, from_ns);
-    for (i -= i > 0; i < kept(watch); i++) {
-        const struct ut_held_sample *sample = sample_at(watch, i);
-        least = sample->bytes < least ? sample->bytes : least;
-        most = sample->bytes > most ? sample->bytes : most;
-        if (sample->unix_ns > to_ns)
+    uint32_t i = ut_series_first(&watch->held, from_ns);
+    for (i -= i > 0; i < ut_series_kept(&watch->held); i++) {
+        const struct ut_point *point = ut_series_point(&watch->held, i);
+        least = point->value < least ? point->value : least;
+        most = point->value > most ? point->value : most;
+        if (point->unix_ns > to_ns)
             break;
     }
     return most > least ? most - least : 0;
+}
+
+bool ut_held_growth(const struct ut_series *series, uint64_t from_ns, uint64_t to_ns, uint64_t *ret)
+{
+    uint64_t before, after;
+    if (!ut_series_at(series, from_ns, UINT64_MAX, &before) ||
+        !ut_series_at(series, to_ns, UINT64_MAX, &after))
+        return false;
+    *ret = after > before ? after - before : 0;
+    return true;
 }

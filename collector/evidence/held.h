@@ -1,40 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How much memory the workloads that send spans hold, as the kernel's own counters have it
- * (memory.current, in v1 memory.usage_in_bytes): read every UT_HELD_INTERVAL_NS, kept for two
- * minutes. Nothing is done on the kernel's side for it. Which workloads are read is what joins ask
- * for; one that sends no more is left after UT_HELD_WANTED_NS.
+ * What is kept of the memory of the workloads that send spans, for two minutes:
+ * - how much they hold, as the kernel's own counters have it (memory.current, in v1
+ *   memory.usage_in_bytes), read every UT_HELD_INTERVAL_NS;
+ * - for how long some of their tasks stalled, by the clock on the wall (PSI: memory.pressure of the
+ *   v2 hierarchy, where it can be read), read where stalls were told of, else once a second;
+ * - how much they allocated, where the kernel side counts it.
+ * Which workloads that are is what joins ask for; one that sends no more is left after
+ * UT_HELD_WANTED_NS.
  */
 #ifndef UT_EVIDENCE_HELD_H
 #define UT_EVIDENCE_HELD_H
 
 #include "base/cgroup_mount.h"
+#include "evidence/series.h"
 #include "evidence/workloads.h"
 
 #define UT_HELD_MAX 128 /* workloads; each has an open file */
-#define UT_HELD_SAMPLES 1200
 #define UT_HELD_INTERVAL_NS (100 * UT_NS_PER_MS)
 #define UT_HELD_WANTED_NS (60 * UT_NS_PER_S)
-
-struct ut_held_sample {
-    uint64_t unix_ns, bytes;
-};
 
 struct ut_held_watch {
     uint32_t workload; /* id; 0: free */
     int file;          /* −1: there is none to be read */
+    int pressure_file; /* likewise */
     uint64_t wanted_ns;
-    uint32_t count; /* samples ever; the latest is at (count − 1) % UT_HELD_SAMPLES */
-    struct ut_held_sample *samples; /* borrowed */
+    struct ut_series held;                /* bytes */
+    struct ut_series allocated, pressure; /* bytes, nanoseconds; they only grow */
+    uint64_t allocating;                  /* bytes, of the window that is being told of */
+    uint64_t pressure_ns;                 /* as of the latest reading */
+    uint64_t pressure_read_ns;            /* UNIX, when that was; 0: never */
+    uint64_t first_stalled_ns;            /* since then, UNIX; 0: not at all */
+    uint64_t stalled_ns;                  /* the latest ever, UNIX */
 };
 
 struct ut_held {
-    struct ut_cgroup_mount mount; /* of the memory controller; point "": none */
-    const char *file;             /* the name of the counter in a cgroup's directory */
+    struct ut_cgroup_mount mount;          /* of the memory controller; point "": none */
+    const char *file;                      /* the name of the counter in a cgroup's directory */
+    struct ut_cgroup_mount pressure_mount; /* of the v2 hierarchy; likewise */
     struct ut_held_watch watches[UT_HELD_MAX];
-    struct ut_held_sample *samples;
-    uint8_t *by_slot;    /* of workloads: index in `watches` and one; 0: none */
-    uint64_t sampled_ns; /* UNIX */
+    struct ut_point *points; /* of all series */
+    uint8_t *by_slot;        /* of workloads: index in `watches` and one; 0: none */
+    uint64_t sampled_ns;     /* UNIX */
     uint32_t count;
     uint64_t refused; /* how often a workload that sends spans found no room */
 };
@@ -46,6 +53,12 @@ void ut_held_done(struct ut_held *held);
 void ut_held_want(struct ut_held *held, const struct ut_workload *workload, uint64_t now_ns);
 /* Reads all that are wanted, unless that was done just now. */
 void ut_held_sample(struct ut_held *held, uint64_t now_ns);
+/* Tasks of the workload stalled between the two times. */
+void ut_held_stalled(struct ut_held *held, uint32_t workload, uint64_t from_ns, uint64_t to_ns);
+/* The workload allocated so much in the window that is being told of … */
+void ut_held_allocated(struct ut_held *held, uint32_t workload, uint64_t bytes);
+/* … which was this one, and all of it has been told. */
+void ut_held_window(struct ut_held *held, uint64_t from_ns, uint64_t to_ns);
 void ut_held_forget_workload(struct ut_held *held, uint32_t slot);
 
 /* NULL: it is not read. */
@@ -54,5 +67,9 @@ const struct ut_held_watch *ut_held_of(const struct ut_held *held, uint32_t work
 bool ut_held_at(const struct ut_held_watch *watch, uint64_t unix_ns, uint64_t *ret);
 /* The most that it can have changed by between the two times. */
 uint64_t ut_held_range(const struct ut_held_watch *watch, uint64_t from_ns, uint64_t to_ns);
+/* By how much a series of it that only grows grew between the two times; false where that is not
+ * known. */
+bool ut_held_growth(const struct ut_series *series, uint64_t from_ns, uint64_t to_ns,
+                    uint64_t *ret);
 
 #endif

@@ -12,6 +12,10 @@ enum { BYTES_MAX = 1 << 20, SEGMENTS_MAX = UINT16_MAX, TCP_STATES = 13 };
 /* Of all tasks in one slot: more tasks than that the kernel cannot number. */
 #define STALLED_MAX_NS ((UINT64_C(1) << 22) * UT_STALL_SLOT_NS)
 
+/* In one window, which a program that stood still may have made long. */
+#define ALLOCATED_MAX_BYTES (UINT64_C(1) << 50)
+#define ALLOCATED_MAX_NS (3600 * UT_NS_PER_S)
+
 /* UNIX time of a record; 0: it makes no sense. */
 static uint64_t unix_time(uint64_t boot_ns, int64_t unix_offset_ns, uint64_t now_ns)
 {
@@ -249,6 +253,7 @@ static enum ut_ingest_result ingest_stall(struct ut_tables *tables,
     };
     ut_memory_store_stall(&tables->memory, &stall);
     ut_tally_add(&tables->tally, stall.workload, UT_TALLY_STALLED_NS + stall.scope, stall.ns);
+    ut_held_stalled(&tables->held, stall.workload, stall.from_ns, stall.to_ns);
     return UT_INGEST_STALL;
 }
 
@@ -280,6 +285,25 @@ static enum ut_ingest_result ingest_trace_ids(struct ut_tables *tables,
     return UT_INGEST_TRACE_IDS;
 }
 
+static enum ut_ingest_result ingest_allocated(struct ut_tables *tables,
+                                              const struct ut_record_allocated *record,
+                                              uint64_t unix_ns)
+{
+    bool known;
+    uint64_t cgroup = record->header.cgroup_id;
+    if (record->bytes > ALLOCATED_MAX_BYTES || record->window_ns > ALLOCATED_MAX_NS)
+        return UT_INGEST_BAD;
+    if (cgroup == 0) {
+        ut_held_window(&tables->held, unix_ns, unix_ns + record->window_ns);
+        return UT_INGEST_ALLOCATED;
+    }
+    uint32_t workload = ut_workloads_of_cgroup(&tables->workloads, cgroup, &known);
+    *(workload != 0 ? &tables->memory.allocated_bytes : &tables->memory.unowned_allocated_bytes) +=
+        record->bytes;
+    ut_held_allocated(&tables->held, workload, record->bytes);
+    return UT_INGEST_ALLOCATED;
+}
+
 /* The record's bytes may be longer than this version knows, never shorter; of paths only the part
  * that is used need be there. */
 static size_t least_size(uint8_t type)
@@ -303,6 +327,8 @@ static size_t least_size(uint8_t type)
         return sizeof(struct ut_record_tcp);
     case UT_RECORD_TRACE_IDS:
         return sizeof(struct ut_record_trace_ids);
+    case UT_RECORD_ALLOCATED:
+        return sizeof(struct ut_record_allocated);
     default:
         return SIZE_MAX;
     }
@@ -321,6 +347,7 @@ enum ut_ingest_result ut_ingest_record(struct ut_tables *tables, const void *dat
         struct ut_record_stall stall;
         struct ut_record_tcp tcp;
         struct ut_record_trace_ids trace_ids;
+        struct ut_record_allocated allocated;
     } record;
     if (size < sizeof(record.header))
         return UT_INGEST_BAD;
@@ -349,6 +376,8 @@ enum ut_ingest_result ut_ingest_record(struct ut_tables *tables, const void *dat
         return ingest_tcp(tables, &record.tcp, unix_ns);
     case UT_RECORD_TRACE_IDS:
         return ingest_trace_ids(tables, &record.trace_ids);
+    case UT_RECORD_ALLOCATED:
+        return ingest_allocated(tables, &record.allocated, unix_ns);
     default:
         return ingest_cgroup(tables, &record.cgroup, size, unix_ns);
     }

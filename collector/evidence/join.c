@@ -60,9 +60,10 @@ struct ut_join *ut_join_new(struct ut_tables *tables, struct ut_allowance *allow
     join->spans = calloc(UT_JOIN_SPANS_MAX, sizeof(join->spans[0]));
     join->stalls = calloc(UT_STALLS_VIEWED_MAX, sizeof(join->stalls[0]));
     join->kills = calloc(UT_KILLS_VIEWED_MAX, sizeof(join->kills[0]));
+    join->allocators = calloc(UT_SERIES_POINTS, sizeof(join->allocators[0]));
     if (join->views == NULL || join->spare == NULL || join->lowest_ns == NULL ||
         join->groups == NULL || join->matches == NULL || join->spans == NULL ||
-        join->stalls == NULL || join->kills == NULL) {
+        join->stalls == NULL || join->kills == NULL || join->allocators == NULL) {
         ut_join_free(join);
         return NULL;
     }
@@ -81,6 +82,7 @@ void ut_join_free(struct ut_join *join)
     free(join->spans);
     free(join->stalls);
     free(join->kills);
+    free(join->allocators);
     free(join);
 }
 
@@ -330,10 +332,7 @@ static void settle(struct ut_join *join, struct ut_body *body)
         view->last_end_ns = view->last_start_ns = 0;
         view->first_start_ns = UINT64_MAX;
     }
-    for (uint32_t i = 0; i < join->stall_count; i++)
-        join->stalls[i].sharers = 0;
-    for (uint32_t i = 0; i < join->kill_count; i++)
-        join->kills[i].sharers = 0;
+    ut_join_forget_sharers(join);
     join->span_count = join->match_count = join->exact_count = 0;
     join->learnt = false;
 }
@@ -386,7 +385,7 @@ bool ut_join_begin(struct ut_join *join, const struct ut_body *body,
     ut_join_begin_held(join, body->oldest_start_ns, to_ns);
     if (join->exceeded)
         ++*join->counters.views_exceeded;
-    return join->held_changed || join->tables->events.trace_ids.count > 0 ||
+    return join->held_changed || join->allocated_much || join->tables->events.trace_ids.count > 0 ||
            join->view_count + join->stall_count + join->kill_count > 0;
 }
 
@@ -394,7 +393,8 @@ void ut_join_resource(struct ut_join *join, struct ut_body *body,
                       const struct ut_resource *resource)
 {
     uint32_t end = resource->first_span + resource->span_count;
-    bool memory = join->held_changed || join->stall_count + join->kill_count > 0;
+    bool memory =
+        join->held_changed || join->allocated_much || join->stall_count + join->kill_count > 0;
     bool nothing = join->view_count == 0 && !memory && join->tables->events.trace_ids.count == 0;
     /* What a trusted forwarder has joined is not joined again. */
     uint8_t skipped = UT_SPAN_LEFT_OUT | (body->sender.is_forwarder ? UT_SPAN_FORGED : 0);

@@ -8,16 +8,16 @@
  * A stall's time is known to lie in a window of 100 ms at most. A span that covers a part of the
  * window gets that part of the time: an estimate, and the whole where it covers all.
  *
- * What the workload held is known each 100 ms, in between in proportion. It is told where it has
- * changed by much within the span, and beside other evidence of memory; it is the workload's, never
- * the span's own.
+ * What the workload held is known each 100 ms, in between in proportion, and likewise what it
+ * allocated, if that is counted. Either is told where it is much, and beside other evidence of
+ * memory; it is the workload's, never the span's own.
  */
 #include "evidence/join_view.h"
 #include "model/attributes.h"
 #include "otlp/encode.h"
 
 /* One closing event included; with the stalls' less than half of what a span may gain. */
-enum { KILL_EVENTS_MAX = 4, ATTRIBUTES_BYTES = 320, EVENT_BYTES = 224 };
+enum { KILL_EVENTS_MAX = 4, ATTRIBUTES_BYTES = 448, EVENT_BYTES = 224 };
 
 _Static_assert(2 * (KILL_EVENTS_MAX + UT_SCOPES) < UT_SPAN_EVENTS_MAX, "TCP's events find room");
 
@@ -89,9 +89,30 @@ void ut_join_gather_memory(struct ut_join *join, uint64_t from_ns, uint64_t to_n
 
 void ut_join_begin_held(struct ut_join *join, uint64_t from_ns, uint64_t to_ns)
 {
-    join->held = ut_held_of(&join->tables->held, join->workload->id);
+    const struct ut_held_watch *held = ut_held_of(&join->tables->held, join->workload->id);
+    join->held = held;
     join->held_changed =
-        join->held != NULL && ut_held_range(join->held, from_ns, to_ns) >= UT_HELD_CHANGE_LEAST;
+        held != NULL && ut_held_range(held, from_ns, to_ns) >= UT_HELD_CHANGE_LEAST;
+    join->allocated_much = false;
+    if (held == NULL || ut_series_kept(&held->allocated) == 0)
+        return;
+    /* Up to the point behind: between two points nobody knows. */
+    uint32_t kept = ut_series_kept(&held->allocated);
+    uint32_t first = ut_series_first(&held->allocated, from_ns);
+    uint32_t last = ut_series_first(&held->allocated, to_ns);
+    const struct ut_point *before = ut_series_point(&held->allocated, first > 0 ? first - 1 : 0);
+    const struct ut_point *after = ut_series_point(&held->allocated, last < kept ? last : kept - 1);
+    join->allocated_much = after->value >= before->value + UT_ALLOCATED_LEAST;
+}
+
+void ut_join_forget_sharers(struct ut_join *join)
+{
+    for (uint32_t i = 0; i < join->stall_count; i++)
+        join->stalls[i].sharers = 0;
+    for (uint32_t i = 0; i < join->kill_count; i++)
+        join->kills[i].sharers = 0;
+    if (join->allocated_much)
+        memset(join->allocators, 0, UT_SERIES_POINTS * sizeof(join->allocators[0]));
 }
 
 /* ---- what a span meets ---------------------------------------------------------------------- */
@@ -144,6 +165,39 @@ static void meet_held(const struct ut_join *join, const struct ut_span *span,
                 ret->held_change_bytes <= -UT_HELD_CHANGE_LEAST;
 }
 
+/* The parts of the series in which it grew and the span was open: [*ret, returned). */
+static uint32_t allocated_parts(const struct ut_join *join, const struct ut_span *span,
+                                uint32_t *first)
+{
+    const struct ut_series *series = &join->held->allocated;
+    uint32_t last = ut_series_first(series, span->end_ns);
+    *first = ut_series_first(series, span->start_ns + 1);
+    return last < ut_series_kept(series) ? last + 1 : last;
+}
+
+static bool allocated_in(const struct ut_join *join, uint32_t part)
+{
+    const struct ut_series *series = &join->held->allocated;
+    return part > 0 &&
+           ut_series_point(series, part)->value > ut_series_point(series, part - 1)->value;
+}
+
+static void meet_allocated(struct ut_join *join, const struct ut_span *span,
+                           struct ut_join_memory *ret)
+{
+    uint32_t part;
+    if (join->held == NULL || (!join->allocated_much && !ret->any))
+        return;
+    ret->allocated =
+        ut_held_growth(&join->held->allocated, span->start_ns, span->end_ns, &ret->allocated_bytes);
+    ret->allocated &= ret->any || ret->allocated_bytes >= UT_ALLOCATED_LEAST;
+    ret->any |= ret->allocated;
+    if (!ret->allocated || !join->allocated_much)
+        return;
+    for (uint32_t end = allocated_parts(join, span, &part); part < end; part++)
+        join->allocators[part] += allocated_in(join, part);
+}
+
 void ut_join_meet_memory(struct ut_join *join, const struct ut_span *span,
                          struct ut_join_memory *ret)
 {
@@ -163,7 +217,11 @@ void ut_join_meet_memory(struct ut_join *join, const struct ut_span *span,
             ret->first_kill = i;
         ret->any = true;
     }
+    meet_allocated(join, span, ret);
     meet_held(join, span, ret);
+    if (ret->stalls > 0 && join->held != NULL)
+        ret->wall =
+            ut_held_growth(&join->held->pressure, span->start_ns, span->end_ns, &ret->wall_ns);
 }
 
 /* ---- what it says of them ------------------------------------------------------------------- */
@@ -224,6 +282,14 @@ uint32_t ut_join_memory_attributes(const struct ut_join *join, const struct ut_s
         ut_encode_int(out, field, UT_ATTR_MEMORY_HELD_BYTES, (int64_t)memory->held_bytes);
     if (memory->held_change)
         ut_encode_int(out, field, UT_ATTR_MEMORY_HELD_CHANGE_BYTES, memory->held_change_bytes);
+    if (memory->allocated) {
+        uint32_t part;
+        ut_encode_int(out, field, UT_ATTR_MEMORY_ALLOCATED_BYTES, (int64_t)memory->allocated_bytes);
+        for (uint32_t end = allocated_parts(join, span, &part); part < end; part++)
+            sharers = join->allocators[part] > sharers ? join->allocators[part] : sharers;
+    }
+    if (sum_ns > 0 && memory->wall)
+        ut_encode_int(out, field, UT_ATTR_MEMORY_STALL_WALL_NS, (int64_t)memory->wall_ns);
     if (sum_ns > 0) {
         ut_encode_int(out, field, UT_ATTR_MEMORY_STALL_NS, (int64_t)sum_ns);
         ut_encode_string(out, field, UT_ATTR_MEMORY_STALL_SCOPE,

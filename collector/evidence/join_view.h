@@ -19,6 +19,8 @@ enum {
 
 /* A change of what the workload holds by less is no evidence of its own. */
 #define UT_HELD_CHANGE_LEAST (INT64_C(1) << 20)
+/* Nor is it that it allocated less than this. */
+#define UT_ALLOCATED_LEAST (UINT64_C(64) << 10)
 
 /* A server span may begin so long after the retransmit of its request, or after establishment. */
 #define UT_JOIN_BEGINS_WITHIN_NS (3 * UT_NS_PER_S)
@@ -87,8 +89,11 @@ struct ut_join_memory {
     uint32_t first_kill, kills;
     bool held;        /* what the workload held is known at the span's end … */
     bool held_change; /* … and at its start */
+    bool allocated;   /* what it allocated within the span is known */
+    bool wall;        /* for how long some of its tasks stalled, likewise */
     uint64_t held_bytes;
     int64_t held_change_bytes;
+    uint64_t allocated_bytes, wall_ns;
     bool any;
 };
 
@@ -121,7 +126,9 @@ struct ut_join {
     struct ut_join_stall *stalls;
     struct ut_join_kill *kills;
     const struct ut_held_watch *held; /* NULL: it is not read */
-    bool held_changed;                /* by much, within the times of the body at hand */
+    bool held_changed;                /* by much, within the times of the body at hand; or: */
+    bool allocated_much;
+    uint32_t *allocators; /* spans in hand that were open between allocated points i − 1 and i */
     uint32_t view_count, exact_count, group_count, stall_count, kill_count;
     bool exceeded;
     struct {
@@ -180,6 +187,8 @@ enum ut_match_class ut_join_ends_class(const struct ut_join *join,
  * meets; and what it says of them. */
 void ut_join_gather_memory(struct ut_join *join, uint64_t from_ns, uint64_t to_ns);
 void ut_join_begin_held(struct ut_join *join, uint64_t from_ns, uint64_t to_ns);
+/* The spans in hand are done with. */
+void ut_join_forget_sharers(struct ut_join *join);
 void ut_join_meet_memory(struct ut_join *join, const struct ut_span *span,
                          struct ut_join_memory *ret);
 struct ut_encoder;

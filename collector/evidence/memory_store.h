@@ -52,6 +52,7 @@ struct ut_memory_store {
     /* Since start, for the metrics. */
     uint64_t stalled_ns[UT_SCOPES], unowned_stalled_ns;
     uint64_t kills_owned, kills_unowned;
+    uint64_t allocated_bytes, unowned_allocated_bytes;
     uint64_t evicted; /* sums that went before their time */
 };
 

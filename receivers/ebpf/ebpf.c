@@ -25,6 +25,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "allocations.h"
 #include "base/clock.h"
 #include "capture.h"
 #include "component.h"
@@ -48,8 +49,8 @@ enum {
 /* The tables of stalls are not changed more often than this. */
 #define STALLS_INTERVAL_NS (20 * UT_NS_PER_MS)
 
-enum memory { MEMORY_COUNTERS, MEMORY_OFF };
-static const char *const memory_words[] = {"counters", "off", NULL};
+enum memory { MEMORY_COUNTERS, MEMORY_EXACT, MEMORY_OFF };
+static const char *const memory_words[] = {"counters", "exact", "off", NULL};
 
 const struct ut_receiver_type ut_receiver_ebpf;
 
@@ -91,7 +92,8 @@ static const struct ut_field fields[] = {
      .fallback = "2000",
      .least = 0,
      .most = 1000000},
-    /* Stalls for want of memory, OOM kills, and what the kernel's counters say is held. */
+    /* Stalls for want of memory, OOM kills, and what the kernel's counters say is held; `exact`
+     * counts what is allocated as well, at some cost for each page. */
     {.key = "memory",
      .type = UT_FIELD_ENUM,
      .offset = offsetof(struct config, memory),
@@ -145,6 +147,7 @@ struct ebpf {
     bool snapshot_due;                 /* openings may be missing */
     uint64_t snapshot_ns;              /* the earliest time of the next one, monotonic */
     uint64_t stalls_ns;                /* when the tables of stalls were changed, monotonic */
+    struct ut_ebpf_allocations allocations;
     struct ut_capture_writer *capture; /* NULL: none */
 
     struct ut_timer timer;
@@ -200,11 +203,12 @@ static void refresh_offset(struct ebpf *ebpf, uint64_t now_ns)
     ebpf->offset_read_ns = now_ns;
 }
 
-static void on_stall(void *arg, const struct ut_record_stall *record)
+/* One that stands in a table and came through no ring. */
+static void on_sum(void *arg, const struct ut_record_header *record)
 {
     struct ebpf *ebpf = arg;
-    ++*ebpf->counters.records[UT_RECORD_STALL];
-    hand_over(ebpf, record, sizeof(*record));
+    ++*ebpf->counters.records[record->type];
+    hand_over(ebpf, record, record->size);
 }
 
 static void take_stalls(struct ebpf *ebpf, uint64_t now_ns)
@@ -215,7 +219,7 @@ static void take_stalls(struct ebpf *ebpf, uint64_t now_ns)
     if (now_ns - ebpf->stalls_ns < STALLS_INTERVAL_NS)
         return;
     ebpf->stalls_ns = now_ns;
-    int error = ut_ebpf_take_stalls(ebpf->programs.skeleton, on_stall, ebpf);
+    int error = ut_ebpf_take_stalls(ebpf->programs.skeleton, on_sum, ebpf);
     if (error != 0)
         ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_stalls", "error=\"%s\"", strerror(-error));
 }
@@ -231,6 +235,8 @@ static void drain(struct ebpf *ebpf)
         ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_ring", "error=\"%s\"", strerror(-result));
     /* Behind the ring, in which a stall's cgroup may be told. */
     take_stalls(ebpf, ut_worker_now(ebpf->worker));
+    if (ebpf->programs.states[UT_EBPF_ALLOCATIONS].works)
+        ut_ebpf_take_allocations(&ebpf->allocations, ebpf->programs.skeleton, on_sum, ebpf);
 }
 
 /* ---- what was lost -------------------------------------------------------------------------- */
@@ -294,7 +300,8 @@ static uint64_t take_missed(struct ebpf *ebpf)
     for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
         uint64_t missed = now[i] - ebpf->missed[i];
         *ebpf->counters.missed[i] += missed;
-        missing += is_mostly_idle(i) ? 0 : missed;
+        /* Of allocations these are pages of interrupts, which do not count. */
+        missing += i == UT_EBPF_ALLOCATIONS || is_mostly_idle(i) ? 0 : missed;
         if (i == UT_EBPF_CONNECTIONS && missed > 0)
             ebpf->snapshot_due = true;
         ebpf->missed[i] = now[i];
@@ -442,6 +449,8 @@ static int open_ring(struct ebpf *ebpf)
     ebpf->per_cpu = calloc((size_t)ebpf->cpus, sizeof(*ebpf->per_cpu));
     if (ebpf->per_cpu == NULL)
         return -ENOMEM;
+    if (ut_ebpf_allocations_init(&ebpf->allocations, ebpf->cpus, ebpf->worker->log) != 0)
+        return -ENOMEM;
     int error = ebpf->config.trace_context.enabled
                     ? ut_trace_context_start(&ebpf->trace_context, ebpf->cpus)
                     : 0;
@@ -492,6 +501,7 @@ static int start(struct ut_receiver *receiver, char error[UT_ERROR_TEXT])
         .memory = ebpf->config.memory != MEMORY_OFF,
         .trace_context = ebpf->config.trace_context.enabled,
         .max_sockets = (uint32_t)ebpf->config.trace_context.max_sockets,
+        .allocations = ebpf->config.memory == MEMORY_EXACT,
     };
     for (int type = UT_RECORD_RESET; type <= UT_RECORD_UNDO; type++)
         settings.per_second[type] = ebpf->config.retransmits_per_second;
@@ -530,6 +540,7 @@ static void count_by_type(struct ut_metrics *metrics, uint64_t *cells[UT_RECORD_
         [UT_RECORD_LISTEN_OVERFLOW] = "type=\"listen_overflow\"",
         [UT_RECORD_UNDO] = "type=\"undo\"",
         [UT_RECORD_TRACE_IDS] = "type=\"trace_ids\"",
+        [UT_RECORD_ALLOCATED] = "type=\"allocated\"",
     };
     for (int type = 1; type < UT_RECORD_TYPES; type++)
         cells[type] = ut_metrics_counter(metrics, name, labels[type], help);
@@ -654,6 +665,7 @@ static void free_receiver(struct ut_receiver *receiver)
     ring_buffer__free(ebpf->ring); /* takes NULL */
     ut_capture_close(ebpf->capture);
     ut_ebpf_programs_done(&ebpf->programs);
+    ut_ebpf_allocations_done(&ebpf->allocations);
     free(ebpf->per_cpu);
     ut_trace_context_done(&ebpf->trace_context);
     free(ebpf->config.capture_file);

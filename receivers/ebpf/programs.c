@@ -2,6 +2,7 @@
 #include "programs.h"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <bpf_skeletons/undertrace.skel.h>
 #include <errno.h>
@@ -65,6 +66,7 @@ static const struct ut_ebpf_program descriptions[UT_EBPF_PROGRAMS] = {
     [UT_EBPF_TRACE_SOCKETS] = {.name = "trace_sockets", .without = "no exact matches"},
     [UT_EBPF_TRACE_RETRANSMIT] = {.name = "trace_retransmit", .without = "no exact matches"},
     [UT_EBPF_TRACE_EGRESS] = {.name = "trace_egress", .without = "no exact matches"},
+    [UT_EBPF_ALLOCATIONS] = {.name = "page_alloc", .without = "no allocated bytes on spans"},
 };
 
 const char *ut_ebpf_program_name(int index)
@@ -103,6 +105,7 @@ static void find_slots(struct ut_bpf *skeleton, int index, struct bpf_program **
         [UT_EBPF_TRACE_SOCKETS] = SLOTS(trace_sockets),
         [UT_EBPF_TRACE_RETRANSMIT] = SLOTS(trace_retransmit),
         [UT_EBPF_TRACE_EGRESS] = SLOTS(trace_egress),
+        [UT_EBPF_ALLOCATIONS] = SLOTS(page_alloc),
     };
 #undef SLOTS
     *program = *slots[index].program;
@@ -122,6 +125,8 @@ static int wanted_programs(const struct ut_ebpf_settings *settings)
     int wanted = ALL_PROGRAMS;
     if (!settings->memory)
         wanted &= ~MEMORY_PROGRAMS;
+    if (!settings->allocations)
+        wanted &= ~(1 << UT_EBPF_ALLOCATIONS);
     return settings->trace_context ? wanted : wanted & ~TRACE_PROGRAMS;
 }
 
@@ -132,6 +137,40 @@ static uint64_t tick_length_ns(void)
     if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) != 0)
         return 4 * UT_NS_PER_MS;
     return (uint64_t)tick.tv_sec * UT_NS_PER_S + (uint64_t)tick.tv_nsec;
+}
+
+/* The value of an enumerator; `fallback` where the kernel has none of that name. */
+static uint32_t enumerator(const struct btf *btf, const char *name, uint32_t fallback)
+{
+    uint32_t types = btf != NULL ? btf__type_cnt(btf) : 0;
+    for (uint32_t id = 1; id < types; id++) {
+        const struct btf_type *type = btf__type_by_id(btf, id);
+        if (!btf_is_enum(type))
+            continue;
+        const struct btf_enum *values = btf_enum(type);
+        for (int i = 0; i < btf_vlen(type); i++) {
+            if (strcmp(btf__name_by_offset(btf, values[i].name_off), name) == 0)
+                return (uint32_t)values[i].val;
+        }
+    }
+    return fallback;
+}
+
+/* The enumerators came with 772dd0342727 ("mm: enumerate all gfp flags", 6.9) and stand in a type
+ * without a name, so that CO-RE cannot find them. */
+static void set_charged_flags(struct ut_bpf *skeleton)
+{
+    struct btf *btf = btf__load_vmlinux_btf();
+    skeleton->rodata->charged_flags = UINT32_C(1) << enumerator(btf, "___GFP_MOVABLE_BIT", 3) |
+                                      UINT32_C(1) << enumerator(btf, "___GFP_ACCOUNT_BIT", 22);
+    btf__free(btf);
+}
+
+/* The tables of a program that is not loaded take no memory. */
+static int leave_out_allocations(struct ut_bpf *skeleton)
+{
+    int error = bpf_map__set_max_entries(skeleton->maps.allocated_even, 1);
+    return error != 0 ? error : bpf_map__set_max_entries(skeleton->maps.allocated_odd, 1);
 }
 
 /* Opens the object with the programs of `wanted` alone. 0 or a negative errno. */
@@ -151,7 +190,11 @@ static int open_object(struct ut_bpf **ret, const struct ut_ebpf_settings *setti
     skeleton->rodata->tick_ns = tick_length_ns();
     skeleton->rodata->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
     skeleton->rodata->max_streams = settings->max_sockets;
+    if ((wanted >> UT_EBPF_ALLOCATIONS & 1) != 0)
+        set_charged_flags(skeleton);
     int error = bpf_map__set_max_entries(skeleton->maps.ring, (uint32_t)settings->ring_bytes);
+    if (error == 0 && (wanted >> UT_EBPF_ALLOCATIONS & 1) == 0)
+        error = leave_out_allocations(skeleton);
     if (error != 0) {
         ut_bpf__destroy(skeleton);
         return error;
@@ -342,7 +385,12 @@ int ut_ebpf_programs_working(const struct ut_ebpf_programs *programs)
 void ut_ebpf_doctor(struct ut_ebpf_program ret[UT_EBPF_PROGRAMS])
 {
     const struct ut_ebpf_settings settings = {
-        .ring_bytes = 64 << 10, .memory = true, .trace_context = true, .max_sockets = 1};
+        .ring_bytes = 64 << 10,
+        .memory = true,
+        .allocations = true,
+        .trace_context = true,
+        .max_sockets = 1,
+    };
     struct ut_ebpf_programs programs;
     ut_ebpf_programs_init(&programs, &settings, NULL);
     memcpy(ret, programs.states, sizeof(programs.states));

@@ -23,6 +23,7 @@ struct ut_ebpf_settings {
     /* Records a second and cgroup, by record type; 0: no limit. Twice as many may come at once. */
     uint64_t per_second[UT_RECORD_TYPES];
     bool memory;          /* load the programs of memory.bpf.c */
+    bool allocations;     /* and that of allocations.bpf.c */
     bool trace_context;   /* load the programs of trace_context.bpf.c */
     uint32_t max_sockets; /* that those follow at a time */
 };
@@ -52,6 +53,7 @@ enum { /* indices of `states` */
        UT_EBPF_TRACE_SOCKETS,
        UT_EBPF_TRACE_RETRANSMIT, /* behind RETRANSMIT: its records come in this order */
        UT_EBPF_TRACE_EGRESS,
+       UT_EBPF_ALLOCATIONS,
 };
 
 const char *ut_ebpf_program_name(int index); /* as in `states` */

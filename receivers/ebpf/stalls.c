@@ -20,7 +20,7 @@ struct sum {
 };
 
 static void hand_over(const struct key *key, const struct sum *sum,
-                      void (*record)(void *arg, const struct ut_record_stall *record), void *arg)
+                      void (*record)(void *arg, const struct ut_record_header *record), void *arg)
 {
     const struct ut_record_stall stall = {
         .header = {.size = sizeof(stall),
@@ -33,11 +33,11 @@ static void hand_over(const struct key *key, const struct sum *sum,
         .last_ns = sum->last_ns,
         .level = key->level,
     };
-    record(arg, &stall);
+    record(arg, &stall.header);
 }
 
 int ut_ebpf_take_stalls(struct ut_bpf *skeleton,
-                        void (*record)(void *arg, const struct ut_record_stall *record), void *arg)
+                        void (*record)(void *arg, const struct ut_record_header *record), void *arg)
 {
     struct key keys[BATCH];
     struct sum sums[BATCH];

@@ -16,7 +16,7 @@ struct ut_bpf; /* the skeleton */
  * 0 or a negative errno; then what was not read stays for the next time. To be called at most every
  * few milliseconds: a program may have just begun to write. */
 int ut_ebpf_take_stalls(struct ut_bpf *skeleton,
-                        void (*record)(void *arg, const struct ut_record_stall *record),
+                        void (*record)(void *arg, const struct ut_record_header *record),
                         void *arg) UT_MUST_USE;
 
 #endif

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Processes that run into memory limits of real cgroups, and what the kernel programs tell."""
+import os
 import subprocess
 import sys
 import time
@@ -12,6 +13,8 @@ import pressure
 
 LIMIT = 32 * pressure.MIB
 FILE = 128 * pressure.MIB
+TOUCHED = 64 * pressure.MIB
+ROUNDS = 5
 
 
 class Task(Lines):
@@ -97,6 +100,33 @@ class Memory(KernelTest):
             self.assertLessEqual(stall["unix_ns"] + stall["window"][1], work["ended"] + 2_000_000)
         return told / (after - before) if before is not None and after > before else 1
 
+    def test_anonymous_stalls_sum_up_to_what_psi_says(self):
+        """Pages that a task writes to take the place of cached ones at the limit."""
+        path, limited = self.place("anonymous")
+        limited.limit(2 * LIMIT)
+        task = self.task(path, limited)
+        task.do("pin")
+        for attempt in range(8):  # PSI counts more where others take the CPU
+            told, psi = self.touch_at_the_limit(path, task)
+            print(f"anonymous stalls: {told / 1e6:.1f} ms, PSI {psi / 1e6:.1f} ms")
+            self.assertGreater(told, 1_000_000)
+            if psi == 0 or attempt == 7 or abs(told / psi - 1) <= 0.15:
+                break
+        if psi > 0:
+            self.assertAlmostEqual(told / psi, 1, delta=0.15)
+
+    def touch_at_the_limit(self, path, task):
+        """What is told of it, and what PSI says."""
+        told = psi = 0
+        for _ in range(ROUNDS):
+            task.do(f"read {self.file} {FILE}")  # the cache is full
+            before = pressure.pressure(path)
+            work = task.do(f"touch {LIMIT + LIMIT // 2} small")
+            after = pressure.pressure(path)
+            told += sum(stall["ns"] for stall in self.stalls(path, work["began"], work["ended"]))
+            psi += 0 if before is None else after - before
+        return told, psi
+
     def test_limit_of_a_parent_is_told_as_such(self):
         _, above = self.place("two")
         path, limited = self.place("two", "below")
@@ -134,6 +164,49 @@ class Memory(KernelTest):
         self.assertEqual(len(self.watch.find(type="oom_kill", cgroup=cgroup_id(path))), 1)
         metrics = self.watch.end()
         self.assertEqual(metrics["undertrace_ebpf_lost_total{type='stall'}"], 0)
+
+    def test_nothing_is_counted_at_allocation_unless_asked_for(self):
+        path, limited = self.place("uncounted")
+        self.task(path, limited).do(f"touch {TOUCHED} small")
+        time.sleep(0.3)
+        self.assertEqual(self.watch.find(type="allocated"), [])
+
+    def allocated(self, path, work):
+        """In the windows that meet the work, once the last of them has been told."""
+        time.sleep(0.4)
+        told = self.watch.find(type="allocated", cgroup=cgroup_id(path))
+        return sum(line["bytes"] for line in told
+                   if line["unix_ns"] < work["ended"]
+                   and line["unix_ns"] + line["window_ns"] > work["began"])
+
+    def test_exact_counts_what_was_touched(self):
+        self.watch.end()
+        self.watch = self.watch_with(UNLIMITED + "memory: exact\n")
+        path, limited = self.place("exact")
+        task = self.task(path, limited)
+        with open(self.file, "rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        time.sleep(0.4)  # what it took to start is in no window of what follows
+        for command, touched in ((f"touch {TOUCHED} small", TOUCHED),
+                                 (f"touch {TOUCHED} huge", TOUCHED),
+                                 (f"copy {TOUCHED}", 2 * TOUCHED),
+                                 (f"read {self.file} {FILE}", FILE),
+                                 (f"read {self.file} {FILE}", 0)):
+            told = self.allocated(path, task.do(command))
+            print(f"{command}: {told / pressure.MIB:.2f} MiB, of {touched / pressure.MIB:.0f}")
+            self.assertLessEqual(abs(told - touched), max(touched, TOUCHED) * 0.02)
+        metrics = self.watch.end()
+        self.assertEqual(metrics["undertrace_ebpf_lost_total{type='allocated'}"], 0)
+
+    def test_windows_of_exact_follow_each_other_without_a_gap(self):
+        self.watch.end()
+        self.watch = self.watch_with(UNLIMITED + "memory: exact\n")
+        time.sleep(1.2)
+        windows = self.watch.find(type="allocated", cgroup=0)
+        self.assertGreater(len(windows), 5)
+        for before, after in zip(windows, windows[1:]):
+            end = before["unix_ns"] + before["window_ns"]
+            self.assertLess(abs(after["unix_ns"] - end), 1_000_000)
 
     def test_nothing_is_told_when_it_is_off(self):
         self.watch.end()

@@ -184,6 +184,14 @@ static void print_trace_ids(const void *data)
     printf("]");
 }
 
+static void print_allocated(const void *data)
+{
+    struct ut_record_allocated record;
+    memcpy(&record, data, sizeof(record));
+    printf(",\"bytes\":%llu,\"window_ns\":%llu", (unsigned long long)record.bytes,
+           (unsigned long long)record.window_ns);
+}
+
 static void on_record(struct ut_event_sink *sink, const void *data, size_t size,
                       int64_t unix_offset_ns)
 {
@@ -202,6 +210,7 @@ static void on_record(struct ut_event_sink *sink, const void *data, size_t size,
         [UT_RECORD_RECEIVE_DROP] = {"receive_drop", print_tcp},
         [UT_RECORD_LISTEN_OVERFLOW] = {"listen_overflow", print_tcp},
         [UT_RECORD_UNDO] = {"undo", print_tcp},
+        [UT_RECORD_ALLOCATED] = {"allocated", print_allocated},
     };
     struct ut_record_header header;
     enum ut_record_type type = ut_ebpf_record_type(data, size);

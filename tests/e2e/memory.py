@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A container that is driven against its memory limit and beyond it. The span that stalled tells
 for how long, as the kernel's own count (PSI) has it; spans before and after, and those of others,
-tell nothing; a limit of the parent is not called its own. Then a child is killed, and the span that
-was open tells which. One that has no limit tells what it came to hold."""
+tell nothing; a limit of the parent is not called its own, and what an outsider takes away is no
+stall. Then a child is killed, and the span that was open tells which. One that has no limit tells
+what it came to hold; called with `exact`, only that, and what it allocated."""
 import json
 import select
 import subprocess
@@ -12,7 +13,7 @@ import time
 from harness import spans, wire
 from harness.bed import COLLECTOR
 from harness.check import REPOSITORY, Failed, Skipped, case, equal, expect, until
-from harness.program import Undertrace
+from harness.program import CONFIG, Undertrace
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 import netlab  # of tests/support, as harness.check knows
@@ -82,7 +83,7 @@ def place(lab, limits, *names):
     return path, limits[-1]
 
 
-def expect_stall(span, scope, answer):
+def expect_stall(span, scope, answer, wall=False):
     equal(span.evidence.get("memory.stall_scope"), scope, f"whose limit it was: {span}")
     stalled, psi = span.evidence["memory.stall_ns"], answer["psi_ns"]
     events = [event for event in span.events if event.name == "memory.stall"]
@@ -92,6 +93,9 @@ def expect_stall(span, scope, answer):
     expect(stalled > 2_000_000, f"{span} stalled for long")
     if psi:
         expect(LEAST <= stalled / psi <= MOST, f"{stalled} ns, PSI says {psi}")
+    if psi and wall:
+        told = span.evidence["memory.stall_wall_ns"]
+        expect(abs(told - psi) <= psi // 10, f"{told} ns by the wall clock, PSI says {psi}")
 
 
 def stall(node, arrived, limits, folder):
@@ -103,10 +107,11 @@ def stall(node, arrived, limits, folder):
     limited.limit(limited.usage() + LIMIT)
     neighbour.send("beside", "sleep", 5)
     before = task.do("before", "sleep", 0.3)
+    equal(arrived.span(before).evidence, {}, "evidence before it")
+    time.sleep(0.4)  # PSI is read from its first spans on
     stalled = task.do("stalled", "read", folder / "large", 12 * FILE)
     after = task.do("after", "sleep", 0.3)
-    equal(arrived.span(before).evidence, {}, "evidence before it")
-    expect_stall(arrived.span(stalled), "own", stalled)
+    expect_stall(arrived.span(stalled), "own", stalled, wall=True)
     equal(arrived.span(after).evidence, {}, "evidence after it")
     equal(arrived.span(neighbour.read()).evidence, {}, "evidence of the neighbour")
     return task
@@ -123,7 +128,21 @@ def be_killed(task, arrived):
     equal(kill.attributes["undertrace.match"], "workload", "its class")
 
 
-def hold(node, arrived, limits, folder):
+def shrink(node, arrived, limits, folder):
+    """Somebody else, who is not in the cgroup, makes it smaller while a span is open."""
+    path, limited = place(node.lab, limits, "shrunk")
+    task = Pressed(node, "shrunk", path, limited, folder)
+    task.do("-", "read", folder / "large", FILE)
+    task.send("shrunk", "sleep", 1)
+    time.sleep(0.3)
+    held = limited.usage()
+    limited.limit(held - LIMIT)
+    expect(limited.usage() < held - LIMIT // 2, f"it has become smaller than {held}")
+    span = arrived.span(task.read())
+    expect("memory.stall_ns" not in span.evidence, f"{span} has not stalled: {span.evidence}")
+
+
+def hold(node, arrived, limits, folder, exact=False):
     """Without any limit: what the workload holds, and by how much that changed."""
     path, unlimited = place(node.lab, limits, "holder")
     task = Pressed(node, "holder", path, unlimited, folder)
@@ -142,6 +161,14 @@ def hold(node, arrived, limits, folder):
         expect(abs(span.evidence["memory.held_bytes"] - held) < HELD // 20,
                f"{span}; now it holds {held}")
         expect("memory.stall_ns" not in span.evidence, f"{span} has not stalled")
+        allocated = span.evidence.get("memory.allocated_bytes")
+        if not exact:
+            equal(allocated, None, "what was allocated, which nobody counts")
+        elif name == "holds":
+            expect(abs(allocated - HELD) <= HELD // 50, f"{allocated} bytes allocated, of {HELD}")
+            equal(span.evidence.get("shared_by"), 1, "spans that were open meanwhile")
+        else:
+            expect((allocated or 0) < HELD // 50, f"{allocated} bytes allocated by a release")
 
 
 def stall_below(node, arrived, limits, folder):
@@ -161,16 +188,21 @@ def test(lab, folder):
     limits = []
     lab.bridge("10.78.0.1/24")
     arrived = Arrived()
-    undertrace = Undertrace(lab, folder, COLLECTOR, arrived.sink.address)
+    exact = sys.argv[1:] == ["exact"]
+    config = CONFIG.replace("  ebpf:\n", "  ebpf:\n    memory: exact\n") if exact else CONFIG
+    undertrace = Undertrace(lab, folder, COLLECTOR, arrived.sink.address, config=config)
     undertrace.needs_kernel_events().start()
     node = lab.node("node")
     lab.attach(node, f"{lab.short}-br", "10.78.0.10/24")
     pressure.write_file(folder / "large", FILE)
     try:
-        task = stall(node, arrived, limits, folder)
-        be_killed(task, arrived)
-        stall_below(node, arrived, limits, folder)
-        hold(node, arrived, limits, folder)
+        if exact:
+            hold(node, arrived, limits, folder, exact=True)
+        else:
+            be_killed(stall(node, arrived, limits, folder), arrived)
+            stall_below(node, arrived, limits, folder)
+            shrink(node, arrived, limits, folder)
+            hold(node, arrived, limits, folder)
     finally:
         for process in list(lab.processes):
             if process is not undertrace.process:
@@ -180,9 +212,13 @@ def test(lab, folder):
         for limited in reversed(limits):
             limited.remove()
     metrics = undertrace.metrics()
+    undertrace.stop()
+    if exact:
+        counted = metrics['undertrace_memory_allocated_bytes_total{owner="workload"}']
+        expect(counted >= HELD, f"{counted} bytes counted")
+        return
     expect(metrics['undertrace_oom_kills_total{victim="workload"}'] >= 1, f"{metrics}")
     for scope in ("own", "ancestor"):
         seconds = metrics[f'undertrace_memory_stall_seconds_total{{scope="{scope}"}}']
         expect(seconds > 0.002, f"{scope}: {seconds} s in the metrics")
     expect("event=oom_kill" in undertrace.log.read_text(), "the kill is in the log")
-    undertrace.stop()

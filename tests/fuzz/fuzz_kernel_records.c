@@ -68,6 +68,7 @@ static void send_record(struct ut_event_sink *sink, struct input *in, unsigned t
         struct ut_record_stall stall;
         struct ut_record_tcp tcp;
         struct ut_record_trace_ids trace_ids;
+        struct ut_record_allocated allocated;
     } r = {0};
     size_t size;
     if (type == UT_RECORD_RETRANSMIT) {
@@ -107,6 +108,13 @@ static void send_record(struct ut_event_sink *sink, struct input *in, unsigned t
             r.trace_ids.ids[i].bytes = (uint32_t)take(in, 1);
             r.trace_ids.ids[i].offset = (uint32_t)take(in, 1);
         }
+    } else if (type == UT_RECORD_ALLOCATED) {
+        size = sizeof(r.allocated);
+        r.allocated.header = header_of(in, UT_RECORD_ALLOCATED, size, now_ns);
+        r.allocated.bytes = take(in, 4);
+        r.allocated.window_ns = take(in, 5);
+        if (take(in, 1) % 2 == 0)
+            r.allocated.header.cgroup_id = 0;
     } else if (type >= UT_RECORD_RESET) {
         size = sizeof(r.tcp);
         r.tcp.header = header_of(in, (uint8_t)type, size, now_ns);
@@ -172,6 +180,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct ut_metrics *metrics = ut_metrics_new();
     struct ut_evidence *evidence = ut_evidence_new(metrics, NULL);
     struct ut_event_sink *sink = ut_evidence_sink(evidence);
+    static const unsigned memory[] = {UT_RECORD_OOM_KILL, UT_RECORD_STALL, UT_RECORD_STALL,
+                                      UT_RECORD_ALLOCATED};
     ut_pool_init(&pool, (size_t)1 << 20);
     while (in.size > 0) {
         uint64_t command = take(&in, 1) % 16;
@@ -186,7 +196,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         else if (command < 10)
             send_record(sink, &in, UT_RECORD_CGROUP, now_ns);
         else if (command < 11)
-            send_record(sink, &in, take(&in, 1) % 4 ? UT_RECORD_STALL : UT_RECORD_OOM_KILL, now_ns);
+            send_record(sink, &in, memory[take(&in, 1) % 4], now_ns);
         else if (command < 12)
             send_raw(sink, &in);
         else if (command < 14)

@@ -91,12 +91,25 @@ def grow(size):
     return child, os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
 
 
-def touch(size):
+def touch(size, advice=None):
     """So much memory, every page of it written to; it is held while the answer is."""
-    pages = mmap.mmap(-1, size)
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if advice is not None:
+        pages.madvise(advice)
     for at in range(0, size, mmap.PAGESIZE):
         pages[at] = 1
     return pages
+
+
+def copy(size):
+    """Touches so much, and once more in a child, which gets copies."""
+    pages = touch(size, mmap.MADV_NOHUGEPAGE)
+    child = os.fork()
+    if child == 0:
+        for at in range(0, size, mmap.PAGESIZE):
+            pages[at] = 2
+        os._exit(0)
+    os.waitpid(child, 0)
 
 
 def pressure(folder):
@@ -117,6 +130,11 @@ def perform(command, *words):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     elif command == "read":
         read_file(words[0], int(words[1]))
+    elif command == "touch":
+        advice = {"small": mmap.MADV_NOHUGEPAGE, "huge": mmap.MADV_HUGEPAGE}[words[1]]
+        touch(int(words[0]), advice).close()
+    elif command == "copy":
+        copy(int(words[0]))
     elif command == "sleep":
         time.sleep(float(words[0]))
     elif command == "hold":

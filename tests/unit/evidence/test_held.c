@@ -151,7 +151,7 @@ Test(held, cgroup_that_is_gone_is_read_no_more)
     ut_held_sample(held, lab_ns(100));
     cr_expect_eq(held->watches[0].file, -1);
     holds(200, 90 * MIB);
-    cr_expect_eq(held->watches[0].count, 1);
+    cr_expect_eq(held->watches[0].held.count, 1);
 }
 
 Test(held, workload_that_sends_no_more_is_left)
@@ -183,7 +183,7 @@ Test(held, latest_two_minutes_are_kept)
 {
     sends();
     write_counter("/undertrace-demo/payment", MIB);
-    for (uint32_t i = 0; i <= UT_HELD_SAMPLES; i++) {
+    for (uint32_t i = 0; i <= UT_SERIES_POINTS; i++) {
         held->watches[0].wanted_ns = lab_ns(100.0 * i);
         ut_held_sample(held, lab_ns(100.0 * i));
     }
@@ -191,6 +191,168 @@ Test(held, latest_two_minutes_are_kept)
     cr_expect_not(ut_held_at(&held->watches[0], lab_ns(-1), &bytes));
     cr_expect(ut_held_at(&held->watches[0], lab_ns(100), &bytes));
     cr_expect_eq(bytes, MIB);
-    cr_expect(ut_held_at(&held->watches[0], lab_ns(100.0 * UT_HELD_SAMPLES), &bytes));
+    cr_expect(ut_held_at(&held->watches[0], lab_ns(100.0 * UT_SERIES_POINTS), &bytes));
     cr_expect_eq(ut_held_range(&held->watches[0], lab_ns(0), lab_ns(1000)), 0);
+}
+
+/* ---- allocations ----------------------------------------------------------------------------- */
+
+static void allocated(uint64_t cgroup, double from_ms, double to_ms, int64_t bytes)
+{
+    struct ut_record_allocated record = {
+        .header = lab_header(&lab, UT_RECORD_ALLOCATED, sizeof(record), from_ms, cgroup),
+        .bytes = (uint64_t)bytes,
+        .window_ns = (uint64_t)((to_ms - from_ms) * 1e6),
+    };
+    lab_record(&lab, &record, sizeof(record));
+}
+
+/* Windows of 100 ms, one for each number. */
+static void allocates(double from_ms, const int64_t *mib, int windows)
+{
+    for (int i = 0; i < windows; i++) {
+        double at_ms = from_ms + 100 * i;
+        allocated(PAYMENT, at_ms, at_ms + 100, mib[i] * MIB);
+        allocated(LEDGER, at_ms, at_ms + 100, 1000 * MIB);
+        allocated(0, at_ms, at_ms + 100, 0);
+    }
+}
+
+static int64_t allocated_on(uint32_t span)
+{
+    return lab_int(&lab, span, UT_ATTR_MEMORY_ALLOCATED_BYTES);
+}
+
+Test(held, allocations_within_a_span_add_up_and_parts_of_a_window_count_in_part)
+{
+    sends();
+    allocates(0, (const int64_t[]){0, 10, 20, 0, 0, 40, 0}, 7);
+    LAB_JOIN(&lab, payment, lab_span(KIND_INTERNAL, 1, 0, 700, NULL),
+             lab_span(KIND_INTERNAL, 2, 125, 250, NULL), lab_span(KIND_INTERNAL, 3, 520, 530, NULL),
+             lab_span(KIND_INTERNAL, 4, 310, 490, NULL), lab_span(KIND_INTERNAL, 5, 0, 100, NULL));
+    cr_expect_eq(allocated_on(0), 70 * MIB);
+    cr_expect_eq(allocated_on(1), (int64_t)(17.5 * (double)MIB));
+    cr_expect_eq(allocated_on(2), 4 * MIB);
+    cr_expect_eq(lab_int(&lab, 0, UT_ATTR_SHARED_BY), 2, "one other at a time");
+    cr_expect_eq(lab_int(&lab, 2, UT_ATTR_SHARED_BY), 2);
+    cr_expect(lab_gained_nothing(&lab, 3));
+    cr_expect(lab_gained_nothing(&lab, 4));
+    cr_expect_eq(lab_metric(&lab, "undertrace_memory_joined_spans_total", ""), 3);
+}
+
+Test(held, several_records_of_one_window_are_one)
+{
+    sends();
+    allocated(PAYMENT, 0, 100, 3 * MIB);
+    allocated(PAYMENT, 0, 100, 4 * MIB);
+    allocated(0, 0, 100, 0);
+    LAB_JOIN(&lab, payment, lab_span(KIND_INTERNAL, 1, 0, 100, NULL));
+    cr_expect_eq(allocated_on(0), 7 * MIB);
+}
+
+Test(held, allocations_of_times_that_were_not_counted_are_not_told)
+{
+    sends();
+    allocates(1000, (const int64_t[]){10, 10}, 2);
+    lab.now_ms = 2000;
+    LAB_JOIN(&lab, payment, lab_span(KIND_INTERNAL, 1, 900, 1150, NULL),
+             lab_span(KIND_INTERNAL, 2, 1100, 1900, NULL),
+             lab_span(KIND_INTERNAL, 3, 1000, 1200, NULL));
+    cr_expect(lab_gained_nothing(&lab, 0));
+    cr_expect(lab_gained_nothing(&lab, 1));
+    cr_expect_eq(allocated_on(2), 20 * MIB);
+}
+
+Test(held, rest_takes_no_room_however_long)
+{
+    sends();
+    allocates(0, (const int64_t[]){5}, 1);
+    for (int i = 1; i < 3 * UT_SERIES_POINTS; i++) {
+        ut_evidence_tick(lab.evidence, lab_ns(100.0 * i));
+        allocates(100.0 * i, (const int64_t[]){0}, 1);
+    }
+    cr_expect_leq(held->watches[0].allocated.count, 3);
+    lab.now_ms = 300.0 * UT_SERIES_POINTS + 1000;
+    LAB_JOIN(&lab, payment, lab_span(KIND_INTERNAL, 1, 0, 300.0 * UT_SERIES_POINTS - 50, NULL));
+    cr_expect_eq(allocated_on(0), 5 * MIB);
+}
+
+Test(held, allocations_after_a_gap_or_a_clock_that_was_set_back_begin_anew)
+{
+    sends();
+    allocates(0, (const int64_t[]){5}, 1);
+    allocates(500, (const int64_t[]){7}, 1);
+    allocates(-10000, (const int64_t[]){9}, 1);
+    LAB_JOIN(&lab, payment, lab_span(KIND_INTERNAL, 1, -10000, -9900, NULL),
+             lab_span(KIND_INTERNAL, 2, 500, 600, NULL));
+    cr_expect_eq(allocated_on(0), 9 * MIB);
+    cr_expect(lab_gained_nothing(&lab, 1));
+}
+
+Test(held, malformed_allocations_are_bad)
+{
+    sends();
+    allocated(PAYMENT, 0, 100, -1);
+    cr_expect_eq(lab_figures(&lab).bad_records, 1);
+    allocated(PAYMENT, 0, 1e9, 1);
+    cr_expect_eq(lab_figures(&lab).bad_records, 2);
+}
+
+/* ---- pressure -------------------------------------------------------------------------------- */
+
+static void presses(double ms, long long total_us)
+{
+    char name[160];
+    snprintf(name, sizeof(name), "%s/undertrace-demo/payment/memory.pressure", root);
+    FILE *file = fopen(name, "we");
+    cr_assert_not_null(file);
+    fprintf(file,
+            "some avg10=1.00 avg60=0.50 avg300=0.10 total=%lld\nfull avg10=0.00 avg60=0.00 "
+            "avg300=0.00 total=7\n",
+            total_us);
+    fclose(file);
+    if (held->count > 0)
+        holds(ms, 0);
+}
+
+static void stalled(double from_ms, double to_ms, double ms)
+{
+    double slot_ms = (double)((int)(from_ms / 100) * 100);
+    struct ut_record_stall record = {
+        .header = lab_header(&lab, UT_RECORD_STALL, sizeof(record), slot_ms, PAYMENT),
+        .ns = (uint64_t)(ms * 1e6),
+        .first_ns = (uint32_t)((from_ms - slot_ms) * 1e6),
+        .last_ns = (uint32_t)((to_ms - slot_ms) * 1e6),
+    };
+    lab_record(&lab, &record, sizeof(record));
+}
+
+Test(held, time_on_the_wall_stands_beside_that_of_tasks)
+{
+    held->pressure_mount = held->mount;
+    presses(0, 1000);
+    sends();
+    presses(0, 1000);
+    stalled(910, 980, 60);
+    presses(1000, 31000);
+    stalled(1010, 1080, 60);
+    presses(1100, 61000);
+    lab.now_ms = 1200;
+    LAB_JOIN(&lab, payment, lab_span(KIND_INTERNAL, 1, 900, 1100, NULL),
+             lab_span(KIND_INTERNAL, 2, 100, 800, NULL),
+             lab_span(KIND_INTERNAL, 3, 1000, 1100, NULL));
+    cr_expect_eq(lab_int(&lab, 0, UT_ATTR_MEMORY_STALL_NS), 120000000);
+    cr_expect_eq(lab_int(&lab, 0, UT_ATTR_MEMORY_STALL_WALL_NS), 60000000);
+    cr_expect(lab_gained_nothing(&lab, 1));
+    cr_expect_eq(lab_int(&lab, 2, UT_ATTR_MEMORY_STALL_WALL_NS), 30000000);
+}
+
+Test(held, pressure_is_read_once_a_second_where_nothing_stalls)
+{
+    held->pressure_mount = held->mount;
+    presses(0, 1000);
+    sends();
+    for (int i = 0; i < 30; i++)
+        presses(100.0 * i, 1000);
+    cr_expect_eq(held->watches[0].pressure.count, 3);
 }

@@ -13,12 +13,21 @@ static struct ut_record_header header(size_t size, uint8_t type)
 Test(framing, knows_each_type_by_its_size)
 {
     struct ut_record_cgroup room = {.path_size = 0};
-    const size_t sizes[] = {0,
-                            sizeof(struct ut_record_retransmit),
-                            sizeof(struct ut_record_connection),
-                            sizeof(struct ut_record_cgroup),
-                            sizeof(struct ut_record_oom_kill),
-                            sizeof(struct ut_record_stall)};
+    const size_t tcp = sizeof(struct ut_record_tcp);
+    const size_t sizes[UT_RECORD_TYPES] = {
+        [UT_RECORD_RETRANSMIT] = sizeof(struct ut_record_retransmit),
+        [UT_RECORD_CONNECTION] = sizeof(struct ut_record_connection),
+        [UT_RECORD_CGROUP] = sizeof(struct ut_record_cgroup),
+        [UT_RECORD_OOM_KILL] = sizeof(struct ut_record_oom_kill),
+        [UT_RECORD_STALL] = sizeof(struct ut_record_stall),
+        [UT_RECORD_RESET] = tcp,
+        [UT_RECORD_ZERO_WINDOW] = tcp,
+        [UT_RECORD_RECEIVE_DROP] = tcp,
+        [UT_RECORD_LISTEN_OVERFLOW] = tcp,
+        [UT_RECORD_UNDO] = tcp,
+        [UT_RECORD_TRACE_IDS] = sizeof(struct ut_record_trace_ids),
+        [UT_RECORD_ALLOCATED] = sizeof(struct ut_record_allocated),
+    };
     for (uint8_t type = 1; type < UT_RECORD_TYPES; type++) {
         room.header = header(sizes[type], type);
         cr_assert_eq(ut_ebpf_record_type(&room, sizes[type]), type);
