@@ -2,6 +2,7 @@
 """Backends that write down which spans came, and what may stand before them: a way that is cut
 after so many bytes."""
 import concurrent.futures
+import contextlib
 import http.server
 import select
 import socket
@@ -137,11 +138,13 @@ class Way:
         return self.garbage is None and self.limits is None
 
     def sever(self):
-        """Ends the connections that there are."""
+        """Ends the connections that there are; others may come meanwhile."""
         with self.lock:
-            for client in self.carried:
-                client.shutdown(socket.SHUT_RDWR)
-        while self.carried:
+            ending = set(self.carried)
+            for client in ending:
+                with contextlib.suppress(OSError):  # it has ended just now
+                    client.shutdown(socket.SHUT_RDWR)
+        while ending & self.carried:
             time.sleep(0.001)
 
     def accept(self):
