@@ -11,7 +11,7 @@ import time
 
 from harness import UNLIMITED, WATCH, KernelTest, Lab, Watch, cgroup_id, main
 
-OFF = ("trace_",)  # names of programs that begin so
+OFF = ("trace_", "page_alloc")  # names of programs that begin so
 PORT = 8110
 
 
