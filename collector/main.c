@@ -2,6 +2,7 @@
 /* The command line. Exit codes: 0 done, 1 it did not work, 2 the command line is wrong. */
 #include <getopt.h>
 #include <signal.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,9 +116,18 @@ static void raise_descriptors(void)
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* Tables are taken zeroed, at their largest, and fill slowly: what is mapped for them costs memory
+ * only as it is used. By itself glibc maps less and less once large blocks have been freed, as when
+ * the kernel programs have been loaded. */
+static void map_what_is_large(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, 128 << 10);
+}
+
 static int run(const struct arguments *arguments)
 {
     struct ut_app_types types;
+    map_what_is_large();
     raise_descriptors();
     ut_app_types_init(&types);
     return ut_app_run(arguments->config, &types);

@@ -2,7 +2,6 @@
 #include "net/http_client_settings.h"
 
 #include <ctype.h>
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 
 #include "base/slice.h"
 #include "model/address.h"
+#include "net/curl_library.h"
 
 /* ---- URLs ------------------------------------------------------------------------------------ */
 
@@ -41,8 +41,11 @@ const char *ut_http_url_wrong(const char *text)
     /* libcurl would guess a scheme from the name. */
     if (strstr(text, "://") == NULL)
         return "it must begin with http:// or https://";
+    const char *wrong = NULL;
+    if (ut_curl(&wrong) == NULL)
+        return wrong;
     CURLU *url = curl_url();
-    const char *wrong = url != NULL ? judge(url, text) : "out of memory";
+    wrong = url != NULL ? judge(url, text) : "out of memory";
     curl_url_cleanup(url);
     return wrong;
 }

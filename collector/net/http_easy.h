@@ -6,7 +6,7 @@
 #ifndef UT_NET_HTTP_EASY_H
 #define UT_NET_HTTP_EASY_H
 
-#include <curl/curl.h>
+#include "net/curl_library.h"
 
 #include "net/http_client.h"
 
