@@ -83,7 +83,8 @@ def receiver_resets(folder, whole):
                     equal(program.send(), 200, "another client's answer")
         program.hang_up()
         program.expect_quiet()
-        until(lambda: program.descriptors() <= before, 20, "its connections are gone")
+        # The exporter may have one more now than it had then.
+        until(lambda: program.descriptors() <= before + 1, 20, "its connections are gone")
         program.stop()
 
 
@@ -133,7 +134,8 @@ def no_name(folder, whole):
                 for _ in range(3):
                     equal(program.send(), 200, "the answer of a queue with room")
                 program.expect_said(rf"event=\w+ exporter={kind} .*(backend\.test|resolve)")
-                expect(program.faults.clear(RESOLUTION) > 0, "the name was never asked for")
+                until(lambda at=program.faults: at.failed(RESOLUTION) > 0, 20, "it is asked for")
+                program.faults.clear(RESOLUTION)
                 program.stop()
 
 
