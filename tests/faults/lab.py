@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program under faults: started with the library of preload.c, sent numbered spans, and in the
 end asked for every one that it acknowledged."""
+import ctypes
 import errno
 import http.client
 import os
@@ -40,6 +41,12 @@ undertrace:
   shutdown_timeout: {shutdown}
 """
 QUICK = "retry_on_failure: {initial_interval: 5ms, max_interval: 50ms}"
+LIBC, PR_SET_PDEATHSIG = ctypes.CDLL(None), 1
+
+
+def die_with_parent():
+    """A test that fails leaves no program behind."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Program:
@@ -68,7 +75,7 @@ class Program:
             # pylint: disable=consider-using-with
             self.process = subprocess.Popen(
                 [*self.before, os.environ["UT_PROGRAM"], "run", "--config", self.config],
-                stdout=log, stderr=log,
+                stdout=log, stderr=log, preexec_fn=die_with_parent,
                 env={**os.environ, **self.faults.environment})
         return self
 
