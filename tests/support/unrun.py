@@ -68,7 +68,11 @@ class Unrun:
         """Tracepoint → runs of the process's program on it, with the recursions."""
         programs, attached = {}, {}
         for path in pathlib.Path(f"/proc/{self.pid}/fdinfo").iterdir():
-            told = dict(re.findall(r"^(\w+):\s*(\S+)", path.read_text(), re.M))
+            try:
+                text = path.read_text()
+            except FileNotFoundError:
+                continue  # closed meanwhile: a socket
+            told = dict(re.findall(r"^(\w+):\s*(\S+)", text, re.M))
             if "run_cnt" in told:
                 skipped = told.get("recursion_misses", 0)  # since 5.12
                 programs[told["prog_id"]] = int(told["run_cnt"]) + int(skipped)
