@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """One undertrace behind another, over a unix socket: every span arrives, byte for byte."""
 import json
-import struct
-import time
 
 from harness import wire
 from harness.check import case, equal, expect, until
 from harness.program import Undertrace
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 FIRST, SECOND, SINK = "127.0.0.1:15317", "127.0.0.1:15318", "127.0.0.1:14318"
 CONFIG = """\
@@ -39,16 +36,6 @@ SECOND_RECEIVER = """\
 REQUESTS, SPANS = 30, 100
 
 
-def request(number):
-    out = ExportTraceServiceRequest()
-    spans = out.resource_spans.add().scope_spans.add().spans
-    for index in range(SPANS):
-        span = spans.add(name=f"span {number} {index}", trace_id=struct.pack(">QQ", 1, number + 1),
-                         span_id=struct.pack(">Q", index + 1))
-        span.start_time_unix_nano = span.end_time_unix_nano = time.time_ns()
-    return out.SerializeToString()
-
-
 def config(level, receivers, more=""):
     return CONFIG.replace("LEVEL", level).replace("RECEIVERS", receivers).replace("MORE", more)
 
@@ -66,7 +53,7 @@ def test(lab, folder):
                           SECOND_RECEIVER.replace("SOCKET", f'"{socket}"')))
         first = Undertrace(lab, folder / "first", FIRST, socket, config=config("basic", "otlp"))
         first.start()
-        bodies = [request(number) for number in range(REQUESTS)]
+        bodies = [wire.numbered_request(number, SPANS) for number in range(REQUESTS)]
         sender = wire.Sender(FIRST)
         # The second is not there yet: what is sent meanwhile waits.
         for number, body in enumerate(bodies):

@@ -3,14 +3,12 @@
 gRPC and HTTP, into an undertrace that lets in nobody else; and a user with a password."""
 import json
 import os
-import struct
 import time
 
 from harness import wire
 from harness.check import case, equal, expect, until
 from harness.http_sink import HttpSink
 from harness.program import Undertrace
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 FIRST, SECOND, SINK, PLAIN = "127.0.0.1:15317", "127.0.0.1:15318", "127.0.0.1:14318", 14443
 BACKEND = """\
@@ -54,16 +52,6 @@ undertrace: {{admin: unix://{folder}/admin.sock}}
 SPANS = 5
 
 
-def request(number):
-    out = ExportTraceServiceRequest()
-    spans = out.resource_spans.add().scope_spans.add().spans
-    for index in range(SPANS):
-        span = spans.add(name=f"span {number} {index}", trace_id=struct.pack(">QQ", 1, number + 1),
-                         span_id=struct.pack(">Q", index + 1))
-        span.start_time_unix_nano = span.end_time_unix_nano = time.time_ns()
-    return out.SerializeToString()
-
-
 def write(path, text):
     new = path.with_suffix(".new")
     new.write_text(text)
@@ -82,7 +70,7 @@ def test(lab, folder):
     sender = wire.Sender(FIRST)
 
     def send(number):
-        code, _ = sender.send(request(number))
+        code, _ = sender.send(wire.numbered_request(number, SPANS))
         equal(code.name, "OK", "answer")
 
     send(0)

@@ -4,14 +4,11 @@ them alike, and to the others when one goes; when the name moves it is asked for
 exporter. Nothing is lost meanwhile. What the name says stands in a hosts file of the test's own."""
 import json
 import re
-import struct
-import time
 
 from harness import wire
 from harness.check import case, equal, expect, until
 from harness.http_sink import HttpSink
 from harness.program import Undertrace
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 LISTEN, ALL, FIRST, HTTP = "127.0.0.1:15317", 14318, 14319, 14316
 CONFIG = """\
@@ -44,21 +41,13 @@ def sink(address, port):
     return wire.ByteSink(f"{host}:{port}").start()
 
 
-def request(number):
-    out = ExportTraceServiceRequest()
-    span = out.resource_spans.add().scope_spans.add().spans.add(
-        name=f"span {number}", trace_id=struct.pack(">QQ", 1, number + 1), span_id=b"12345678")
-    span.start_time_unix_nano = span.end_time_unix_nano = time.time_ns()
-    return out.SerializeToString()
-
-
 class Flow:
     def __init__(self):
         self.sender, self.sent = wire.Sender(LISTEN), []
 
     def send(self, count):
         for _ in range(count):
-            body = request(len(self.sent))
+            body = wire.numbered_request(len(self.sent), 1)
             equal(self.sender.send(body)[0].name, "OK", "answer")
             self.sent.append(wire.spans_of(body)[0])
 

@@ -2,15 +2,30 @@
 """OTLP as bytes: a sink that records what comes in unparsed, a sender of raw bodies, and just
 enough of the protobuf wire format to compare spans byte by byte."""
 import concurrent.futures
+import struct
 import threading
+import time
 
 import grpc
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 
 def as_is(data):
     return data
+
+
+def numbered_request(number, spans):
+    """The body of a request with so many spans, which no other number has."""
+    out = ExportTraceServiceRequest()
+    of_scope = out.resource_spans.add().scope_spans.add().spans
+    for index in range(spans):
+        span = of_scope.add(name=f"span {number} {index}",
+                            trace_id=struct.pack(">QQ", 1, number + 1),
+                            span_id=struct.pack(">Q", index + 1))
+        span.start_time_unix_nano = span.end_time_unix_nano = time.time_ns()
+    return out.SerializeToString()
 
 
 class ByteSink(grpc.GenericRpcHandler):
