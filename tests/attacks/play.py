@@ -33,7 +33,6 @@ AT_ONCE = 100          # connections
 AT_ONCE_SLOW = 200     # of each, and so within what one address may have
 PATIENCE = 60          # seconds until a connection that should have been cut is a failure
 GROWTH_KIB = 8192      # of the resident memory: what the pool may keep (collector/loop/worker.c)
-WARM_UP = 1000         # connections of each, before any is measured
 MANY = 10_000          # connections of each, from which on growth is looked for
 
 CONFIG = """
@@ -298,8 +297,6 @@ def main():
     slow = [attack for attack in chosen if attack.slow]
     failed = 0
     with tempfile.TemporaryDirectory() as folder, Program(asked.program, folder) as program:
-        for group in groups if asked.memory and asked.connections > WARM_UP * 10 else []:
-            play(program, group, WARM_UP, False)
         for group in groups + ([slow] if slow else []):
             start = time.monotonic()
             with Honest(program.ports) as honest:
