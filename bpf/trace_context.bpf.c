@@ -141,14 +141,16 @@ __noinline int take_piece(struct __sk_buff *skb, struct stream *s)
         return 0;
     if (s->cr)
         return finish_line(skb, s);
-    __u64 from = s->line, size = s->end - s->at;
-    if (size > PIECE)
-        size = PIECE;
+    __u64 from = s->line, last = s->end - s->at - 1;
+    if (last > PIECE - 1)
+        last = PIECE - 1;
     if (s->phase == REQUEST_LINE && from == 0)
         s->head = s->offset;
+    /* Verifiers before 6.8 do not see from a test for 0 that a size is 1 at least. */
     asm volatile("%0 &= 0xff" : "+r"(from));
-    asm volatile("%0 &= 0xff" : "+r"(size));
-    if (from > PIECE || size == 0 || size > PIECE ||
+    asm volatile("%0 &= 0x7f" : "+r"(last));
+    __u64 size = last + 1;
+    if (from > PIECE || s->at >= s->end ||
         bpf_skb_load_bytes(skb, s->at, s->text + from, (__u32)size))
         return UT_TRACE_UNREADABLE;
     __u8 first = text_at(s, 0);
