@@ -16,7 +16,9 @@ _Static_assert(sizeof(struct ut_event) <= UT_EVENT_BYTES_MAX, "an event outgrew 
 _Static_assert(sizeof(struct ut_fold) * UT_FOLDS_MAX <= 1 << 20, "the folds outgrew 1 MiB");
 
 /* Where the timeout is not told: the smallest there is. */
-enum { RTO_MIN_US = 200000, RTO_MAX_US = 120000000, UNDONE_LOOKED_AT_MAX = 1024 };
+enum { RTO_MIN_US = 200000, RTO_MAX_US = 120000000 };
+enum { UNDONE_LOOKED_AT_MAX = 1024 };
+enum { EVICTIONS_A_LOOK = 64, MEAN_EVENTS = UT_EVENTS_MAX / UT_WORKLOADS_MAX };
 
 int ut_event_store_init(struct ut_event_store *s, struct ut_connections *connections)
 {
@@ -147,14 +149,18 @@ static void release_first(struct ut_event_store *s, struct ut_connection *connec
 
 /* ---- room ----------------------------------------------------------------------------------- */
 
-static uint32_t largest_list(const struct ut_event_store *s)
+/* Looking through all workloads costs microseconds, so one look serves for some evictions;
+ * meanwhile another may come to have a few events more. */
+static const struct ut_event_list *largest_list(struct ut_event_store *s)
 {
-    uint32_t largest = 0;
-    for (uint32_t i = 1; i < UT_WORKLOADS_MAX; i++) {
-        if (s->lists[UT_SIDE_LOCAL][i].count > s->lists[UT_SIDE_LOCAL][largest].count)
-            largest = i;
+    const struct ut_event_list *lists = s->lists[UT_SIDE_LOCAL];
+    if (s->evicted % EVICTIONS_A_LOOK == 0 || lists[s->largest].count < MEAN_EVENTS) {
+        for (uint32_t i = 0; i < UT_WORKLOADS_MAX; i++) {
+            if (lists[i].count > lists[s->largest].count)
+                s->largest = i;
+        }
     }
-    return largest;
+    return &lists[s->largest];
 }
 
 static uint32_t take_slot(struct ut_event_store *s)
@@ -164,7 +170,7 @@ static uint32_t take_slot(struct ut_event_store *s)
         return ++s->ever_used;
     }
     if (s->free == 0) {
-        uint32_t oldest = s->lists[UT_SIDE_LOCAL][largest_list(s)].oldest;
+        uint32_t oldest = largest_list(s)->oldest;
         struct ut_event *e = &s->events[oldest];
         raise_horizon(s, e->workload, e->seen_ns);
         s->evicted++;

@@ -94,6 +94,7 @@ struct ut_event_store {
     uint32_t next_fold, oldest_fold, fold_count;
     uint32_t count;
     uint64_t evicted;                   /* whole events that went before they could be folded */
+    uint32_t largest;                   /* the slot of the workload that had most when one went */
     struct ut_connections *connections; /* borrowed */
 };
 

@@ -62,11 +62,11 @@ def test(lab, folder):
             rules["request"].remove()
             rules["answer"] = client_node.drop("answers", "tcp sport 80 meta length > 100 "
                                                "numgen inc mod 3 == 0")
-        loser = client_node if what == "request" else server_node
+        loser, calls = client_node if what == "request" else server_node, []
         for _ in range(CALLS):
             before = loser.retransmitted()
-            call = client.call(url)
-            counted = loser.retransmitted() - before
+            calls.append((client.call(url), loser.retransmitted() - before))
+        for call, counted in calls:
             lost += counted > 0
             for span in bed.pair(call):
                 side = "local" if (what == "request") == (span.kind == "CLIENT") else "peer"

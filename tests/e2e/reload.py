@@ -60,7 +60,7 @@ def config(folder, turn):
     text = CONFIG.replace("otlp_grpc:", name + ":").replace("[otlp_grpc]", f"[{name}]")
     receiver = ("otlp", "otlp/second")[turn // 3 % 2]
     text = text.replace("  otlp:", f"  {receiver}:").replace("[otlp,", f"[{receiver},")
-    text = text.replace("settle: 300ms", f"settle: {20 + turn % 3 * 40}ms")
+    text = text.replace("settle: 1s", f"settle: {20 + turn % 3 * 40}ms")
     if "durable" in sys.argv:
         text = text.replace("undertrace:\n", DISK)
     return text.format(listen=COLLECTOR, backend=SINK, folder=folder, more="", ebpf="")

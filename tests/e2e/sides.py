@@ -63,14 +63,15 @@ def check_clean(bed, call, what):
 def rounds(bed, lossy, calm, servers, what):
     """Every second call of `lossy` to the shop loses a segment; all four of a round at once."""
     calls = [{"url": server.url(), "connection": server.name} for server in servers]
-    lost = 0
+    lost, done = 0, []
     for _ in range(2 * ROUNDS):
         before = lossy.node.retransmitted(), servers[0].node.retransmitted()
         lossy.send(calls)
         calm.send(calls)
-        (to_shop, to_other), calm_calls = lossy.receive(), calm.receive()
-        counted = {"client": lossy.node.retransmitted() - before[0],
-                   "server": servers[0].node.retransmitted() - before[1]}
+        answers = lossy.receive(), calm.receive()
+        done.append((answers, {"client": lossy.node.retransmitted() - before[0],
+                               "server": servers[0].node.retransmitted() - before[1]}))
+    for ((to_shop, to_other), calm_calls), counted in done:
         if to_shop["seconds"] > LOST_SECONDS:
             lost += 1
             check_lost(*bed.pair(to_shop), counted, what)

@@ -10,13 +10,10 @@
 
 #include "base/clock.h"
 #include "evidence/evidence.h"
-#include "model/address.h"
 #include "otlp_batch.h"
+#include "records.h"
 
-#define START UINT64_C(1700000000000000000)
-#define OFFSET ((int64_t)(START - UINT64_C(1000000000000)))
-
-enum { SPANS = 512, ROUNDS = 400, RUNS = 9, CGROUP = 7 };
+enum { SPANS = 512, ROUNDS = 400, RUNS = 9 };
 
 struct bench {
     struct ut_metrics *metrics;
@@ -25,80 +22,35 @@ struct bench {
     struct otlp_bytes request;
 };
 
-static struct ut_record_header header(uint8_t type, size_t size, uint64_t unix_ns)
+static void put(struct bench *b, const void *record, size_t size)
 {
-    return (struct ut_record_header){
-        .size = (uint16_t)size,
-        .version = UT_RECORD_VERSION,
-        .type = type,
-        .has = UT_HAS_COOKIE | UT_HAS_NETNS | UT_HAS_RTO | UT_HAS_ISN,
-        .boot_ns = unix_ns - (uint64_t)OFFSET,
-        .cgroup_id = CGROUP,
-    };
-}
-
-static struct ut_record_socket end_of(uint64_t cookie, uint8_t role, uint16_t local_port,
-                                      uint16_t remote_port)
-{
-    struct ut_record_socket end = {
-        .cookie = cookie,
-        .netns_cookie = 1,
-        .local_address = {[10] = 0xff, 0xff, 127, 0, 0, 1},
-        .remote_address = {[10] = 0xff, 0xff, 127, 0, 0, 1},
-        .local_port = local_port,
-        .remote_port = remote_port,
-        .role = role,
-        .local_isn = role == UT_ROLE_CONNECT ? local_port : remote_port,
-    };
-    end.remote_isn = end.local_isn + 100000;
-    if (role == UT_ROLE_ACCEPT) {
-        end.remote_isn = end.local_isn;
-        end.local_isn = end.remote_isn + 100000;
-    }
-    return end;
+    struct ut_event_sink *sink = ut_evidence_sink(b->evidence);
+    sink->record(sink, record, size, RECORDS_OFFSET);
 }
 
 static void open_end(struct bench *b, struct ut_record_socket socket)
 {
-    struct ut_record_connection record = {
-        .header = header(UT_RECORD_CONNECTION, sizeof(record), START - 1000),
-        .socket = socket,
-        .change = UT_CONNECTION_OPENED,
-    };
-    struct ut_event_sink *sink = ut_evidence_sink(b->evidence);
-    sink->record(sink, &record, sizeof(record), OFFSET);
+    struct ut_record_connection record = records_opened(socket);
+    put(b, &record, sizeof(record));
 }
 
 static void retransmit(struct bench *b, struct ut_record_socket socket, uint64_t unix_ns)
 {
-    struct ut_record_retransmit record = {
-        .header = header(UT_RECORD_RETRANSMIT, sizeof(record), unix_ns),
-        .socket = socket,
-        .bytes = 800,
-        .segments = 1,
-        .cause = UT_CAUSE_TIMEOUT,
-        .rto_us = 204000,
-    };
-    struct ut_event_sink *sink = ut_evidence_sink(b->evidence);
-    sink->record(sink, &record, sizeof(record), OFFSET);
+    struct ut_record_retransmit record = records_retransmit(socket, unix_ns);
+    put(b, &record, sizeof(record));
 }
 
 static void start(struct bench *b, bool one_port_a_span, bool root_only)
 {
-    struct ut_record_cgroup cgroup = {
-        .header = header(UT_RECORD_CGROUP, sizeof(cgroup), START - 10000),
-        .change = UT_CGROUP_CREATED,
-        .path_size = 6,
-        .path = "/bench",
-    };
     *b = (struct bench){.metrics = ut_metrics_new()};
     b->evidence = ut_evidence_new(b->metrics, NULL);
     ut_pool_init(&b->pool, (size_t)64 << 20);
     struct ut_event_sink *sink = ut_evidence_sink(b->evidence);
-    sink->attached(sink, START - 20000);
-    sink->record(sink, &cgroup, sizeof(cgroup), OFFSET);
-    open_end(b, end_of(1, UT_ROLE_CONNECT, 50000, 4317));
-    open_end(b, end_of(2, UT_ROLE_ACCEPT, 4317, 50000));
+    sink->attached(sink, RECORDS_START - 20000);
+    struct ut_record_cgroup cgroup = records_cgroup();
+    put(b, &cgroup, sizeof(cgroup));
+    open_end(b, records_end(1, UT_ROLE_CONNECT, 50000, 4317));
+    open_end(b, records_end(2, UT_ROLE_ACCEPT, 4317, 50000));
     struct otlp_span *spans = calloc(SPANS, sizeof(*spans));
     struct otlp_attribute(*ends)[8] = calloc(SPANS, sizeof(*ends));
     for (unsigned i = 0; i < SPANS; i++) {
@@ -117,8 +69,8 @@ static void start(struct bench *b, bool one_port_a_span, bool root_only)
                                       .parent_id = root_only ? 0 : i + 1,
                                       .name = "HTTP GET /api/v1/orders/{id}",
                                       .kind = 3,
-                                      .start_ns = START + i * 1000,
-                                      .end_ns = START + 300000000 + i * 1000,
+                                      .start_ns = RECORDS_START + i * 1000,
+                                      .end_ns = RECORDS_START + 300000000 + i * 1000,
                                       .attributes = root_only ? NULL : ends[i]};
     }
     const struct otlp_attribute service[] = {{"service.name", "orders", 0}, {0}};
@@ -143,7 +95,7 @@ static void measure(struct bench *b, const char *name)
             struct ut_batch *batch = otlp_batch(&b->pool, &b->request);
             batch->first->sender.socket_cookie = 2;
             uint64_t before_ns = ut_clock_monotonic_ns();
-            ut_evidence_join(b->evidence, batch, &options, START + UINT64_C(2000000000));
+            ut_evidence_join(b->evidence, batch, &options, RECORDS_START + UINT64_C(2000000000));
             spent_ns += ut_clock_monotonic_ns() - before_ns;
             ut_batch_unref(batch);
         }
@@ -166,32 +118,32 @@ static void measure(struct bench *b, const char *name)
 int main(void)
 {
     struct bench b;
-    struct ut_record_socket own = end_of(3, UT_ROLE_CONNECT, 40000, 80);
+    struct ut_record_socket own = records_end(3, UT_ROLE_CONNECT, 40000, 80);
     start(&b, false, false);
     measure(&b, "no events");
     start(&b, false, false);
     open_end(&b, own);
-    retransmit(&b, own, START - 100000000000);
-    retransmit(&b, own, START + 1000000000);
+    retransmit(&b, own, RECORDS_START - 100000000000);
+    retransmit(&b, own, RECORDS_START + 1000000000);
     measure(&b, "events at other times");
     start(&b, false, true);
     open_end(&b, own);
-    retransmit(&b, own, START + 250000000);
+    retransmit(&b, own, RECORDS_START + 250000000);
     measure(&b, "one event, counts (workload)");
     start(&b, false, false);
     open_end(&b, own);
-    retransmit(&b, own, START + 250000000);
+    retransmit(&b, own, RECORDS_START + 250000000);
     measure(&b, "one event, shown (connection)");
     start(&b, false, false);
     open_end(&b, own);
     for (unsigned i = 0; i < 20; i++)
-        retransmit(&b, own, START + 250000000 + i);
+        retransmit(&b, own, RECORDS_START + 250000000 + i);
     measure(&b, "twenty events, shown (connection)");
     start(&b, true, false);
     for (unsigned i = 0; i < SPANS; i++) {
-        own = end_of(10 + i, UT_ROLE_CONNECT, (uint16_t)(20000 + i), (uint16_t)(1000 + i));
+        own = records_end(10 + i, UT_ROLE_CONNECT, (uint16_t)(20000 + i), (uint16_t)(1000 + i));
         open_end(&b, own);
-        retransmit(&b, own, START + 250000000);
+        retransmit(&b, own, RECORDS_START + 250000000);
     }
     measure(&b, "512 connections, each its own");
     return 0;

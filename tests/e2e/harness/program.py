@@ -23,7 +23,7 @@ receivers:
     capture_file: {folder}/kernel.capture
 {ebpf}processors:
   correlate:
-    settle: 300ms
+    settle: 1s  # more than the default, so that a busy machine does not make evidence late
   batch:
     timeout: 50ms
 exporters:
