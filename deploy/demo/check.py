@@ -41,10 +41,6 @@ class Result:
     exact: int = 0  # of those joined: by the ids that the bytes carried
     missing: int = 0  # orders whose two spans of the lossy link did not arrive
 
-    @property
-    def right(self):
-        return self.wrong == 0 and self.missing == 0 and self.joined == self.retransmitted
-
 
 def median(values):
     return statistics.median(values) if values else 0.0
@@ -89,5 +85,27 @@ def report(result, dropped):
     yield (f"  segments {dropped:3} dropped by the rule, {result.retransmitted} retransmitted by "
            f"the kernel's counter, {result.joined} joined ({result.exact} exact), "
            f"{result.wrong} wrong")
+
+
+def faults(result, blind=False):
+    """What is not right, a line each. `blind`: the kernel could not be watched, so that nothing can
+    be joined."""
     if result.missing:
-        yield f"  of {result.missing} orders the spans of the lossy link did not arrive"
+        yield f"of {result.missing} orders the spans of the lossy link did not arrive"
+    if result.wrong:
+        yield f"{result.wrong} segments are on spans that did not wait for them"
+    if not blind and result.joined < result.retransmitted:
+        yield f"{result.retransmitted - result.joined} segments sent again are on no span"
+
+
+def absences(result, dropped, blind=False):
+    """What a link that loses packets must show and does not, a line each. Orders may be slow for
+    other reasons too, so that not each of them has to carry something."""
+    if not dropped:
+        yield "the rules dropped no segment"
+    if not result.retransmitted:
+        yield "by the kernel's counter nothing was sent again"
+    if not result.slow:
+        yield "no order was slow"
+    elif not blind and not result.slow_carrying:
+        yield "no slow order carries retransmissions"
