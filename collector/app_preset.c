@@ -32,6 +32,14 @@ static const char *get(const struct preset *preset, const char *name, char found
     return NULL;
 }
 
+/* Says of a variable that is set why it is not used. */
+static void leave_out(struct preset *preset, const char *name, const char *why)
+{
+    char found[NAME_MAX_BYTES];
+    if (get(preset, name, found) != NULL)
+        ut_config_notice(preset->messages, (struct ut_config_at){0, 0}, found, "%s", why);
+}
+
 static void refuse(struct preset *preset, const char *name, const char *value, const char *why)
 {
     char shown[SHOWN_MAX];
@@ -223,6 +231,18 @@ static void write_compression(struct preset *preset)
         fprintf(preset->out, "    compression: %s\n", value);
 }
 
+/* Without an endpoint there is nothing that the others could be about. */
+static void write_debug(struct preset *preset)
+{
+    static const char *const others[] = {"PROTOCOL",    "HEADERS",           "TIMEOUT",
+                                         "COMPRESSION", "INSECURE",          "CERTIFICATE",
+                                         "CLIENT_KEY",  "CLIENT_CERTIFICATE"};
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        leave_out(preset, others[i],
+                  "has no effect: OTEL_EXPORTER_OTLP_ENDPOINT is not set, so traces are printed");
+    fputs("  debug:\n", preset->out);
+}
+
 /* Writes the exporter and returns its id. */
 static const char *write_exporter(struct preset *preset)
 {
@@ -230,7 +250,7 @@ static const char *write_exporter(struct preset *preset)
     bool tls = false;
     const char *endpoint = get(preset, "ENDPOINT", name);
     if (endpoint == NULL) {
-        fputs("  debug:\n", preset->out);
+        write_debug(preset);
         return "debug";
     }
     const char *protocol = get_protocol(preset);
@@ -238,6 +258,8 @@ static const char *write_exporter(struct preset *preset)
     if (http) {
         write_http(preset, endpoint, strstr(name, "TRACES") != NULL,
                    strcmp(protocol, "http/json") == 0);
+        leave_out(preset, "INSECURE",
+                  "has no effect over HTTP: the endpoint says http:// or https://");
     } else {
         fputs("  otlp_grpc:\n    endpoint: ", preset->out);
         write_quoted(preset->out, endpoint, strlen(endpoint));
