@@ -4,39 +4,55 @@
 
 For each layer one of its own compile commands is taken and given one include of every layer to its
 right, which must fail, and one of its own, which must not (else the trial itself would be broken).
-Called by CTest with the build folder.
+The same for each plug-in, with the layers that it may not use and every other plug-in. One for
+which nothing can be tried is an error too. Called by CTest with the build folder.
 """
 import json
 import pathlib
+import re
 import shlex
 import subprocess
 import sys
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-# DESIGN section 4: those in one row do not stand left or right of each other.
+# CONTRIBUTING, Layers: those in one row do not stand left or right of each other.
 TIERS = [["base"], ["model"], ["config", "telemetry"], ["loop"], ["net", "otlp"], ["evidence"],
-         ["flow"], ["processors"], ["web"]]
+         ["flow"], ["processors"], ["web"], ["app"]]
+NOT_FOR_PLUG_INS = ("evidence", "flow", "processors", "web", "app")
+# Where the name of the layer is not that of its target or include root.
+TARGETS = {"processors": "processor_correlate"}
+HEADERS = {"processors": "correlate_processor/correlate.h", "app": "app_parts.h"}
 
 
 def a_header(layer):
+    """One by which the layer can be included; None where it has none."""
     headers = sorted((REPOSITORY / "collector" / layer).glob("*.h"))
-    return f"{layer}/{headers[0].name}" if headers else None
+    return HEADERS.get(layer) or (f"{layer}/{headers[0].name}" if headers else None)
+
+
+def plug_ins():
+    """target → one of its headers, as others would include it; None where it has none."""
+    found = {}
+    for kind in ("receiver", "exporter"):
+        for folder in sorted((REPOSITORY / f"{kind}s").glob("*/")):
+            headers = sorted(folder.glob("*.h"))
+            found[f"{kind}_{folder.name}"] = \
+                f"{folder.name}_{kind}/{headers[0].name}" if headers else None
+    return found
 
 
 def commands(build):
-    """layer → (folder, arguments) of one of its sources, without the source and the output."""
+    """Target, without its "ut_" → (folder, arguments), without the source and the output."""
     found = {}
     for entry in json.loads((build / "compile_commands.json").read_text()):
-        path = pathlib.Path(entry["directory"], entry["file"]).resolve()
-        # Some folders hold a source or two that belong to a target with other rights.
-        if (path.parents[1] != REPOSITORY / "collector"
-                or f"/ut_{path.parent.name}.dir/" not in entry["command"]):
+        target = re.search(r"/ut_(\w+)\.dir/", entry["command"])
+        if target is None or target[1] in found:
             continue
         words = shlex.split(entry["command"])
         out = words.index("-o")
         del words[out:out + 2]
         words = [word for word in words if word not in ("-c", entry["file"])]
-        found.setdefault(path.parent.name, (entry["directory"], words))
+        found[target[1]] = (entry["directory"], words)
     return found
 
 
@@ -48,23 +64,34 @@ def compiles(command, header):
                           capture_output=True, text=True, check=False).returncode == 0
 
 
-def main():
-    build = pathlib.Path(sys.argv[1]).resolve()
-    wrong, tried = [], 0
-    by_layer = commands(build)
+def trials():
+    """(who, its target, the header that it must see, those that it must not)…"""
+    others = plug_ins()
     for index, tier in enumerate(TIERS):
         for layer in tier:
-            if layer not in by_layer or not a_header(layer):
-                continue
-            if not compiles(by_layer[layer], a_header(layer)):
-                wrong.append(f"{layer} does not see its own {a_header(layer)}")
-            for right in sum(TIERS[index + 1:], []):
-                header = a_header(right)
-                if not header:
-                    continue
-                tried += 1
-                if compiles(by_layer[layer], header):
-                    wrong.append(f"{layer} sees {header}, which stands to its right")
+            forbidden = [a_header(right) for right in sum(TIERS[index + 1:], [])]
+            if layer != "app":
+                forbidden += filter(None, others.values())
+            yield layer, TARGETS.get(layer, layer), a_header(layer), forbidden
+    for name, own in others.items():
+        forbidden = [a_header(layer) for layer in NOT_FOR_PLUG_INS]
+        forbidden += [header for header in others.values() if header not in (own, None)]
+        yield name, name, own or "component.h", forbidden
+
+
+def main():
+    by_target = commands(pathlib.Path(sys.argv[1]).resolve())
+    wrong, tried = [], 0
+    for who, target, own, forbidden in trials():
+        command = by_target.get(target)
+        if command is None or None in (own, *forbidden):
+            wrong.append(f"{who}: nothing can be tried: compiled by {command}, {own}, {forbidden}")
+            continue
+        if not compiles(command, own):
+            wrong.append(f"{who} does not see {own}")
+        seen = [header for header in forbidden if compiles(command, header)]
+        wrong += [f"{who} sees {header}, which it must not" for header in seen]
+        tried += len(forbidden)
     print("\n".join(wrong))
     print(f"{tried} includes against the layering tried, {len(wrong)} wrong")
     return 1 if wrong or tried == 0 else 0
