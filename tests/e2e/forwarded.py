@@ -174,6 +174,9 @@ def play(lab, folder, sinks):
             equal(kept[name].bytes, kept["direct"].bytes, f"the bytes of the spans by {name}")
     metrics, strangers = metrics_of(8889), metrics_of(8890)
     check_untrusted(kept["stranger"], strangers)
+    doctor = stranger.command("doctor", "--admin", stranger.admin).stdout
+    removed = f" {strangers['undertrace_forged_removed_total']:.0f} spans and resources came with"
+    expect(removed in doctor, f"doctor says {removed!r}:\n{doctor}")
     equal(metrics['undertrace_sender_spans_total{sender="forwarded"}'], count * len(WAYS),
           "spans whose sender the first had found")
     equal(metrics["undertrace_forged_removed_total"], 0, "keys taken out by the second")

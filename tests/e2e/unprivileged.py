@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Without any capability the same program is a plain collector: it forwards, and says in its log,
 its metrics and `doctor` what is missing."""
+import re
+
 from harness import jaeger
 from harness.bed import COLLECTOR
 from harness.check import case, equal, expect
@@ -26,9 +28,10 @@ def test(lab, folder):
     log = undertrace.log.read_text()
     expect("CAP_BPF" in log, f"the log names the missing capability:\n{log}")
     doctor = undertrace.command("doctor")
-    expect("CAP_BPF" in doctor.stdout + doctor.stderr,
-           f"doctor names the missing capability:\n{doctor.stdout}{doctor.stderr}")
     print(doctor.stdout)
+    equal(doctor.returncode, 1, "exit status of doctor where something is missing")
+    for name in ("CAP_BPF", "CAP_PERFMON", "tcp_retransmit_skb"):
+        expect(re.search(rf"^  missing  {name} ", doctor.stdout, re.M), f"doctor: missing {name}")
     programs = {name: value for name, value in undertrace.metrics().items()
                 if name.startswith("undertrace_ebpf_program")}
     expect(programs and not any(programs.values()),

@@ -212,7 +212,7 @@ static void play(const struct row *row, size_t piece)
 
 Test(http_requests, each_has_its_status_and_leaves_the_connection_as_it_must)
 {
-    cr_assert_geq(ROWS, 60);
+    _Static_assert(ROWS >= 130, "a table that has lost rows");
     for (size_t i = 0; i < ROWS; i++)
         play(&table[i], SIZE_MAX / 2);
     cr_expect_eq(harness.worker.budget.used, 0);

@@ -63,6 +63,21 @@ Test(program_run, spans_go_through_and_are_accounted_for)
                            "debug.sent=7 unaccounted=0\n");
 }
 
+Test(program_run, the_limits_in_force_are_said_at_the_start)
+{
+    start("receivers: {otlp: {protocols: {\n"
+          "  grpc: {endpoint: '127.0.0.1:0', max_connections: 70, "
+          "max_connections_per_address: 30},\n"
+          "  http: {endpoint: '127.0.0.1:0', max_connections: 9}}}}\n"
+          "exporters: {debug: }\n"
+          "service: {telemetry: {metrics: {level: none}}, pipelines: {traces: {receivers: [otlp], "
+          "exporters: [debug]}}}\nundertrace: {admin: ''}\n");
+    expect_in(program.err, "event=limits receiver=otlp protocol=grpc connections=70 "
+                           "connections_per_address=30\n");
+    expect_in(program.err, "event=limits receiver=otlp protocol=http connections=9 "
+                           "connections_per_address=5\n");
+}
+
 Test(program_run, metrics_and_health_can_be_asked)
 {
     start(TO_TERMINAL "undertrace: {admin: ''}\n");

@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -78,6 +79,28 @@ Test(tls_end, replaced_files_are_taken_at_the_interval_or_when_told)
     ut_tls_end_look(&end);
     cr_expect_eq(*end.reloaded, 2);
     cr_expect_eq(*end.failed, 0);
+}
+
+/* The UNIX time at which it expires. */
+static int64_t expiry_of(const struct test_identity *identity)
+{
+    struct tm end_of;
+    cr_assert_eq(ASN1_TIME_to_tm(X509_get0_notAfter(identity->certificate), &end_of), 1);
+    return timegm(&end_of);
+}
+
+Test(tls_end, metrics_tell_when_the_certificate_in_force_expires)
+{
+    static const char name[] = "undertrace_receiver_tls_certificate_not_after_timestamp_seconds";
+    struct test_identity fresh = test_identity_make(&(struct test_wish){
+        .name = "server", .alternatives = "DNS:x", .issuer = &lab.authority, .valid_s = 7200});
+    cr_expect_eq((int64_t)ut_metrics_sum(worker.metrics, name), expiry_of(&lab.server));
+    test_write_certificate(&fresh, lab.cert);
+    test_write_key(&fresh, lab.key);
+    ut_tls_end_look(&end);
+    cr_expect_eq(*end.reloaded, 1);
+    cr_expect_eq((int64_t)ut_metrics_sum(worker.metrics, name), expiry_of(&fresh));
+    test_identity_free(&fresh);
 }
 
 Test(tls_end, a_key_that_does_not_match_yet_is_tried_again_soon)

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -71,6 +72,16 @@ static uint64_t own_cgroup(void)
     return ut_cgroup_mount_id(&mount, ut_slice_str(path + 3));
 }
 
+/* PIDFD_GET_INFO with the cgroup is from 6.13. */
+static bool kernel_tells_by_pidfd(void)
+{
+    struct utsname name;
+    unsigned major, minor;
+    cr_assert_eq(uname(&name), 0);
+    cr_assert_eq(sscanf(name.release, "%u.%u", &major, &minor), 2);
+    return major > 6 || (major == 6 && minor >= 13);
+}
+
 Test(unix_peer, living_peer_is_named_with_its_cgroup)
 {
     struct sockaddr_un name;
@@ -87,8 +98,10 @@ Test(unix_peer, living_peer_is_named_with_its_cgroup)
     cr_expect_eq(peer.gid, getegid());
     ut_unix_peer_find_cgroup(&peer, fd, mounted ? &mount : NULL);
     cr_expect_eq(peer.cgroup_id, own_cgroup());
-    if (mounted)
-        cr_expect(peer.how == UT_UNIX_PEER_BY_PIDFD || peer.how == UT_UNIX_PEER_BY_PROC);
+    if (kernel_tells_by_pidfd())
+        cr_expect_eq(peer.how, UT_UNIX_PEER_BY_PIDFD);
+    else if (mounted)
+        cr_expect_eq(peer.how, UT_UNIX_PEER_BY_PROC);
     end_client(pid);
     close(fd);
     close(server);
