@@ -85,12 +85,13 @@ static void write_line(int fd, struct line *line)
     (void)written;
 }
 
-bool ut_log(struct ut_log *log, enum ut_log_level level, const char *event, const char *format, ...)
+/* The line of an event whose limit is that of `name`; whether it was within it. */
+static bool UT_PRINTF(5, 0)
+    write_event(struct ut_log *log, enum ut_log_level level, const char *event, const char *name,
+                const char *format, va_list args)
 {
     uint64_t left_out = 0;
-    if (log == NULL || level < log->least)
-        return true;
-    if (!ut_log_limit_take(&log->limit, event, ut_clock_monotonic_ns(), &left_out))
+    if (!ut_log_limit_take(&log->limit, name, ut_clock_monotonic_ns(), &left_out))
         return false;
 
     struct line line;
@@ -100,13 +101,35 @@ bool ut_log(struct ut_log *log, enum ut_log_level level, const char *event, cons
         append(&line, " left_out=%llu", (unsigned long long)left_out);
     if (format[0] != '\0') {
         append(&line, " ");
-        va_list args;
-        va_start(args, format);
         append_args(&line, format, args);
-        va_end(args);
     }
     write_line(log->fd, &line);
     return true;
+}
+
+bool ut_log(struct ut_log *log, enum ut_log_level level, const char *event, const char *format, ...)
+{
+    va_list args;
+    if (log == NULL || level < log->least)
+        return true;
+    va_start(args, format);
+    bool written = write_event(log, level, event, event, format, args);
+    va_end(args);
+    return written;
+}
+
+bool ut_log_cause(struct ut_log *log, enum ut_log_level level, const char *event, const char *cause,
+                  const char *format, ...)
+{
+    char name[UT_LOG_LIMIT_NAME];
+    va_list args;
+    if (log == NULL || level < log->least)
+        return true;
+    (void)snprintf(name, sizeof(name), "%s %s", event, cause);
+    va_start(args, format);
+    bool written = write_event(log, level, event, name, format, args);
+    va_end(args);
+    return written;
 }
 
 /* ---- values that come from outside ----------------------------------------------------------- */

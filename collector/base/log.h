@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The log: logfmt lines on stderr, `time=… level=… event=… key=value …`. Each event name is limited
- * to a burst of 5 lines and then one line in 10 s, which says how many were left out.
+ * The log: logfmt lines on stderr, `time=… level=… event=… key=value …`. Each event name, or each
+ * cause of it where it has several, is limited to a burst of 5 lines and then one line in 10 s,
+ * which says how many were left out.
  */
 #ifndef UT_BASE_LOG_H
 #define UT_BASE_LOG_H
@@ -26,6 +27,12 @@ void ut_log_set_level(struct ut_log *log, enum ut_log_level least);
  * drops the line. Returns whether it was within the limit. */
 bool ut_log(struct ut_log *log, enum ut_log_level level, const char *event, const char *format, ...)
     UT_PRINTF(4, 5);
+
+/* Likewise for an event of several causes, each with a limit of its own, so that a flood of one
+ * does not hide another. `cause` is a constant or a name from the configuration, never what a
+ * stranger says: the limit's table is small. */
+bool ut_log_cause(struct ut_log *log, enum ut_log_level level, const char *event, const char *cause,
+                  const char *format, ...) UT_PRINTF(5, 6);
 
 /* Writes `text` into `out` as a logfmt value: quoted where needed, control characters and bytes
  * that are not UTF-8 escaped, cut to the room (out_size ≥ 8). Returns `out`. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The log's rate limit: each event name has a burst of lines and then one line in a while. Pure:
- * takes `now`. The table is bounded; where it is full the name that was quiet longest gives its
- * place away, and with it the count of its lines left out.
+ * The log's rate limit: each name (an event, or an event and its cause) has a burst of lines and
+ * then one line in a while. Pure: takes `now`. The table is bounded; where it is full the name that
+ * was quiet longest gives its place away, and with it the count of its lines left out.
  */
 #ifndef UT_BASE_LOG_LIMIT_H
 #define UT_BASE_LOG_LIMIT_H
@@ -10,8 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define UT_LOG_LIMIT_EVENTS 64
-#define UT_LOG_LIMIT_NAME 48 /* bytes of a name that are told apart, with the terminator */
+#define UT_LOG_LIMIT_EVENTS 128
+#define UT_LOG_LIMIT_NAME 64 /* bytes of a name that are told apart, with the terminator */
 #define UT_LOG_LIMIT_BURST 5
 #define UT_LOG_LIMIT_REFILL_NS UINT64_C(10000000000)
 
@@ -26,9 +26,9 @@ struct ut_log_limit {
     uint32_t count;
 };
 
-/* Whether a line of `event` may go out at `now_ns` (monotonic). If so, `ret_left_out` is how many
+/* Whether a line of `name` may go out at `now_ns` (monotonic). If so, `ret_left_out` is how many
  * were left out since the last one. */
-bool ut_log_limit_take(struct ut_log_limit *limit, const char *event, uint64_t now_ns,
+bool ut_log_limit_take(struct ut_log_limit *limit, const char *name, uint64_t now_ns,
                        uint64_t *ret_left_out);
 
 #endif

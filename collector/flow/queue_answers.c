@@ -20,9 +20,19 @@ static void log_outcome(const struct ut_entry *entry, const char *event,
                         const struct ut_outcome *outcome, uint64_t spans)
 {
     char text[LOG_TEXT];
-    ut_log(entry->queue->worker->log, UT_LOG_WARN, event, "exporter=%s spans=%" PRIu64 " text=%s",
-           entry->queue->id, spans,
-           ut_log_quote(text, sizeof(text), outcome->text != NULL ? outcome->text : ""));
+    ut_log_cause(entry->queue->worker->log, UT_LOG_WARN, event, entry->queue->id,
+                 "exporter=%s spans=%" PRIu64 " text=%s", entry->queue->id, spans,
+                 ut_log_quote(text, sizeof(text), outcome->text != NULL ? outcome->text : ""));
+}
+
+static void log_given_up(const struct ut_queue *queue, uint64_t spans, const char *words)
+{
+    char text[LOG_TEXT];
+    bool enabled = queue->settings.retry_on_failure.enabled;
+    ut_log_cause(queue->worker->log, UT_LOG_WARN, "export_given_up", queue->id,
+                 "exporter=%s spans=%" PRIu64 " setting=retry_on_failure.%s text=%s", queue->id,
+                 spans, enabled ? "max_elapsed_time" : "enabled",
+                 ut_log_quote(text, sizeof(text), words != NULL ? words : ""));
 }
 
 static void keep_words(struct ut_queue *queue, const struct ut_outcome *outcome)
@@ -127,7 +137,7 @@ static bool try_elsewhere(struct ut_entry *entry)
 static void give_up(struct ut_entry *entry, const struct ut_outcome *outcome)
 {
     ut_queue_count_dropped(entry->queue, UT_DROP_RETRY_ENDED, entry->item.span_count);
-    log_outcome(entry, "export_given_up", outcome, entry->item.span_count);
+    log_given_up(entry->queue, entry->item.span_count, outcome->text);
     advance(entry, entry->item.span_count, outcome);
 }
 
@@ -136,7 +146,6 @@ static void on_retry(struct ut_entry *entry, const struct ut_outcome *outcome)
     struct ut_queue *queue = entry->queue;
     struct ut_retry_clock clock = ut_queue_clock(queue);
     uint64_t delay;
-    ++*queue->counters.retries[outcome->after_ms != 0 ? UT_SETBACK_THROTTLED : outcome->cause];
     if (queue->abandoned) {
         ut_queue_drop_rest(entry, UT_DROP_SHUTDOWN);
         return;
@@ -147,6 +156,7 @@ static void on_retry(struct ut_entry *entry, const struct ut_outcome *outcome)
     }
     if (ut_queue_settle(entry))
         return;
+    ++*queue->counters.retries[outcome->after_ms != 0 ? UT_SETBACK_THROTTLED : outcome->cause];
     log_outcome(entry, "export_retry", outcome, entry->item.span_count);
     tell_when_stuck(queue, clock.now_ns);
     /* A pause that was asked for is the endpoint's, not the entry's. */
@@ -223,10 +233,12 @@ void ut_queue_on_entry_timer(struct ut_timer *timer, uint64_t now_ns)
     bool waited = entry->list == &queue->waiting;
     uint64_t limit_ns = queue->settings.retry_on_failure.max_elapsed_time_ns;
     ut_queue_unlist(entry);
-    if (waited || now_ns - entry->backoff.first_failure_ns < limit_ns)
+    if (waited || now_ns - entry->backoff.first_failure_ns < limit_ns) {
         become_due(entry);
-    else
+    } else if (!ut_queue_settle(entry)) {
+        log_given_up(queue, entry->count - entry->withdrawn, queue->words);
         ut_queue_drop_rest(entry, UT_DROP_RETRY_ENDED);
+    }
     ut_queue_pump(queue);
 }
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sizes and limits: who may come in, and when something goes out again. */
+#include <inttypes.h>
+
 #include "base/clock.h"
 #include "flow/queue_parts.h"
 
@@ -78,9 +80,31 @@ bool ut_queue_admits(const struct ut_queue *queue, const struct ut_batch *batch)
            fits(queue, ut_queue_size(queue), batch);
 }
 
+/* What a queue without room did with spans, and what else it could do. */
+static void log_full(const struct ut_queue *queue, uint64_t spans)
+{
+    static const char *const did[] = {
+        [UT_ON_FULL_REFUSE] = "refused",
+        [UT_ON_FULL_DROP_OLDEST] = "dropped_oldest",
+        [UT_ON_FULL_DROP_NEWEST] = "dropped_newest",
+    };
+    static const char refused[] = "their senders are told to send them again; "
+                                  "sending_queue.queue_size makes more room",
+                      dropped[] = "they are lost; sending_queue.queue_size makes more room, and "
+                                  "with on_full: refuse the senders keep them";
+    int on_full = queue->settings.sending_queue.on_full;
+    ut_log_cause(queue->worker->log, UT_LOG_WARN, "queue_full", queue->id,
+                 "exporter=%s spans=%" PRIu64 " action=%s queue_size=%" PRIu64 " text=\"%s\"",
+                 queue->id, spans, did[on_full], queue->settings.sending_queue.queue_size,
+                 on_full == UT_ON_FULL_REFUSE ? refused : dropped);
+}
+
 void ut_queue_count_refused(struct ut_queue *queue, uint64_t spans)
 {
     *queue->counters.enqueue_failed += spans;
+    /* Else it is stopping, which is told elsewhere. */
+    if (queue->settings.sending_queue.on_full == UT_ON_FULL_REFUSE && !queue->draining)
+        log_full(queue, spans);
 }
 
 bool ut_queue_blocks(const struct ut_queue *queue)
@@ -100,16 +124,20 @@ static struct ut_entry *find_oldest_idle(struct ut_queue *queue)
 bool ut_queue_make_room(struct ut_queue *queue, const struct ut_batch *batch)
 {
     int on_full = queue->settings.sending_queue.on_full;
-    if (on_full == UT_ON_FULL_REFUSE)
-        return true;
-    while (!ut_queue_fits(queue, batch)) {
+    uint64_t dropped = 0;
+    bool has_room = on_full == UT_ON_FULL_REFUSE || ut_queue_fits(queue, batch);
+    while (!has_room) {
         struct ut_entry *entry = on_full == UT_ON_FULL_DROP_OLDEST ? find_oldest_idle(queue) : NULL;
         if (entry == NULL)
-            return false;
+            break;
+        dropped += entry->count - entry->withdrawn;
         ut_queue_unlist(entry);
         ut_queue_drop_rest(entry, UT_DROP_QUEUE_FULL);
+        has_room = ut_queue_fits(queue, batch);
     }
-    return true;
+    if (!has_room || dropped > 0)
+        log_full(queue, dropped + (has_room ? 0 : batch->spans));
+    return has_room;
 }
 
 void ut_queue_tell_room(struct ut_queue *queue)

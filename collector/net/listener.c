@@ -40,8 +40,10 @@ static void rest(struct ut_listener *listener, int error)
 {
     struct ut_worker *worker = listener->worker;
     listener->exhausted++;
-    ut_log(worker->log, UT_LOG_WARN, "accept_paused", "reason=\"%s\" port=%u", strerror(error),
-           listener->port);
+    ut_log(worker->log, UT_LOG_WARN, "accept_paused",
+           "reason=\"%s\" port=%u text=\"connections wait unaccepted; descriptors are short where "
+           "RLIMIT_NOFILE (LimitNOFILE, ulimit -n) is low or connections are many\"",
+           strerror(error), listener->port);
     watch_all(listener, false);
     ut_timer_set(&worker->timers, &listener->rest, ut_worker_now(worker) + REST_NS);
 }

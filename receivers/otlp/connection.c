@@ -30,8 +30,9 @@ void ut_otlp_connection_count(struct ut_otlp_connection *connection, enum ut_otl
     struct ut_otlp_receiver *receiver = connection->receiver;
     char peer[UT_OTLP_PEER_TEXT];
     ++*receiver->counters[connection->port->transport].limits[limit];
-    ut_log(receiver->worker->log, UT_LOG_WARN, "receiver_limit", "receiver=%s limit=%s %s",
-           receiver->id, ut_otlp_limit_name(limit), ut_otlp_peer_text(peer, connection));
+    ut_log_cause(receiver->worker->log, UT_LOG_WARN, "receiver_limit", ut_otlp_limit_name(limit),
+                 "receiver=%s limit=%s %s", receiver->id, ut_otlp_limit_name(limit),
+                 ut_otlp_peer_text(peer, connection));
 }
 
 /* ---- the stream ----------------------------------------------------------------------------- */
@@ -263,14 +264,14 @@ static void link_connection(struct ut_otlp_connection *connection)
     ++*receiver->counters[connection->port->transport].open_connections;
 }
 
-static struct ut_otlp_connection *new_connection(struct ut_otlp_port *port, int fd,
-                                                 const struct ut_endpoint *peer,
-                                                 const struct ut_unix_peer *unix_peer)
+/* 0 or a negative errno; `fd` is the caller's then. */
+static int new_connection(struct ut_otlp_connection **ret, struct ut_otlp_port *port, int fd,
+                          const struct ut_endpoint *peer, const struct ut_unix_peer *unix_peer)
 {
     struct ut_worker *worker = port->receiver->worker;
     struct ut_otlp_connection *connection = ut_pool_alloc(&worker->pool, sizeof(*connection));
     if (connection == NULL)
-        return NULL;
+        return -ENOMEM;
     *connection = (struct ut_otlp_connection){
         .port = port,
         .receiver = port->receiver,
@@ -285,12 +286,16 @@ static struct ut_otlp_connection *new_connection(struct ut_otlp_port *port, int 
     if (unix_peer != NULL)
         connection->unix_peer = *unix_peer;
     ut_calls_init(&connection->calls, &worker->pool, &worker->budget, &port->service);
-    bool secured = port->tls_settings == NULL || ut_otlp_secure_open(connection) == 0;
-    if (secured && ut_stream_open(&connection->stream, worker, fd, &stream_ops) == 0)
-        return connection;
+    int error = port->tls_settings != NULL ? ut_otlp_secure_open(connection) : 0;
+    if (error == 0)
+        error = ut_stream_open(&connection->stream, worker, fd, &stream_ops);
+    if (error == 0) {
+        *ret = connection;
+        return 0;
+    }
     ut_otlp_secure_close(connection, 0);
     ut_pool_free(&worker->pool, connection);
-    return NULL;
+    return error;
 }
 
 /* Whether the peer of a unix socket may send here; it is said and counted where it may not. */
@@ -299,20 +304,18 @@ static bool is_admitted(struct ut_otlp_port *port, int fd, struct ut_unix_peer *
     int error = ut_otlp_access_admit(&port->access, fd, ret);
     if (error == 0)
         return true;
-    ut_log(port->receiver->worker->log, UT_LOG_WARN, "connection_refused",
-           "receiver=%s reason=\"%s\" peer=unix pid=%d uid=%u gid=%u", port->receiver->id,
-           error == -EACCES ? "the user is not among auth.allowed_uids" : strerror(-error),
-           (int)ret->pid, ret->uid, ret->gid);
+    ut_log_cause(port->receiver->worker->log, UT_LOG_WARN, "connection_refused", "user",
+                 "receiver=%s reason=\"%s\" peer=unix pid=%d uid=%u gid=%u", port->receiver->id,
+                 error == -EACCES ? "the user is not among auth.allowed_uids" : strerror(-error),
+                 (int)ret->pid, ret->uid, ret->gid);
     return false;
 }
 
-static void refuse(struct ut_otlp_port *port, int fd, enum ut_otlp_limit limit)
+static void refuse(struct ut_otlp_port *port, int fd, enum ut_otlp_limit limit, int error)
 {
-    struct ut_otlp_receiver *receiver = port->receiver;
     close(fd);
-    ++*receiver->counters[port->transport].limits[limit];
-    ut_log(receiver->worker->log, UT_LOG_WARN, "connection_refused", "receiver=%s limit=%s open=%u",
-           receiver->id, ut_otlp_limit_name(limit), port->connection_count);
+    ++*port->receiver->counters[port->transport].limits[limit];
+    ut_otlp_log_turned_away(port, limit, error);
 }
 
 /* A place for one more connection of the peer: by address or, on a unix socket, by cgroup. */
@@ -327,7 +330,9 @@ static struct ut_otlp_source *find_place(struct ut_otlp_port *port, const struct
     struct ut_otlp_source *source =
         full ? NULL
              : ut_otlp_sources_enter(&port->sources, &key, port->connections_per_address, &crowded);
-    *ret_limit = crowded ? UT_OTLP_LIMIT_ADDRESS : UT_OTLP_LIMIT_CONNECTIONS;
+    *ret_limit = full      ? UT_OTLP_LIMIT_CONNECTIONS
+                 : crowded ? UT_OTLP_LIMIT_ADDRESS
+                           : UT_OTLP_LIMIT_RESOURCES;
     return source;
 }
 
@@ -340,12 +345,15 @@ void ut_otlp_connection_open(struct ut_otlp_port *port, int fd, const struct ut_
         return;
     }
     struct ut_otlp_source *source = find_place(port, peer, on_unix, &limit);
-    struct ut_otlp_connection *connection =
-        source != NULL ? new_connection(port, fd, peer, on_unix) : NULL;
-    if (connection == NULL) {
-        if (source != NULL)
-            ut_otlp_sources_leave(&port->sources, source);
-        refuse(port, fd, limit);
+    if (source == NULL) {
+        refuse(port, fd, limit, limit == UT_OTLP_LIMIT_RESOURCES ? -ENOMEM : 0);
+        return;
+    }
+    struct ut_otlp_connection *connection;
+    int error = new_connection(&connection, port, fd, peer, on_unix);
+    if (error != 0) {
+        ut_otlp_sources_leave(&port->sources, source);
+        refuse(port, fd, UT_OTLP_LIMIT_RESOURCES, error);
         return;
     }
     connection->source = source;

@@ -8,6 +8,7 @@ enum { LABELS_BYTES = 256 };
 static const char *const limit_names[UT_OTLP_LIMIT_H2] = {
     [UT_OTLP_LIMIT_CONNECTIONS] = "connections",
     [UT_OTLP_LIMIT_ADDRESS] = "connections_per_address",
+    [UT_OTLP_LIMIT_RESOURCES] = "resources",
     [UT_OTLP_LIMIT_REQUESTS] = "requests_per_connection",
     [UT_OTLP_LIMIT_AGE] = "connection_age",
     [UT_OTLP_LIMIT_IDLE] = "idle",
@@ -21,8 +22,7 @@ static const char *const limit_names[UT_OTLP_LIMIT_H2] = {
     [UT_OTLP_LIMIT_BUDGET] = "memory",
 };
 
-/* The statuses that this receiver gives, and as what they are counted; the last stands for all
- * others. */
+/* The statuses that this receiver gives, and as what they are counted. */
 static const struct status {
     int status;
     const char *name;
@@ -35,6 +35,9 @@ static const struct status {
             {UT_GRPC_UNIMPLEMENTED, "UNIMPLEMENTED"},
             {UT_GRPC_INTERNAL, "INTERNAL"},
             {UT_GRPC_UNAVAILABLE, "UNAVAILABLE"},
+            {UT_GRPC_NOT_FOUND, "NOT_FOUND"},
+            {UT_GRPC_ALREADY_EXISTS, "ALREADY_EXISTS"},
+            {UT_GRPC_FAILED_PRECONDITION, "FAILED_PRECONDITION"},
             {UT_GRPC_UNAUTHENTICATED, "UNAUTHENTICATED"},
             {UT_GRPC_PERMISSION_DENIED, "PERMISSION_DENIED"},
             {UT_GRPC_UNKNOWN, "UNKNOWN"},
@@ -51,7 +54,6 @@ static const struct status {
             {413, "413"},
             {415, "415"},
             {503, "503"},
-            {500, "500"},
         },
 };
 

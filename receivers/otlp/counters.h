@@ -17,6 +17,7 @@
 enum ut_otlp_limit {
     UT_OTLP_LIMIT_CONNECTIONS,
     UT_OTLP_LIMIT_ADDRESS,
+    UT_OTLP_LIMIT_RESOURCES, /* what a connection needs of us could not be had */
     UT_OTLP_LIMIT_REQUESTS,
     UT_OTLP_LIMIT_AGE,
     UT_OTLP_LIMIT_IDLE,
@@ -34,7 +35,7 @@ enum ut_otlp_limit {
     UT_OTLP_LIMITS = UT_OTLP_LIMIT_H2 + UT_H2_HITS,
 };
 
-enum { UT_OTLP_STATUSES = 12 };
+enum { UT_OTLP_STATUSES = 13 };
 
 /* Of one transport: a request is counted under what it is, a connection under its port's name. */
 struct ut_otlp_counters {

@@ -131,9 +131,17 @@ static void on_pushed(struct ut_push *push, const struct ut_answer *answer)
 
 static void refuse_busy(struct ut_call *call)
 {
+    static const char text[] = "no memory left for this request now";
     ++*ut_otlp_counters_of(call)->limits[UT_OTLP_LIMIT_BUDGET];
-    ut_call_fail(call, UT_GRPC_UNAVAILABLE, call->calls->service->retry_after_ms,
-                 "no memory left for this request now");
+    ut_otlp_log_refused(ut_otlp_connection_of(call->calls), call->ops->transport, UT_REFUSED_BUDGET,
+                        text);
+    ut_call_fail(call, UT_GRPC_UNAVAILABLE, call->calls->service->retry_after_ms, text);
+}
+
+static void refuse_unparsed(struct ut_call *call, const char *text)
+{
+    ut_otlp_log_malformed(call, text);
+    ut_call_fail(call, UT_GRPC_INVALID_ARGUMENT, 0, text);
 }
 
 static void refuse_malformed(struct ut_call *call, const struct ut_walk_report *report)
@@ -141,7 +149,7 @@ static void refuse_malformed(struct ut_call *call, const struct ut_walk_report *
     char text[TEXT_BYTES];
     (void)snprintf(text, sizeof(text), "the request does not parse: %s at offset %u", report->error,
                    report->offset);
-    ut_call_fail(call, UT_GRPC_INVALID_ARGUMENT, 0, text);
+    refuse_unparsed(call, text);
 }
 
 /* For the writer of the wire bytes: they are charged on top of those received while both are there.
@@ -162,7 +170,7 @@ static void refuse_json(struct ut_call *call, const struct ut_json_report *repor
     char text[TEXT_BYTES];
     (void)snprintf(text, sizeof(text), "the request is not OTLP's JSON: %s at offset %zu",
                    report->error, report->offset);
-    ut_call_fail(call, UT_GRPC_INVALID_ARGUMENT, 0, text);
+    refuse_unparsed(call, text);
 }
 
 /* The message in JSON becomes one in protobuf. false: the call was answered. */
@@ -307,6 +315,8 @@ void ut_otlp_export(struct ut_call *call)
     struct ut_batch *batch = make_batch(call, &report);
     if (batch == NULL)
         return;
+    if (report.left_out > 0)
+        ut_otlp_log_left_out(call, report.left_out, report.reason);
     if (batch->spans > 0) {
         push(call, batch, &report);
         return;

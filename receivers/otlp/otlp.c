@@ -44,15 +44,12 @@ static void on_refused(struct ut_calls *calls, enum ut_transport transport, enum
     };
     struct ut_otlp_connection *connection = ut_otlp_connection_of(calls);
     struct ut_otlp_receiver *receiver = connection->receiver;
-    char peer[UT_OTLP_PEER_TEXT];
     if (why < UT_REFUSED_PROTOCOL)
         ++*receiver->counters[transport].limits[limits[why]];
     if (why == UT_REFUSED_METRICS || why == UT_REFUSED_LOGS)
         ut_otlp_signal_refused(connection, transport, why, text);
     else
-        ut_log(receiver->worker->log, UT_LOG_WARN, "request_refused",
-               "receiver=%s transport=%s reason=\"%s\" %s", receiver->id,
-               ut_otlp_transport_name(transport), text, ut_otlp_peer_text(peer, connection));
+        ut_otlp_log_refused(connection, transport, why, text);
 }
 
 static void wake(struct ut_calls *calls)

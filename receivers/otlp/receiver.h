@@ -191,6 +191,15 @@ int ut_otlp_secure_pending(struct ut_otlp_connection *connection, struct iovec *
 void ut_otlp_signal_refused(struct ut_otlp_connection *connection, enum ut_transport transport,
                             enum ut_refusal why, const char *text);
 
+/* refusals.c: what is said of it in the log. A request that is not taken; one that does not parse;
+ * spans of one that are left out; a connection that was closed when it came, `error` being 0 or
+ * why it could not be opened. */
+void ut_otlp_log_refused(const struct ut_otlp_connection *connection, enum ut_transport transport,
+                         enum ut_refusal why, const char *reason);
+void ut_otlp_log_malformed(const struct ut_call *call, const char *reason);
+void ut_otlp_log_left_out(const struct ut_call *call, uint32_t spans, const char *reason);
+void ut_otlp_log_turned_away(const struct ut_otlp_port *port, enum ut_otlp_limit limit, int error);
+
 /* deadlines.c: what is due next, by what goes on now. */
 struct ut_otlp_deadline ut_otlp_deadline_of(struct ut_otlp_connection *connection, uint64_t now_ns);
 /* The longest that a connection may be left alone: a request may begin right after a look at it. */

@@ -133,6 +133,19 @@ Test(log, one_cause_writes_a_burst_and_others_go_on)
     cr_expect_not_null(strstr(text, "event=other"));
 }
 
+Test(log, a_flood_of_one_cause_does_not_hide_another_of_the_same_event)
+{
+    struct capture capture;
+    open_capture(&capture, UT_LOG_INFO);
+    for (int i = 0; i < 1000; i++)
+        cr_expect_eq(ut_log_cause(capture.log, UT_LOG_WARN, "limit", "pings", "limit=pings"),
+                     i < UT_LOG_LIMIT_BURST);
+    cr_expect(ut_log_cause(capture.log, UT_LOG_WARN, "limit", "connections", "limit=%s", "conns"));
+    const char *text = close_capture(&capture);
+    cr_expect_eq(count_lines(text), UT_LOG_LIMIT_BURST + 1);
+    cr_expect_not_null(strstr(text, "level=warn event=limit limit=conns\n"));
+}
+
 Test(log, a_line_that_is_too_long_is_cut_and_stays_one_line)
 {
     struct capture capture;

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a queue says of spans that it refuses or loses: each way has its line, with the exporter,
+ * how many, and the setting; and is counted as what it is. */
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "queue_lab.h"
+
+static int ends[2];
+
+static void start(void)
+{
+    prepare();
+    cr_assert_eq(pipe2(ends, O_NONBLOCK | O_CLOEXEC), 0);
+    worker.log = ut_log_new(ends[1], UT_LOG_INFO);
+    cr_assert_not_null(worker.log);
+}
+
+static void stop(void)
+{
+    struct ut_log *log = worker.log;
+    finish();
+    ut_log_free(log);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+TestSuite(queue_log, .init = start, .fini = stop);
+
+static void expect_said(const char *words)
+{
+    static char text[64 << 10];
+    size_t size = strlen(text);
+    ssize_t got = read(ends[0], text + size, sizeof(text) - 1 - size);
+    text[size + (got > 0 ? (size_t)got : 0)] = '\0';
+    cr_expect_not_null(strstr(text, words), "no \"%s\" in:\n%s", words, text);
+}
+
+static uint64_t all_retries(void)
+{
+    return (uint64_t)ut_metrics_sum(worker.metrics, "undertrace_exporter_retries");
+}
+
+Test(queue_log, a_refusal_for_want_of_room_names_the_setting)
+{
+    settings.sending_queue.queue_size = 1;
+    open_queue();
+    ut_queue_count_refused(queue, 7);
+    expect_said(
+        " event=queue_full exporter=fake spans=7 action=refused queue_size=1 text=\"their "
+        "senders are told to send them again; sending_queue.queue_size makes more room\"\n");
+}
+
+static void put_thrice(enum ut_on_full on_full)
+{
+    settings.sending_queue.queue_size = 2;
+    settings.sending_queue.num_consumers = 1;
+    settings.sending_queue.on_full = on_full;
+    open_queue();
+    fake.keeps = true;
+    put(1); /* in flight */
+    put(2);
+    put(4);
+    while (fake.held_count > 0)
+        fake_answer(&fake, sent);
+}
+
+Test(queue_log, spans_that_are_dropped_for_newer_ones_are_told_of)
+{
+    put_thrice(UT_ON_FULL_DROP_OLDEST);
+    expect_said(" event=queue_full exporter=fake spans=2 action=dropped_oldest queue_size=2 ");
+    expect_said(" and with on_full: refuse the senders keep them\"\n");
+}
+
+Test(queue_log, spans_that_come_too_late_are_told_of)
+{
+    put_thrice(UT_ON_FULL_DROP_NEWEST);
+    expect_said(" event=queue_full exporter=fake spans=4 action=dropped_newest queue_size=2 ");
+}
+
+/* Without retries nothing is put off. */
+Test(queue_log, a_drop_is_no_retry)
+{
+    settings.retry_on_failure.enabled = false;
+    open_queue();
+    fake.answer = retry;
+    put(3);
+    cr_expect_eq(balanced_books(queue).dropped[UT_DROP_RETRY_ENDED], 3);
+    cr_expect_eq(all_retries(), 0);
+    expect_said(" event=export_given_up exporter=fake spans=3 setting=retry_on_failure.enabled "
+                "text=\"try again\\nplease\"\n");
+}
+
+Test(queue_log, what_a_stop_leaves_unsent_is_no_retry)
+{
+    open_queue();
+    fake.keeps = true;
+    put(3);
+    ut_queue_drain(queue, NULL, NULL);
+    ut_queue_abandon(queue);
+    fake_answer(&fake, retry);
+    cr_expect_eq(balanced_books(queue).dropped[UT_DROP_SHUTDOWN], 3);
+    cr_expect_eq(all_retries(), 0);
+}
+
+/* The endpoint wants to be left alone beyond their time: a timer ends it. */
+Test(queue_log, spans_that_time_out_while_nothing_is_sent_are_told_of)
+{
+    settings.retry_on_failure.max_elapsed_time_ns = 20 * UT_NS_PER_S;
+    open_queue();
+    fake.keeps = true;
+    put(5);
+    put(6);
+    fake_answer(&fake, (struct ut_outcome){.result = UT_RETRY, .after_ms = 15000, .text = "later"});
+    fake_answer(&fake, (struct ut_outcome){.result = UT_RETRY, .after_ms = 60000, .text = "never"});
+    cr_expect_eq(balanced_books(queue).dropped[UT_DROP_RETRY_ENDED], 6, "by its answer");
+    virtual_worker_advance(&worker, 20000);
+    cr_expect_eq(balanced_books(queue).dropped[UT_DROP_RETRY_ENDED], 11);
+    cr_expect_eq(all_retries(), 1);
+    expect_said(" event=export_given_up exporter=fake spans=5 "
+                "setting=retry_on_failure.max_elapsed_time text=never\n");
+}
