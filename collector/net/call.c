@@ -123,17 +123,24 @@ void ut_call_succeed(struct ut_call *call, ut_slice message)
     finish(call, call->ops->transport == UT_TRANSPORT_HTTP ? 200 : UT_GRPC_OK);
 }
 
+/* None but 503 may be tried again (OTLP 1.11, "Failures"), so that a status is never a promise that
+ * the code did not make. The body tells the code itself. */
 static int http_status_of(enum ut_grpc_code code)
 {
     switch (code) {
-    case UT_GRPC_INVALID_ARGUMENT:
-        return 400;
+    case UT_GRPC_UNAUTHENTICATED:
+        return 401;
+    case UT_GRPC_PERMISSION_DENIED:
+        return 403;
+    case UT_GRPC_NOT_FOUND:
+    case UT_GRPC_UNIMPLEMENTED:
+        return 404;
     case UT_GRPC_RESOURCE_EXHAUSTED:
         return 413;
     case UT_GRPC_UNAVAILABLE:
         return 503;
     default:
-        return 500;
+        return 400;
     }
 }
 

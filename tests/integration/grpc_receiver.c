@@ -422,7 +422,7 @@ Test(grpc_receiver, a_backends_refusal_keeps_its_status_unless_that_may_be_retri
     static const struct {
         uint8_t given;
         int expected;
-    } rows[] = {{0, 3}, {3, 3}, {7, 7}, {16, 16}, {12, 12}, {8, 8}, {14, 3}, {4, 3}};
+    } rows[] = {{0, 3}, {3, 3}, {7, 7}, {16, 16}, {12, 12}, {8, 8}, {5, 5}, {14, 3}, {4, 3}};
     struct harness_client *client = harness_connect(&harness, false);
     harness.target.verdict = UT_REJECTED;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -434,6 +434,9 @@ Test(grpc_receiver, a_backends_refusal_keeps_its_status_unless_that_may_be_retri
         cr_expect_eq(reply->grpc_status, rows[i].expected, "row %zu: %d", i, reply->grpc_status);
         cr_expect_str_eq(reply->details, "", "nothing that asks for another try");
     }
+    cr_expect_eq(harness_metric(&harness, "undertrace_receiver_requests_total{receiver=\"otlp\","
+                                          "transport=\"grpc\",code=\"NOT_FOUND\""),
+                 1);
     harness_disconnect(client);
 }
 

@@ -160,6 +160,43 @@ Test(http_receiver, busy_pipeline_is_503_with_whole_seconds)
     http_disconnect(client);
 }
 
+Test(http_receiver, a_backends_refusal_becomes_the_status_that_http_has_for_it)
+{
+    /* By gRPC's code; those that a client would try again are 400 here, as they are over gRPC. */
+    static const int expected[UT_GRPC_CODES] = {
+        [UT_GRPC_OK] = 400,
+        [UT_GRPC_CANCELLED] = 400,
+        [UT_GRPC_UNKNOWN] = 400,
+        [UT_GRPC_INVALID_ARGUMENT] = 400,
+        [UT_GRPC_DEADLINE_EXCEEDED] = 400,
+        [UT_GRPC_NOT_FOUND] = 404,
+        [UT_GRPC_ALREADY_EXISTS] = 400,
+        [UT_GRPC_PERMISSION_DENIED] = 403,
+        [UT_GRPC_RESOURCE_EXHAUSTED] = 413,
+        [UT_GRPC_FAILED_PRECONDITION] = 400,
+        [UT_GRPC_ABORTED] = 400,
+        [UT_GRPC_OUT_OF_RANGE] = 400,
+        [UT_GRPC_UNIMPLEMENTED] = 404,
+        [UT_GRPC_INTERNAL] = 400,
+        [UT_GRPC_UNAVAILABLE] = 400,
+        [UT_GRPC_DATA_LOSS] = 400,
+        [UT_GRPC_UNAUTHENTICATED] = 401,
+    };
+    http_harness_start(&harness, 64 * MIB);
+    struct http_client *client = http_connect(&harness);
+    harness.target.verdict = UT_REJECTED;
+    for (uint8_t code = 0; code < UT_GRPC_CODES; code++) {
+        harness.target.status = code;
+        struct http_answer answer = export_spans(client, 1, 0);
+        cr_expect_eq(answer.status, expected[code], "code %u: %d", code, answer.status);
+        cr_expect_null(strstr(answer.head, "Retry-After"), "code %u", code);
+        cr_expect_not_null(memmem(answer.body, answer.body_size, "stub says no", 12));
+    }
+    harness.target.verdict = UT_ACCEPTED;
+    expect_lives(client);
+    http_disconnect(client);
+}
+
 Test(http_receiver, body_is_the_same_however_it_is_cut)
 {
     static const size_t pieces[] = {1000, 4096, 65536, 300000};
