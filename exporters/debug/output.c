@@ -44,6 +44,7 @@ static bool is_writable(int fd)
 static size_t write_some(struct debug_output *output, const char *data, size_t size)
 {
     size_t taken = 0;
+    int error = 0;
     while (taken < size && !output->failed && is_writable(output->fd)) {
         size_t piece = size - taken < WRITE_MAX ? size - taken : WRITE_MAX;
         ssize_t n = write(output->fd, data + taken, piece);
@@ -52,10 +53,13 @@ static size_t write_some(struct debug_output *output, const char *data, size_t s
         else if (errno == EAGAIN)
             break;
         else if (errno != EINTR)
-            output->failed = true;
+            error = errno;
+        output->failed = error != 0;
     }
-    if (output->failed && taken < size)
-        ut_log(output->worker->log, UT_LOG_WARN, "debug_output_failed", "errno=%d", errno);
+    if (error != 0)
+        ut_log(output->worker->log, UT_LOG_WARN, "debug_output_failed",
+               "error=\"%s\" text=\"nothing more is printed; other exporters get their spans\"",
+               strerror(error));
     return taken;
 }
 

@@ -27,11 +27,12 @@
 
 #include "allocations.h"
 #include "base/clock.h"
-#include "capture.h"
 #include "component.h"
 #include "doctor.h"
 #include "framing.h"
 #include "programs.h"
+#include "recording.h"
+#include "report.h"
 #include "snapshot.h"
 #include "stalls.h"
 #include "trace_context.h"
@@ -148,7 +149,7 @@ struct ebpf {
     uint64_t snapshot_ns;              /* the earliest time of the next one, monotonic */
     uint64_t stalls_ns;                /* when the tables of stalls were changed, monotonic */
     struct ut_ebpf_allocations allocations;
-    struct ut_capture_writer *capture; /* NULL: none */
+    struct ut_ebpf_recording recording;
 
     struct ut_timer timer;
     uv_poll_t high_water;
@@ -164,20 +165,9 @@ struct ebpf {
 
 /* ---- records -------------------------------------------------------------------------------- */
 
-static void capture_record(struct ebpf *ebpf, const void *data, size_t size)
-{
-    int error = ut_capture_write(ebpf->capture, ut_slice_of(data, size), ebpf->unix_offset_ns);
-    if (error == 0)
-        return;
-    ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_capture_ended", "error=\"%s\"", strerror(-error));
-    ut_capture_close(ebpf->capture);
-    ebpf->capture = NULL;
-}
-
 static void hand_over(struct ebpf *ebpf, const void *data, size_t size)
 {
-    if (ebpf->capture != NULL)
-        capture_record(ebpf, data, size);
+    ut_ebpf_recording_add(&ebpf->recording, ut_slice_of(data, size), ebpf->unix_offset_ns);
     ebpf->sink->record(ebpf->sink, data, size, ebpf->unix_offset_ns);
 }
 
@@ -221,7 +211,10 @@ static void take_stalls(struct ebpf *ebpf, uint64_t now_ns)
     ebpf->stalls_ns = now_ns;
     int error = ut_ebpf_take_stalls(ebpf->programs.skeleton, on_sum, ebpf);
     if (error != 0)
-        ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_stalls", "error=\"%s\"", strerror(-error));
+        ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_stalls",
+               "error=\"%s\" text=\"stalls for want of memory could not be read, and are missing "
+               "on spans until they can\"",
+               strerror(-error));
 }
 
 static void drain(struct ebpf *ebpf)
@@ -232,7 +225,10 @@ static void drain(struct ebpf *ebpf)
     ebpf->drained = 0;
     int result = ring_buffer__consume(ebpf->ring);
     if (result < 0 && result != -EAGAIN)
-        ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_ring", "error=\"%s\"", strerror(-result));
+        ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_ring",
+               "error=\"%s\" text=\"the kernel's records could not be read; it is tried again "
+               "every drain_interval\"",
+               strerror(-result));
     /* Behind the ring, in which a stall's cgroup may be told. */
     take_stalls(ebpf, ut_worker_now(ebpf->worker));
     if (ebpf->programs.states[UT_EBPF_ALLOCATIONS].works)
@@ -268,56 +264,56 @@ static bool is_mostly_idle(int program)
            program == UT_EBPF_UNDO;
 }
 
-/* Brings the metrics up to the kernel's counters; returns how many records more are missing. */
-static uint64_t take_counters(struct ebpf *ebpf)
+/* Brings the metrics up to the kernel's counters, and adds what casts doubt to `missing`. */
+static void take_counters(struct ebpf *ebpf, struct ut_ebpf_missing *missing)
 {
     uint32_t zero = 0;
     struct ut_kernel_counters now;
     if (bpf_map_lookup_elem(bpf_map__fd(ebpf->programs.skeleton->maps.counters), &zero,
                             ebpf->per_cpu) != 0)
-        return 0;
+        return;
     sum_cpus(ebpf, &now);
-    uint64_t missing = 0;
     for (int type = 1; type < UT_RECORD_TYPES; type++) {
         uint64_t limited = now.limited[type] - ebpf->counted.limited[type];
         uint64_t lost = now.lost[type] - ebpf->counted.lost[type];
         *ebpf->counters.limited[type] += limited;
         *ebpf->counters.lost[type] += lost;
-        missing += casts_no_doubt(type) ? lost : limited + lost;
+        missing->no_room += lost;
+        missing->rate_limited += casts_no_doubt(type) ? 0 : limited;
         if (type == UT_RECORD_CONNECTION && limited + lost > 0)
             ebpf->snapshot_due = true;
     }
     *ebpf->counters.unowned += now.unowned - ebpf->counted.unowned;
     ebpf->counted = now;
-    return missing;
 }
 
 /* Likewise of the runs that the kernel skipped. */
-static uint64_t take_missed(struct ebpf *ebpf)
+static void take_missed(struct ebpf *ebpf, struct ut_ebpf_missing *missing)
 {
-    uint64_t now[UT_EBPF_PROGRAMS], missing = 0;
+    uint64_t now[UT_EBPF_PROGRAMS];
     ut_ebpf_programs_missed(&ebpf->programs, now);
     for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
         uint64_t missed = now[i] - ebpf->missed[i];
         *ebpf->counters.missed[i] += missed;
         /* Of allocations these are pages of interrupts, which do not count. */
-        missing += i == UT_EBPF_ALLOCATIONS || is_mostly_idle(i) ? 0 : missed;
+        missing->skipped_runs += i == UT_EBPF_ALLOCATIONS || is_mostly_idle(i) ? 0 : missed;
         if (i == UT_EBPF_CONNECTIONS && missed > 0)
             ebpf->snapshot_due = true;
         ebpf->missed[i] = now[i];
     }
-    return missing;
 }
 
 static void report_missing(struct ebpf *ebpf)
 {
+    struct ut_ebpf_missing missing = {0};
     ut_trace_context_count(&ebpf->trace_context, ebpf->programs.skeleton);
-    uint64_t missing = take_counters(ebpf) + take_missed(ebpf);
-    if (missing == 0)
+    take_counters(ebpf, &missing);
+    take_missed(ebpf, &missing);
+    uint64_t records = missing.no_room + missing.rate_limited + missing.skipped_runs;
+    if (records == 0)
         return;
-    ebpf->sink->lost(ebpf->sink, missing, ut_clock_unix_ns());
-    ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_records_missing", "records=%llu",
-           (unsigned long long)missing);
+    ebpf->sink->lost(ebpf->sink, records, ut_clock_unix_ns());
+    ut_ebpf_report_missing(ebpf->worker->log, &missing);
 }
 
 /* ---- connections that no record told of -------------------------------------------------------
@@ -342,7 +338,9 @@ static void take_snapshot(struct ebpf *ebpf)
     ebpf->snapshot_ns =
         ended_ns + (rest_ns > SNAPSHOT_INTERVAL_NS ? rest_ns : SNAPSHOT_INTERVAL_NS);
     if (connections < 0)
-        ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_snapshot", "error=\"%s\"",
+        ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_snapshot",
+               "error=\"%s\" text=\"connections whose opening was not seen stay unknown: spans "
+               "over them have no sender, and their retransmits join no connection\"",
                strerror(-connections));
     else
         ut_log(ebpf->worker->log, UT_LOG_DEBUG, "ebpf_snapshot", "connections=%d", connections);
@@ -388,8 +386,7 @@ static void on_tick(struct ut_timer *timer, uint64_t now_ns)
         take_snapshot(ebpf);
     if (ebpf->config.memory != MEMORY_OFF && ebpf->sink->sample != NULL)
         ebpf->sink->sample(ebpf->sink, ut_clock_unix_ns());
-    if (ebpf->capture != NULL && ut_capture_flush(ebpf->capture) != 0)
-        ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_capture_write", "action=stopped");
+    ut_ebpf_recording_flush(&ebpf->recording);
     /* More than one drain's worth was there: the rest at the next turn, sockets in between. */
     bool more = ebpf->drained >= DRAIN_RECORDS_MAX;
     ut_timer_set(&ebpf->worker->timers, timer,
@@ -397,32 +394,6 @@ static void on_tick(struct ut_timer *timer, uint64_t now_ns)
 }
 
 /* ---- start ---------------------------------------------------------------------------------- */
-
-static void log_programs(const struct ebpf *ebpf)
-{
-    char reason[UT_EBPF_REASON + 32], without[256];
-    const struct ut_ebpf_program *states = ebpf->programs.states;
-    int working = ut_ebpf_programs_working(&ebpf->programs), unwanted = 0;
-    for (int i = 0; i < UT_EBPF_PROGRAMS; i++)
-        unwanted += states[i].unwanted;
-    if (working + unwanted == UT_EBPF_PROGRAMS) {
-        ut_log(ebpf->worker->log, UT_LOG_INFO, "ebpf_attached", "programs=%d", working);
-        return;
-    }
-    if (working == 0) {
-        ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_unavailable",
-               "effect=\"spans are forwarded without kernel evidence\" reason=%s",
-               ut_log_quote(reason, sizeof(reason), states[0].reason));
-        return;
-    }
-    for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
-        if (!states[i].works && !states[i].unwanted)
-            ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_program_missing",
-                   "program=%s effect=%s reason=%s", states[i].name,
-                   ut_log_quote(without, sizeof(without), states[i].without),
-                   ut_log_quote(reason, sizeof(reason), states[i].reason));
-    }
-}
 
 static int watch_high_water(struct ebpf *ebpf, int ring_fd)
 {
@@ -461,17 +432,6 @@ static int open_ring(struct ebpf *ebpf)
     return ebpf->ring != NULL ? watch_high_water(ebpf, fd) : -errno;
 }
 
-static void open_capture(struct ebpf *ebpf)
-{
-    char quoted[256];
-    if (ebpf->config.capture_file == NULL)
-        return;
-    int error = ut_capture_create(&ebpf->capture, ebpf->config.capture_file);
-    if (error != 0)
-        ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_capture_open", "file=%s error=\"%s\"",
-               ut_log_quote(quoted, sizeof(quoted), ebpf->config.capture_file), strerror(-error));
-}
-
 static double read_works(void *arg)
 {
     return ((const struct ut_ebpf_program *)arg)->works;
@@ -507,7 +467,7 @@ static int start(struct ut_receiver *receiver, char error[UT_ERROR_TEXT])
         settings.per_second[type] = ebpf->config.retransmits_per_second;
     ut_ebpf_programs_init(&ebpf->programs, &settings, ebpf->worker->log);
     show_programs(ebpf);
-    log_programs(ebpf);
+    ut_ebpf_report_programs(ebpf->worker->log, ebpf->programs.states);
     if (ut_ebpf_programs_working(&ebpf->programs) == 0)
         return 0;
     int result = open_ring(ebpf);
@@ -515,7 +475,7 @@ static int start(struct ut_receiver *receiver, char error[UT_ERROR_TEXT])
         snprintf(error, UT_ERROR_TEXT, "the ring buffer cannot be mapped: %s", strerror(-result));
         return result;
     }
-    open_capture(ebpf);
+    ut_ebpf_recording_begin(&ebpf->recording, ebpf->config.capture_file, ebpf->worker->log);
     refresh_offset(ebpf, ut_worker_now(ebpf->worker));
     ebpf->sink->attached(ebpf->sink, ut_clock_unix_ns());
     take_snapshot(ebpf);
@@ -663,7 +623,7 @@ static void free_receiver(struct ut_receiver *receiver)
     if (ebpf->edge >= 0)
         close(ebpf->edge);
     ring_buffer__free(ebpf->ring); /* takes NULL */
-    ut_capture_close(ebpf->capture);
+    ut_ebpf_recording_end(&ebpf->recording);
     ut_ebpf_programs_done(&ebpf->programs);
     ut_ebpf_allocations_done(&ebpf->allocations);
     free(ebpf->per_cpu);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* When the debug exporter prints, what bounds it, and what a reader who does not read costs. */
+#include "debug_exporter/output.h"
 #include "debug_exporter/text.h"
 #include "debug_exporter/trace.h"
 #include "debug_lab.h"
@@ -52,6 +53,35 @@ Test(debug_flow, stop_prints_what_waits)
     lab.exporter->type->stop(lab.exporter, on_stopped, &stopped);
     cr_assert_eq(stopped, 1);
     cr_assert_eq(count_of(lab_read(&lab), "trace "), 2);
+}
+
+/* Every write to /dev/full fails for want of room. */
+Test(debug_flow, an_output_that_fails_is_told_of_once)
+{
+    int ends[2];
+    char said[4096];
+    lab_open(&lab, DEBUG_NORMAL);
+    cr_assert_eq(pipe2(ends, O_NONBLOCK | O_CLOEXEC), 0);
+    lab.worker.log = ut_log_new(ends[1], UT_LOG_INFO);
+    int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    cr_assert_geq(full, 0);
+    uint64_t left_out = 0;
+    struct debug_output output;
+    debug_output_init(&output, &lab.worker, full, &left_out);
+    for (int i = 0; i < 3; i++)
+        debug_output_write(&output, "text", 4);
+    debug_output_done(&output);
+    cr_expect_eq(left_out, 3);
+    ssize_t size = read(ends[0], said, sizeof(said) - 1);
+    said[size > 0 ? size : 0] = '\0';
+    cr_expect_eq(count_of(said, "event=debug_output_failed error=\"No space left on device\" "
+                                "text=\"nothing more is printed"),
+                 1, "%s", said);
+    ut_log_free(lab.worker.log);
+    lab.worker.log = NULL;
+    (void)close(full);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
 }
 
 Test(debug_flow, over_its_traces_the_oldest_is_printed_early)
