@@ -105,6 +105,42 @@ static json_t *describe_containerd(const struct ut_containerd *containerd)
     return object;
 }
 
+/* Records that were read, and events that left none. What the receiver refuses at sight never comes
+ * to the evidence. */
+static void describe_records(const struct ut_app *app, const struct ut_evidence_figures *figures,
+                             json_t *kernel)
+{
+    static const char *const missing[][2] = {
+        {"no_room", "undertrace_ebpf_lost_total"},
+        {"rate_limited", "undertrace_ebpf_rate_limited_total"},
+        {"skipped_runs", "undertrace_ebpf_missed_runs_total"},
+    };
+    uint64_t refused = (uint64_t)ut_metrics_sum(app->metrics, "undertrace_ebpf_bad_records_total");
+    set_count(kernel, "records", figures->records + refused);
+    set_count(kernel, "bad_records", figures->bad_records + refused);
+    for (size_t i = 0; i < sizeof(missing) / sizeof(missing[0]); i++)
+        set_count(kernel, missing[i][0], (uint64_t)ut_metrics_sum(app->metrics, missing[i][1]));
+}
+
+static json_t *describe_end(const struct ut_endpoint *end)
+{
+    char address[UT_ADDRESS_TEXT];
+    const char *form = ut_address_is_v4(&end->address) ? "%s:%d" : "[%s]:%d";
+    return json_sprintf(form, ut_address_text(address, &end->address), (int)end->port);
+}
+
+static json_t *describe_unmatched(const struct ut_unmatched_ends *unmatched)
+{
+    json_t *object = json_object();
+    set_count(object, "spans", unmatched->spans);
+    if (unmatched->spans > 0) {
+        json_object_set_new(object, "workload", json_string(unmatched->workload));
+        json_object_set_new(object, "named", describe_end(&unmatched->named));
+        json_object_set_new(object, "socket", describe_end(&unmatched->socket));
+    }
+    return object;
+}
+
 static void describe_evidence(const struct ut_app *app, json_t *root)
 {
     struct ut_evidence_figures figures;
@@ -112,9 +148,7 @@ static void describe_evidence(const struct ut_app *app, json_t *root)
     ut_evidence_figures(app->evidence, &figures);
     json_object_set_new(kernel, "programs", describe_programs(app));
     set_count(kernel, "attached_unix_ns", figures.attached_unix_ns);
-    set_count(kernel, "records", figures.records);
-    set_count(kernel, "bad_records", figures.bad_records);
-    set_count(kernel, "lost_records", figures.lost_records);
+    describe_records(app, &figures, kernel);
     set_count(kernel, "added_bytes", figures.added_bytes);
     set_count(kernel, "withheld_events", figures.withheld_events);
     set_count(kernel, "withheld_counts", figures.withheld_counts);
@@ -131,7 +165,8 @@ static void describe_evidence(const struct ut_app *app, json_t *root)
                   figures.sender_spans[i]);
     for (int i = UT_MATCH_WORKLOAD; i < UT_MATCH_CLASSES; i++)
         set_count(joins, ut_match_class_name((enum ut_match_class)i), figures.joined_spans[i]);
-    set_count(joins, "contradicted", figures.contradicted);
+    set_count(kernel, "contradicted", figures.contradicted);
+    json_object_set_new(kernel, "unmatched", describe_unmatched(&figures.unmatched));
     json_object_set_new(root, "kernel", kernel);
     json_object_set_new(root, "trace_context", describe_trace_context(app));
     json_object_set_new(root, "senders", senders);

@@ -42,9 +42,8 @@ static void print_counts(const char *name, const json_t *object)
     ut_doctor_line("", name, size != 0 ? text : "none yet");
 }
 
-static void print_programs(const json_t *kernel)
+static void print_programs(const json_t *programs)
 {
-    const json_t *programs = json_object_get(kernel, "programs");
     size_t works = 0, i;
     json_t *program;
     char name[128], reason[128], text[160];
@@ -60,9 +59,18 @@ static void print_programs(const json_t *kernel)
             ut_doctor_line("missing", text_of(program, "name", name),
                            text_of(program, "reason", reason));
     }
-    snprintf(text, sizeof(text), "%" PRIu64 " read, %" PRIu64 " lost, %" PRIu64 " malformed",
-             count_of(kernel, "records"), count_of(kernel, "lost_records"),
-             count_of(kernel, "bad_records"));
+}
+
+static void print_records(const json_t *kernel)
+{
+    char text[256];
+    snprintf(text, sizeof(text),
+             "%" PRIu64 " read, %" PRIu64 " of them malformed; not recorded: %" PRIu64
+             " for want of room, %" PRIu64 " over a rate limit, %" PRIu64 " in runs that were "
+             "skipped",
+             count_of(kernel, "records"), count_of(kernel, "bad_records"),
+             count_of(kernel, "no_room"), count_of(kernel, "rate_limited"),
+             count_of(kernel, "skipped_runs"));
     ut_doctor_line("", "kernel records", text);
     snprintf(text, sizeof(text),
              "%" PRIu64 " bytes on spans; over max_bytes_per_hour: %" PRIu64 " events, %" PRIu64
@@ -73,6 +81,27 @@ static void print_programs(const json_t *kernel)
     snprintf(text, sizeof(text), "%" PRIu64 " open, %" PRIu64 " workloads known",
              count_of(kernel, "connections_open"), count_of(kernel, "workloads"));
     ut_doctor_line("", "connections", text);
+}
+
+/* That a span of one connection meets an event of another happens wherever a workload has two. */
+static void print_contradictions(const json_t *kernel)
+{
+    const json_t *unmatched = json_object_get(kernel, "unmatched");
+    uint64_t pairs = count_of(kernel, "contradicted"), spans = count_of(unmatched, "spans");
+    char text[768], workload[128], named[128], socket[128];
+    snprintf(text, sizeof(text),
+             "%" PRIu64 " pairs of a span and an event, of another connection than the span names",
+             pairs);
+    if (pairs > 0)
+        ut_doctor_line("", "not joined", text);
+    snprintf(text, sizeof(text),
+             "%" PRIu64 " spans name an end that no connection of their workload leads to; the "
+             "latest, of %s: %s, where its socket leads to %s. A balancer in the kernel does that "
+             "(Cilium's), and their evidence is at the other end's spans alone",
+             spans, text_of(unmatched, "workload", workload), text_of(unmatched, "named", named),
+             text_of(unmatched, "socket", socket));
+    if (spans > 0)
+        ut_doctor_line("note", "ends not found", text);
 }
 
 static void print_containerd(const json_t *containerd)
@@ -123,7 +152,8 @@ static void print_daemon(const json_t *root)
         ut_doctor_line("", "kernel programs", "not in use: no pipeline names the receiver ebpf");
         return;
     }
-    print_programs(kernel);
+    print_programs(json_object_get(kernel, "programs"));
+    print_records(kernel);
     print_containerd(json_object_get(root, "containerd"));
     print_counts("spans by sender", json_object_get(root, "senders"));
     snprintf(text, sizeof(text),
@@ -135,6 +165,7 @@ static void print_daemon(const json_t *root)
     if (json_object_size(trace_context) > 0)
         print_counts("trace context", trace_context);
     print_counts("spans joined", json_object_get(root, "joins"));
+    print_contradictions(kernel);
 }
 
 void ut_doctor_daemon(const char *admin)

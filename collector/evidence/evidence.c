@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "evidence/cgroup_scan.h"
 #include "evidence/identity.h"
@@ -162,6 +163,9 @@ static void count_join(struct ut_evidence *e)
     const char *unjoined_help = "Spans that are not joined because their times make no sense.";
     join->contradicted = counter(e, "undertrace_join_contradicted_total", "",
                                  "Pairs of a span and a kernel event whose ends contradict.");
+    join->unmatched = counter(e, "undertrace_join_unmatched_ends_total", "",
+                              "Spans that name an end to which no connection of their workload "
+                              "led.");
     join->ends_before_start = counter(e, unjoined, "reason=\"ends_before_start\"", unjoined_help);
     join->in_future = counter(e, unjoined, "reason=\"in_future\"", unjoined_help);
     join->dropped_budget = counter(e, dropped, "reason=\"budget\"", dropped_help);
@@ -419,7 +423,10 @@ void ut_evidence_tick(struct ut_evidence *e, uint64_t now_unix_ns)
         return;
     int error = scan(e, now_unix_ns);
     if (error != 0)
-        ut_log(e->log, UT_LOG_WARN, "cgroup_scan_failed", "error=%d", -error);
+        ut_log(e->log, UT_LOG_WARN, "cgroup_scan_failed",
+               "error=\"%s\" text=\"containers that came unannounced have no name yet; the cgroup "
+               "tree is read again in a second\"",
+               strerror(-error));
 }
 
 /* ---- the join ---------------------------------------------------------------------------------
@@ -548,8 +555,10 @@ static void log_withheld(struct ut_evidence *e)
         return;
     e->withheld_logged = events + counts;
     ut_log(e->log, UT_LOG_WARN, "evidence_withheld",
-           "events=%llu spans=%llu max_bytes_per_hour=%llu", (unsigned long long)events,
-           (unsigned long long)counts, (unsigned long long)e->allowance.per_hour);
+           "events=%llu spans=%llu max_bytes_per_hour=%llu text=\"span events, then counts, are "
+           "left out; metrics count all; undertrace.max_bytes_per_hour allows more\"",
+           (unsigned long long)events, (unsigned long long)counts,
+           (unsigned long long)e->allowance.per_hour);
 }
 
 void ut_evidence_join(struct ut_evidence *e, struct ut_batch *batch,
@@ -598,6 +607,7 @@ void ut_evidence_figures(const struct ut_evidence *e, struct ut_evidence_figures
         .connections_closed = e->tables.connections.closed_count,
         .workloads = e->tables.workloads.count,
         .attached_unix_ns = e->tables.attached_ns,
+        .unmatched = *ut_join_unmatched(e->join),
     };
     for (int i = 0; i < UT_INGEST_RESULTS; i++)
         ret->records += *c->records[i];

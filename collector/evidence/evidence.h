@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "config/identity.h"
+#include "model/address.h"
 #include "model/batch.h"
 #include "model/kernel_event.h"
 #include "telemetry/metrics.h"
@@ -95,6 +96,16 @@ enum ut_sender_knowledge {
 /* The tables behind it (evidence/tables.h), for checks. */
 struct ut_tables *ut_evidence_tables(struct ut_evidence *evidence);
 
+/* Spans that name an end to which no connection of their workload led while they were open, though
+ * bytes of one were sent again: the program and the kernel see it differently (a balancer in the
+ * kernel), or the span is wrong. */
+struct ut_unmatched_ends {
+    uint64_t spans;
+    /* Of the latest: its workload's path, what it names, and where the event's connection leads. */
+    char workload[256];
+    struct ut_endpoint named, socket;
+};
+
 /* Figures for `doctor` and the status page; totals since start. */
 struct ut_evidence_figures {
     uint64_t sender_spans[UT_SENDER_KNOWLEDGE];
@@ -105,6 +116,7 @@ struct ut_evidence_figures {
     uint64_t added_bytes, withheld_events, withheld_counts;
     uint32_t events, folds, connections_open, connections_closed, workloads;
     uint64_t attached_unix_ns; /* 0: the kernel is not watched */
+    struct ut_unmatched_ends unmatched;
 };
 
 void ut_evidence_figures(const struct ut_evidence *evidence, struct ut_evidence_figures *ret);

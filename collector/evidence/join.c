@@ -167,6 +167,7 @@ static void look_at(struct ut_join *join, const struct ut_body *body, uint32_t r
         enum ut_match_class ends = ends_class(join, body, span, group);
         if (ends == UT_MATCH_NONE) {
             ++*join->counters.contradicted;
+            ut_join_note_contradiction(join, group, span, ut_join_read_named(join, body, span));
             continue;
         }
         if (fit == UT_FIT_MEETS && ends == UT_MATCH_CONNECTION && view->side == UT_SIDE_PEER &&

@@ -16,7 +16,8 @@ struct ut_join_counters {
     uint64_t *joined[UT_MATCH_CLASSES];
     uint64_t *joined_memory; /* spans among them with memory evidence */
     uint64_t *contradicted;  /* pairs of span and event */
-    uint64_t *ids_untrusted; /* likewise: named on the wire, by a connection of others */
+    uint64_t *unmatched;     /* spans whose named end no connection led to */
+    uint64_t *ids_untrusted; /* pairs again: named on the wire, by a connection of others */
     uint64_t *ends_before_start, *in_future;
     uint64_t *dropped_budget, *dropped_memory; /* spans whose evidence found no room */
     uint64_t *views_exceeded;                  /* bodies that met more events than are looked at */
@@ -31,6 +32,9 @@ struct ut_join;
 struct ut_join *ut_join_new(struct ut_tables *tables, struct ut_allowance *allowance,
                             const struct ut_join_counters *counters) UT_MUST_USE;
 void ut_join_free(struct ut_join *join);
+
+/* What the joins so far met of ends that no connection led to. */
+const struct ut_unmatched_ends *ut_join_unmatched(const struct ut_join *join);
 
 /* Joins the spans of one Resource of a body. */
 void ut_join_resource(struct ut_join *join, struct ut_body *body,

@@ -13,6 +13,8 @@
  * address and port at a time. The port alone is `peer` if the table is complete and all connections
  * to that port lead to one address.
  */
+#include <stdio.h>
+
 #include "evidence/join_view.h"
 
 enum { LOOKED_AT_MAX = 512 };
@@ -180,4 +182,29 @@ enum ut_match_class ut_join_ends_class(const struct ut_join *join,
     if (count_in_scope(join, group, span, named) == 1 && is_vouched_for(join, group, span, named))
         return UT_MATCH_CONNECTION;
     return UT_MATCH_PEER;
+}
+
+void ut_join_note_contradiction(struct ut_join *join, const struct ut_join_group *group,
+                                const struct ut_span *span, const struct ut_join_named *named)
+{
+    struct ut_unmatched_ends *unmatched = &join->unmatched;
+    bool names_it = ut_join_is_client(span) && !group->mate && named->ends.remote.has_address &&
+                    named->remote.port != 0;
+    if (!names_it || join->unmatched_serial == join->serial)
+        return;
+    join->unmatched_serial = join->serial;
+    if (!ut_tables_complete(join->tables, join->workload->id, span->start_ns, span->end_ns) ||
+        count_fitting(join, join->workload->id, span, named) > 0)
+        return;
+    ++*join->counters.unmatched;
+    unmatched->spans++;
+    unmatched->named = named->remote;
+    unmatched->socket = group->own->remote;
+    (void)snprintf(unmatched->workload, sizeof(unmatched->workload), "%s",
+                   join->workload->shown_path);
+}
+
+const struct ut_unmatched_ends *ut_join_unmatched(const struct ut_join *join)
+{
+    return &join->unmatched;
 }

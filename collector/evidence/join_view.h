@@ -153,6 +153,9 @@ struct ut_join {
     /* What the span that was looked at last names: spans beside it mostly name the same. */
     const struct ut_span *named_by; /* of the body at hand; NULL: none */
     struct ut_join_named named;
+
+    struct ut_unmatched_ends unmatched;
+    uint32_t unmatched_serial; /* of the span that was looked at for it last */
 };
 
 /* join_gather.c: the views whose times can meet [from, to]. */
@@ -182,6 +185,10 @@ enum ut_match_class ut_join_ends_class(const struct ut_join *join,
                                        const struct ut_join_group *group,
                                        const struct ut_span *span,
                                        const struct ut_join_named *named);
+/* The ends of the span at hand contradict the connection: remembers it where no other connection
+ * of the workload fits them either. */
+void ut_join_note_contradiction(struct ut_join *join, const struct ut_join_group *group,
+                                const struct ut_span *span, const struct ut_join_named *named);
 
 /* join_memory.c: the workload's stalls and kills that can meet [from, to]; which of them the span
  * meets; and what it says of them. */

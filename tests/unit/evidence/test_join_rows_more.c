@@ -236,9 +236,33 @@ Test(join_rows_more, socket_balancer_contradicts_the_client_and_fits_the_server)
     lab_timeout(&lab, &pair.client, 205);
     LAB_JOIN(&lab, payment, lab_span(KIND_CLIENT, 1, 0, 212, to_service));
     cr_expect(lab_gained_nothing(&lab, 0));
-    cr_expect_eq(lab_figures(&lab).contradicted, 1);
+    const struct ut_evidence_figures figures = lab_figures(&lab);
+    char address[UT_ADDRESS_TEXT];
+    cr_expect_eq(figures.contradicted, 1);
+    cr_expect_eq(figures.unmatched.spans, 1, "doctor names it:");
+    cr_expect_str_eq(figures.unmatched.workload, "/undertrace-demo/payment");
+    cr_expect_str_eq(ut_address_text(address, &figures.unmatched.named.address), "10.96.0.10");
+    cr_expect_eq(figures.unmatched.named.port, 80);
+    cr_expect_str_eq(ut_address_text(address, &figures.unmatched.socket.address), SERVER_ADDRESS);
+    cr_expect_eq(figures.unmatched.socket.port, 8003);
     LAB_JOIN(&lab, ledger, lab_span(KIND_SERVER, 2, 206, 210, from_40000));
     expect(0, "connection", "peer", 1);
+}
+
+/* What happens wherever a workload has two peers: nothing to tell of. */
+Test(join_rows_more, span_of_another_connection_is_no_unmatched_one)
+{
+    static const struct otlp_attribute to_twin[] = {
+        {"network.peer.address", "10.77.0.13", 0}, {"network.peer.port", NULL, 8003}, {0}};
+    struct lab_pair pair = one_connection(40000);
+    struct lab_pair other =
+        lab_pair_of(&lab, PAYMENT, CLIENT_ADDRESS, 50000, TWIN, "10.77.0.13", 8003);
+    lab_open(&lab, &other, -1000);
+    lab_timeout(&lab, &pair.client, 205);
+    LAB_JOIN(&lab, payment, lab_span(KIND_CLIENT, 1, 0, 212, to_twin));
+    cr_expect(lab_gained_nothing(&lab, 0));
+    cr_expect_eq(lab_figures(&lab).contradicted, 1);
+    cr_expect_eq(lab_figures(&lab).unmatched.spans, 0);
 }
 
 /* Row 32 */
