@@ -2,6 +2,7 @@
 #include "admin_client.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +15,13 @@
 enum { PATIENCE_S = 15 };
 
 /* A connected socket, or a negative errno. */
-static int open_socket(const char *path)
+static int open_socket(const char *admin)
 {
+    static const char scheme[] = "unix://";
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct timeval patience = {.tv_sec = PATIENCE_S};
+    bool named = strncmp(admin, scheme, sizeof(scheme) - 1) == 0;
+    const char *path = named ? admin + sizeof(scheme) - 1 : admin;
     if (strlen(path) >= sizeof(address.sun_path))
         return -ENAMETOOLONG;
     memcpy(address.sun_path, path, strlen(path));
@@ -82,9 +86,9 @@ static int read_answer(int fd, char **ret)
     return status;
 }
 
-int ut_admin_ask(const char *path, const char *method, const char *target, char **ret)
+int ut_admin_ask(const char *admin, const char *method, const char *target, char **ret)
 {
-    int fd = open_socket(path);
+    int fd = open_socket(admin);
     if (fd < 0)
         return fd;
     int status = send_request(fd, method, target);

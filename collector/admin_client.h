@@ -5,8 +5,9 @@
 
 #define UT_ADMIN_PATH "/run/undertrace/admin.sock"
 
-/* Sends one request to the unix socket `path` and waits for the answer, 15 s at most. Returns its
- * HTTP status, with its body in `ret` (from malloc, terminated); or a negative errno. */
-int ut_admin_ask(const char *path, const char *method, const char *target, char **ret);
+/* Sends one request to the unix socket `admin`, a path or "unix://" and a path, and waits for the
+ * answer, 15 s at most. Returns its HTTP status, with its body in `ret` (from malloc, terminated);
+ * or a negative errno. */
+int ut_admin_ask(const char *admin, const char *method, const char *target, char **ret);
 
 #endif

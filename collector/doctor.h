@@ -6,7 +6,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-/* Prints the whole report on stdout. `admin` is the path of the admin socket of a running program.
+/* Prints the whole report on stdout. `admin` is the admin socket of a running program, as
+ * ut_admin_ask takes it.
  * Returns the exit code: 0 if nothing is missing, 1 otherwise. */
 int ut_doctor(const char *admin);
 

@@ -17,16 +17,17 @@
 struct arguments {
     const char *command; /* "run" where none is named */
     const char *config;  /* NULL: the preset */
-    const char *admin;
+    const char *admin;   /* NULL: as the configuration says, or the default */
     bool help, version, json;
 };
 
-static const char usage_text[] = "Usage: undertrace [run] [--config FILE]\n"
-                                 "       undertrace validate FILE\n"
-                                 "       undertrace doctor [--admin PATH]\n"
-                                 "       undertrace reload [--admin PATH]\n"
-                                 "       undertrace status [--json] [--admin PATH]\n"
-                                 "       undertrace --version | --help\n";
+static const char usage_text[] =
+    "Usage: undertrace [run] [--config FILE]\n"
+    "       undertrace validate FILE\n"
+    "       undertrace doctor [--config FILE | --admin PATH]\n"
+    "       undertrace reload [--config FILE | --admin PATH]\n"
+    "       undertrace status [--json] [--config FILE | --admin PATH]\n"
+    "       undertrace --version | --help\n";
 
 static const char help_text[] =
     "\n"
@@ -44,8 +45,10 @@ static const char help_text[] =
     "  status     What a running program has taken, sent, holds and has dropped, for each\n"
     "             exporter, and why something is not sent.\n"
     "\n"
-    "  -c, --config FILE   the configuration, in the shape of the OpenTelemetry Collector's\n"
-    "      --admin PATH    admin socket of the running program (" UT_ADMIN_PATH ")\n"
+    "  -c, --config FILE   the configuration, in the shape of the OpenTelemetry Collector's;\n"
+    "                      doctor, reload and status take undertrace.admin from it\n"
+    "      --admin PATH    admin socket of the running program, also as unix://PATH\n"
+    "                      (" UT_ADMIN_PATH ")\n"
     "      --json          status as JSON\n"
     "      --version       the version\n"
     "  -h, --help          this text\n";
@@ -146,12 +149,34 @@ static int validate(const struct arguments *arguments)
     return 0;
 }
 
-static int reload(const struct arguments *arguments)
+/* Where the running program is asked, from malloc; NULL where there is no such place, which is
+ * said. */
+static char *find_admin(const struct arguments *arguments)
+{
+    struct ut_app_types types;
+    if (arguments->admin != NULL || arguments->config == NULL)
+        return strdup(arguments->admin != NULL ? arguments->admin : UT_ADMIN_PATH);
+    ut_app_types_init(&types);
+    struct ut_config *config = ut_app_load(arguments->config, &types, stderr);
+    if (config == NULL)
+        return NULL;
+    char *admin = strdup(config->program.admin);
+    if (admin[0] == '\0') {
+        fprintf(stderr, "undertrace: %s: undertrace.admin is empty, so nobody can be asked\n",
+                arguments->config);
+        free(admin);
+        admin = NULL;
+    }
+    ut_config_free(config);
+    return admin;
+}
+
+static int reload(const char *admin)
 {
     char *answer;
-    int status = ut_admin_ask(arguments->admin, "POST", "/reload", &answer);
+    int status = ut_admin_ask(admin, "POST", "/reload", &answer);
     if (status < 0) {
-        fprintf(stderr, "undertrace: %s: %s\n", arguments->admin, strerror(-status));
+        fprintf(stderr, "undertrace: %s: %s\n", admin, strerror(-status));
         return 1;
     }
     fputs(answer, status == 200 ? stdout : stderr);
@@ -159,9 +184,26 @@ static int reload(const struct arguments *arguments)
     return status == 200 ? 0 : 1;
 }
 
+/* doctor, reload and status. */
+static int ask(const struct arguments *arguments)
+{
+    char *admin = find_admin(arguments);
+    int code = 1;
+    if (admin == NULL)
+        return code;
+    if (strcmp(arguments->command, "doctor") == 0)
+        code = ut_doctor(admin);
+    else if (strcmp(arguments->command, "reload") == 0)
+        code = reload(admin);
+    else
+        code = ut_status(admin, arguments->json);
+    free(admin);
+    return code;
+}
+
 int main(int argc, char **argv)
 {
-    struct arguments arguments = {.command = "run", .admin = UT_ADMIN_PATH};
+    struct arguments arguments = {.command = "run"};
     if (!parse_options(&arguments, argc, argv)) {
         fputs(usage_text, stderr);
         return 2;
@@ -178,11 +220,5 @@ int main(int argc, char **argv)
     signal(SIGXFSZ, SIG_IGN); /* a file at its limit is an error like any other */
     if (strcmp(arguments.command, "validate") == 0)
         return validate(&arguments);
-    if (strcmp(arguments.command, "doctor") == 0)
-        return ut_doctor(arguments.admin);
-    if (strcmp(arguments.command, "reload") == 0)
-        return reload(&arguments);
-    if (strcmp(arguments.command, "status") == 0)
-        return ut_status(arguments.admin, arguments.json);
-    return run(&arguments);
+    return strcmp(arguments.command, "run") == 0 ? run(&arguments) : ask(&arguments);
 }

@@ -5,8 +5,8 @@
 
 #include <stdbool.h>
 
-/* Asks the program behind the admin socket at `admin` and prints a table, or its JSON as it came.
- * Returns the exit code: 0, or 1 where nobody answers. */
+/* Asks the program behind the admin socket `admin` (as ut_admin_ask takes it) and prints a table,
+ * or its JSON as it came. Returns the exit code: 0, or 1 where nobody answers. */
 int ut_status(const char *admin, bool json);
 
 #endif

@@ -248,6 +248,35 @@ Test(program_run, status_shows_what_cannot_be_sent_and_why)
     expect_in(program.err, "No such file or directory\n");
 }
 
+static void expect_asked(struct program *asking, const char *option, const char *value)
+{
+    program_start(asking, "status", option, value, NULL);
+    cr_expect_eq(program_wait(asking), 0, "%s %s: %s", option, value, asking->err);
+    expect_in(asking->out, ", ready, up ");
+}
+
+Test(program_run, status_finds_the_program_by_its_own_configuration)
+{
+    char config[1024], address[160], socket[128];
+    struct program asking;
+    program_path(&program, "other.sock", socket);
+    snprintf(address, sizeof(address), "unix://%s", socket);
+    snprintf(config, sizeof(config), TO_TERMINAL "undertrace: {admin: '%s'}\n", address);
+    start(config);
+    program_init(&asking);
+    expect_asked(&asking, "--admin", socket);
+    expect_asked(&asking, "--admin", address);
+    expect_asked(&asking, "--config", program_config(&program, config));
+    const char *none = program_config(&asking, TO_TERMINAL "undertrace: {admin: ''}\n");
+    cr_expect_eq(program_run(&asking, "reload", "--config", none), 1);
+    expect_in(asking.err, ": undertrace.admin is empty, so nobody can be asked\n");
+    cr_expect_eq(program_run(&asking, "doctor", "--config", "/nonexistent/x.yaml"), 1);
+    expect_in(asking.err, "/nonexistent/x.yaml: cannot be read: No such file or directory\n");
+    program_done(&asking);
+    kill(program.pid, SIGTERM);
+    cr_expect_eq(program_wait(&program), 0);
+}
+
 Test(program_run, doctor_says_what_is_missing_without_rights)
 {
     program.unprivileged = true;
