@@ -16,12 +16,17 @@ struct ut_kernel_program {
     bool works;
     bool unwanted;    /* switched off */
     char reason[256]; /* why not; "" where it works */
+    /* After a probe: the setting that would ask for it (constant), where none does; whether it
+     * needs CAP_NET_ADMIN. */
+    const char *option;
+    bool net_admin;
 };
 
 /* NULL, or why this build has no kernel programs at all (constant). */
 const char *ut_kernel_not_built(void);
-/* Loads each program and takes it away again. Returns how many there are. */
-size_t ut_kernel_probe(struct ut_kernel_program out[UT_KERNEL_PROGRAMS_MAX]);
+/* Loads each program and takes it away again. `config` is that of the receiver that watches the
+ * kernel, NULL: its defaults. Returns how many there are. */
+size_t ut_kernel_probe(const void *config, struct ut_kernel_program out[UT_KERNEL_PROGRAMS_MAX]);
 /* The states of a started receiver that watches the kernel. */
 size_t ut_kernel_programs_of(const struct ut_receiver *receiver,
                              struct ut_kernel_program out[UT_KERNEL_PROGRAMS_MAX]);

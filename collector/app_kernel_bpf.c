@@ -15,6 +15,8 @@ static size_t copy_states(struct ut_kernel_program *out, const struct ut_ebpf_pr
             .without = states[i].without,
             .works = states[i].works,
             .unwanted = states[i].unwanted,
+            .option = states[i].option,
+            .net_admin = states[i].net_admin,
         };
         snprintf(out[i].reason, sizeof(out[i].reason), "%s", states[i].reason);
     }
@@ -26,10 +28,10 @@ const char *ut_kernel_not_built(void)
     return NULL;
 }
 
-size_t ut_kernel_probe(struct ut_kernel_program out[UT_KERNEL_PROGRAMS_MAX])
+size_t ut_kernel_probe(const void *config, struct ut_kernel_program out[UT_KERNEL_PROGRAMS_MAX])
 {
     struct ut_ebpf_program states[UT_EBPF_PROGRAMS];
-    ut_ebpf_doctor(states);
+    ut_ebpf_doctor(config, states);
     return copy_states(out, states);
 }
 

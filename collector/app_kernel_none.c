@@ -6,9 +6,9 @@ const char *ut_kernel_not_built(void)
     return "this program was built without eBPF (-DUT_BPF=OFF)";
 }
 
-size_t ut_kernel_probe(struct ut_kernel_program out[UT_KERNEL_PROGRAMS_MAX])
+size_t ut_kernel_probe(const void *config, struct ut_kernel_program out[UT_KERNEL_PROGRAMS_MAX])
 {
-    (void)out;
+    (void)config, (void)out;
     return 0;
 }
 

@@ -172,6 +172,10 @@ void ut_doctor_daemon(const char *admin)
 {
     char text[256];
     ut_doctor_heading("running program");
+    if (admin[0] == '\0') {
+        ut_doctor_line("note", "cannot be asked", "undertrace.admin is empty");
+        return;
+    }
     char *answer;
     int status = ut_admin_ask(admin, "GET", "/doctor", &answer);
     if (status == -ENOENT || status == -ECONNREFUSED) {

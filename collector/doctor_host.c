@@ -11,32 +11,43 @@
 #include "doctor.h"
 #include "evidence/containerd.h"
 
-int ut_doctor_capabilities(void)
+/* CAP_SYS_ADMIN contains the others for bpf(2), as on kernels before 5.8. */
+static bool is_capable(unsigned capability)
+{
+    return capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN) != 0 ||
+           capng_have_capability(CAPNG_EFFECTIVE, capability) != 0;
+}
+
+int ut_doctor_capabilities(bool packets)
 {
     static const struct {
         unsigned capability;
         const char *name, *without;
+        bool packets; /* needed for programs that read them, and for those alone */
     } wanted[] = {
-        {CAP_BPF, "CAP_BPF", "no kernel program can be loaded"},
-        {CAP_PERFMON, "CAP_PERFMON", "no kernel program can be attached"},
+        {CAP_BPF, "CAP_BPF", "no kernel program can be loaded", false},
+        {CAP_PERFMON, "CAP_PERFMON", "no kernel program can be attached", false},
+        {CAP_NET_ADMIN, "CAP_NET_ADMIN", "no exact matches (receivers.ebpf.trace_context)", true},
     };
     int missing = 0;
     ut_doctor_heading("capabilities");
     capng_clear(CAPNG_SELECT_ALL);
     bool known = capng_get_caps_process() == 0;
-    /* CAP_SYS_ADMIN contains both, as on kernels before 5.8. */
-    bool all = known && capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN) != 0;
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
-        if (all || (known && capng_have_capability(CAPNG_EFFECTIVE, wanted[i].capability) != 0)) {
+        bool needed = !wanted[i].packets || packets;
+        if (known && is_capable(wanted[i].capability)) {
             ut_doctor_line("ok", wanted[i].name, "");
             continue;
         }
-        ut_doctor_line("missing", wanted[i].name, wanted[i].without);
-        missing++;
+        ut_doctor_line(needed ? "missing" : "note", wanted[i].name, wanted[i].without);
+        missing += needed;
     }
     if (missing != 0)
         ut_doctor_line("", "what helps",
-                       "run it as root, or: setcap cap_bpf,cap_perfmon+ep /path/to/undertrace");
+                       packets ? "run it as root, or: setcap cap_bpf,cap_perfmon,cap_net_admin+ep "
+                                 "/path/to/undertrace"
+                               : "run it as root, or: setcap cap_bpf,cap_perfmon+ep "
+                                 "/path/to/undertrace");
     return missing;
 }
 

@@ -46,7 +46,8 @@ static const char help_text[] =
     "             exporter, and why something is not sent.\n"
     "\n"
     "  -c, --config FILE   the configuration, in the shape of the OpenTelemetry Collector's;\n"
-    "                      doctor, reload and status take undertrace.admin from it\n"
+    "                      doctor, reload and status take undertrace.admin from it,\n"
+    "                      doctor also what is asked of the kernel\n"
     "      --admin PATH    admin socket of the running program, also as unix://PATH\n"
     "                      (" UT_ADMIN_PATH ")\n"
     "      --json          status as JSON\n"
@@ -149,28 +150,6 @@ static int validate(const struct arguments *arguments)
     return 0;
 }
 
-/* Where the running program is asked, from malloc; NULL where there is no such place, which is
- * said. */
-static char *find_admin(const struct arguments *arguments)
-{
-    struct ut_app_types types;
-    if (arguments->admin != NULL || arguments->config == NULL)
-        return strdup(arguments->admin != NULL ? arguments->admin : UT_ADMIN_PATH);
-    ut_app_types_init(&types);
-    struct ut_config *config = ut_app_load(arguments->config, &types, stderr);
-    if (config == NULL)
-        return NULL;
-    char *admin = strdup(config->program.admin);
-    if (admin[0] == '\0') {
-        fprintf(stderr, "undertrace: %s: undertrace.admin is empty, so nobody can be asked\n",
-                arguments->config);
-        free(admin);
-        admin = NULL;
-    }
-    ut_config_free(config);
-    return admin;
-}
-
 static int reload(const char *admin)
 {
     char *answer;
@@ -184,20 +163,30 @@ static int reload(const char *admin)
     return status == 200 ? 0 : 1;
 }
 
-/* doctor, reload and status. */
-static int ask(const struct arguments *arguments)
+/* doctor, reload or status, of the program at `admin`. */
+static int ask(const struct arguments *arguments, const char *admin, const struct ut_config *config)
 {
-    char *admin = find_admin(arguments);
-    int code = 1;
-    if (admin == NULL)
-        return code;
     if (strcmp(arguments->command, "doctor") == 0)
-        code = ut_doctor(admin);
-    else if (strcmp(arguments->command, "reload") == 0)
-        code = reload(admin);
-    else
-        code = ut_status(admin, arguments->json);
-    free(admin);
+        return ut_doctor(admin, config);
+    if (admin[0] == '\0') {
+        fprintf(stderr, "undertrace: %s: undertrace.admin is empty, so nobody can be asked\n",
+                arguments->config);
+        return 1;
+    }
+    return strcmp(arguments->command, "reload") == 0 ? reload(admin)
+                                                     : ut_status(admin, arguments->json);
+}
+
+static int ask_configured(const struct arguments *arguments)
+{
+    struct ut_app_types types;
+    ut_app_types_init(&types);
+    struct ut_config *config = ut_app_load(arguments->config, &types, stderr);
+    if (config == NULL)
+        return 1;
+    int code =
+        ask(arguments, arguments->admin != NULL ? arguments->admin : config->program.admin, config);
+    ut_config_free(config);
     return code;
 }
 
@@ -220,5 +209,9 @@ int main(int argc, char **argv)
     signal(SIGXFSZ, SIG_IGN); /* a file at its limit is an error like any other */
     if (strcmp(arguments.command, "validate") == 0)
         return validate(&arguments);
-    return strcmp(arguments.command, "run") == 0 ? run(&arguments) : ask(&arguments);
+    if (strcmp(arguments.command, "run") == 0)
+        return run(&arguments);
+    if (arguments.config != NULL)
+        return ask_configured(&arguments);
+    return ask(&arguments, arguments.admin != NULL ? arguments.admin : UT_ADMIN_PATH, NULL);
 }

@@ -22,11 +22,16 @@ struct ut_ebpf_program {
     bool works;                  /* loaded and attached, or, after ut_ebpf_doctor, able to be */
     bool unwanted;               /* switched off; not tried */
     char reason[UT_EBPF_REASON]; /* why not, and what would help; "" where it works */
+    /* After ut_ebpf_doctor: the setting that would ask for it (constant), where none does; whether
+     * it needs CAP_NET_ADMIN. */
+    const char *option;
+    bool net_admin;
 };
 
-/* Loads and attaches each program and takes all away again; takes some 100 ms and needs no
- * receiver. One running at the same time is not disturbed. */
-void ut_ebpf_doctor(struct ut_ebpf_program ret[UT_EBPF_PROGRAMS]);
+/* Loads and attaches each program, also those that `config` (a receiver's, NULL: the defaults) does
+ * not ask for, and takes all away again; takes some 100 ms and needs no receiver. One running at
+ * the same time is not disturbed. */
+void ut_ebpf_doctor(const void *config, struct ut_ebpf_program ret[UT_EBPF_PROGRAMS]);
 
 /* The states of a started receiver of type ebpf, UT_EBPF_PROGRAMS of them; valid until it is freed.
  */

@@ -448,23 +448,29 @@ static void show_programs(struct ebpf *ebpf)
     }
 }
 
+static struct ut_ebpf_settings settings_of(const struct config *config)
+{
+    struct ut_ebpf_settings settings = {
+        .ring_bytes = config->ring_bytes,
+        .per_second = {[UT_RECORD_RETRANSMIT] = config->retransmits_per_second,
+                       [UT_RECORD_CONNECTION] = config->connections_per_second,
+                       [UT_RECORD_CGROUP] = CGROUPS_PER_SECOND,
+                       [UT_RECORD_OOM_KILL] = OOM_KILLS_PER_SECOND,
+                       [UT_RECORD_TRACE_IDS] = config->retransmits_per_second},
+        .memory = config->memory != MEMORY_OFF,
+        .trace_context = config->trace_context.enabled,
+        .max_sockets = (uint32_t)config->trace_context.max_sockets,
+        .allocations = config->memory == MEMORY_EXACT,
+    };
+    for (int type = UT_RECORD_RESET; type <= UT_RECORD_UNDO; type++)
+        settings.per_second[type] = config->retransmits_per_second;
+    return settings;
+}
+
 static int start(struct ut_receiver *receiver, char error[UT_ERROR_TEXT])
 {
     struct ebpf *ebpf = UT_CONTAINER_OF(receiver, struct ebpf, receiver);
-    struct ut_ebpf_settings settings = {
-        .ring_bytes = ebpf->config.ring_bytes,
-        .per_second = {[UT_RECORD_RETRANSMIT] = ebpf->config.retransmits_per_second,
-                       [UT_RECORD_CONNECTION] = ebpf->config.connections_per_second,
-                       [UT_RECORD_CGROUP] = CGROUPS_PER_SECOND,
-                       [UT_RECORD_OOM_KILL] = OOM_KILLS_PER_SECOND,
-                       [UT_RECORD_TRACE_IDS] = ebpf->config.retransmits_per_second},
-        .memory = ebpf->config.memory != MEMORY_OFF,
-        .trace_context = ebpf->config.trace_context.enabled,
-        .max_sockets = (uint32_t)ebpf->config.trace_context.max_sockets,
-        .allocations = ebpf->config.memory == MEMORY_EXACT,
-    };
-    for (int type = UT_RECORD_RESET; type <= UT_RECORD_UNDO; type++)
-        settings.per_second[type] = ebpf->config.retransmits_per_second;
+    const struct ut_ebpf_settings settings = settings_of(&ebpf->config);
     ut_ebpf_programs_init(&ebpf->programs, &settings, ebpf->worker->log);
     show_programs(ebpf);
     ut_ebpf_report_programs(ebpf->worker->log, ebpf->programs.states);
@@ -640,6 +646,13 @@ static struct ut_event_source *event_source(struct ut_receiver *receiver)
 const struct ut_ebpf_program *ut_ebpf_programs_of(const struct ut_receiver *receiver)
 {
     return UT_CONTAINER_OF(receiver, struct ebpf, receiver)->programs.states;
+}
+
+void ut_ebpf_doctor(const void *config, struct ut_ebpf_program ret[UT_EBPF_PROGRAMS])
+{
+    const struct config by_default = {.memory = MEMORY_COUNTERS};
+    const struct ut_ebpf_settings wanted = settings_of(config != NULL ? config : &by_default);
+    ut_ebpf_programs_probe(&wanted, ret);
 }
 
 const struct ut_receiver_type ut_receiver_ebpf = {

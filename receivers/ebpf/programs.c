@@ -382,7 +382,18 @@ int ut_ebpf_programs_working(const struct ut_ebpf_programs *programs)
     return working;
 }
 
-void ut_ebpf_doctor(struct ut_ebpf_program ret[UT_EBPF_PROGRAMS])
+/* The setting that asks for a program; NULL: it is always asked for. */
+static const char *option_of(int index)
+{
+    if ((TRACE_PROGRAMS >> index & 1) != 0)
+        return "receivers.ebpf.trace_context.enabled: true";
+    if (index == UT_EBPF_ALLOCATIONS)
+        return "receivers.ebpf.memory: exact";
+    return (MEMORY_PROGRAMS >> index & 1) != 0 ? "receivers.ebpf.memory: counters" : NULL;
+}
+
+void ut_ebpf_programs_probe(const struct ut_ebpf_settings *wanted,
+                            struct ut_ebpf_program ret[UT_EBPF_PROGRAMS])
 {
     const struct ut_ebpf_settings settings = {
         .ring_bytes = 64 << 10,
@@ -394,5 +405,9 @@ void ut_ebpf_doctor(struct ut_ebpf_program ret[UT_EBPF_PROGRAMS])
     struct ut_ebpf_programs programs;
     ut_ebpf_programs_init(&programs, &settings, NULL);
     memcpy(ret, programs.states, sizeof(programs.states));
+    for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
+        ret[i].option = (wanted_programs(wanted) >> i & 1) == 0 ? option_of(i) : NULL;
+        ret[i].net_admin = i == UT_EBPF_TRACE_EGRESS;
+    }
     ut_ebpf_programs_done(&programs);
 }

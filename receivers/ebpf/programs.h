@@ -64,6 +64,10 @@ void ut_ebpf_programs_init(struct ut_ebpf_programs *programs,
                            const struct ut_ebpf_settings *settings, struct ut_log *log);
 void ut_ebpf_programs_done(struct ut_ebpf_programs *programs);
 
+/* Tries every program and lets it go again; `wanted` tells only which of them have an `option`. */
+void ut_ebpf_programs_probe(const struct ut_ebpf_settings *wanted,
+                            struct ut_ebpf_program ret[UT_EBPF_PROGRAMS]);
+
 /* How often the kernel skipped each program, since it was loaded, because one was running on that
  * CPU already: such an event leaves nothing but this count (kernel commit 9ed9e9ba2337, 5.12; 0
  * where the kernel does not tell). */

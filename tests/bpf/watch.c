@@ -351,7 +351,7 @@ static int run(const char *yaml)
 static int doctor(void)
 {
     struct ut_ebpf_program programs[UT_EBPF_PROGRAMS];
-    ut_ebpf_doctor(programs);
+    ut_ebpf_doctor(NULL, programs);
     for (int i = 0; i < UT_EBPF_PROGRAMS; i++)
         printf("{\"type\":\"program\",\"name\":\"%s\",\"works\":%s,\"without\":\"%s\","
                "\"reason\":\"%s\"}\n",
