@@ -21,6 +21,7 @@ struct scan {
     struct ut_cgroup_identity found; /* the innermost container so far */
     char pod_uid[UT_POD_UID_TEXT];   /* the latest on the path */
     size_t unit_end;                 /* of the outermost unit; 0: none */
+    unsigned containers;             /* so far */
     bool session;
 };
 
@@ -171,6 +172,7 @@ static void note_component(struct scan *scan, ut_slice name, ut_slice parent, si
     const char *runtime;
     if (read_container(scan, name, parent, &id, &runtime)) {
         scan->found.kind = UT_CGROUP_CONTAINER;
+        scan->found.nesting = scan->containers++ + (scan->session || scan->unit_end != 0);
         scan->found.owner_size = end;
         scan->found.container_id = id;
         scan->found.runtime = runtime;

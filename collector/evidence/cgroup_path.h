@@ -27,6 +27,7 @@ enum ut_cgroup_kind {
 
 struct ut_cgroup_identity {
     enum ut_cgroup_kind kind;
+    unsigned nesting;      /* containers, units and user sessions that a container lies in */
     size_t owner_size;     /* the workload is named by so many bytes of the path */
     ut_slice container_id; /* of the path; empty: none */
     const char *runtime;   /* "docker", "containerd", "cri-o", "podman", "lxc"; "": not told */

@@ -14,7 +14,10 @@
 
 #include "base/cgroup_mount.h"
 
-enum { DEPTH_MAX = 32 };
+enum {
+    DEPTH_MAX = 32,
+    ROOT_ID = 1, /* of the whole hierarchy; no other cgroup has it */
+};
 
 /* ---- the walk ------------------------------------------------------------------------------- */
 
@@ -27,6 +30,7 @@ struct walk {
     size_t path_sizes[DEPTH_MAX];
     int depth;
     uint32_t seen;
+    bool whole; /* its root is the hierarchy's */
 };
 
 static int enter(struct walk *walk, int fd)
@@ -42,6 +46,7 @@ static int enter(struct walk *walk, int fd)
     }
     ut_slice path = walk->path_size > 0 ? ut_slice_of(walk->path, walk->path_size) : UT_SLICE("/");
     ut_workloads_created(walk->workloads, status.st_ino, path, walk->now_ns);
+    walk->whole |= status.st_ino == ROOT_ID;
     walk->seen++;
     walk->stack[walk->depth] = directory;
     walk->path_sizes[walk->depth++] = walk->path_size;
@@ -112,6 +117,11 @@ int ut_cgroup_scan(struct ut_workloads *workloads, const char *root, uint64_t no
         walk_tree(&walk);
     if (error == 0 && walk.seen > UT_CGROUPS_MAX)
         error = -E2BIG;
-    ut_workloads_scan_end(workloads, error == 0, now_ns);
+    workloads->seen = walk.seen;
+    ut_workloads_scan_end(workloads,
+                          error != 0   ? UT_SCAN_BROKEN
+                          : walk.whole ? UT_SCAN_WHOLE
+                                       : UT_SCAN_PART,
+                          now_ns);
     return error;
 }

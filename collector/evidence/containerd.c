@@ -291,7 +291,7 @@ static void end_question(struct ut_containerd *c, struct call *call, bool answer
     } else {
         ++*(answered ? c->found : c->failed);
     }
-    if (workload == NULL || workload->removed_ns != 0)
+    if (workload == NULL || workload->removed_ns != 0 || workload->container_id[0] == '\0')
         return;
     if (call->names.state == UT_NAMES_KNOWN)
         workload->names = call->names;
@@ -352,7 +352,7 @@ static void on_pump(struct ut_deferred *deferred)
            (call = free_call(c)) != NULL) {
         uint32_t id = pop(c->urgent.count > 0 ? &c->urgent : &c->others);
         struct ut_workload *workload = ut_workloads_get(&c->tables->workloads, id);
-        if (workload == NULL || workload->removed_ns != 0)
+        if (workload == NULL || workload->removed_ns != 0 || workload->container_id[0] == '\0')
             continue;
         c->asks_left--;
         call->workload = id;

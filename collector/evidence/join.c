@@ -181,7 +181,7 @@ static void look_at(struct ut_join *join, const struct ut_body *body, uint32_t r
         join->matches[join->match_count++] =
             (struct ut_join_match){(uint16_t)i, (uint8_t)match, (uint8_t)fit};
     }
-    ut_join_match_named(join, span);
+    ut_join_match_named(join, body, span);
     entry->count = join->match_count - entry->first;
     join->span_count += entry->count > 0 || entry->memory.any;
 }

@@ -76,7 +76,7 @@ static bool end_contradicts(const struct ut_named_end *named, const struct ut_en
     return named->endpoint.port != 0 && socket->port != 0 && named->endpoint.port != socket->port;
 }
 
-static bool contradicts(const struct ut_join_named *named, const struct ut_connection *own)
+bool ut_join_contradicts(const struct ut_join_named *named, const struct ut_connection *own)
 {
     return end_contradicts(&named->ends.remote, &own->remote) ||
            end_contradicts(&named->ends.local, &own->local);
@@ -100,7 +100,8 @@ static uint32_t count_fitting(const struct ut_join *join, uint32_t workload,
         if (++looked_at > LOOKED_AT_MAX)
             return 2; /* nobody knows; several is the careful answer */
         if (ut_connection_same_end(&c->remote, &named->remote) && role_takes(span, c->role) &&
-            ut_connection_open_in(c, from_ns, to_ns) && !contradicts(named, c) && ++fitting == 2)
+            ut_connection_open_in(c, from_ns, to_ns) && !ut_join_contradicts(named, c) &&
+            ++fitting == 2)
             break;
     }
     return fitting;
@@ -166,7 +167,7 @@ enum ut_match_class ut_join_ends_class(const struct ut_join *join,
                                        const struct ut_join_named *named)
 {
     const struct ut_connection *own = group->own;
-    if (contradicts(named, own))
+    if (ut_join_contradicts(named, own))
         return UT_MATCH_NONE;
     if (named->remote.port == 0)
         return UT_MATCH_WORKLOAD;

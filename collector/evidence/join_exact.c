@@ -6,8 +6,10 @@
  *
  * What is on the wire was written by whoever sent it, and anybody may write anybody's ids. So the
  * sender of the span has to own the end of that connection that the span stands for: the connecting
- * one for the span that is named, the accepting one for a server span whose parent it is. Several
- * server spans with one parent are several attempts, or forged: then none of them is sure.
+ * one for the span that is named, the accepting one for a server span whose parent it is; and where
+ * that one names its socket's ends they have to be this connection's, because anybody may have sent
+ * its parent's ids over another. Several server spans with one parent are several attempts, or
+ * forged: then none of them is sure.
  */
 #include "evidence/join_view.h"
 
@@ -78,15 +80,21 @@ static void note_server(struct ut_traced *traced, const struct ut_span *span)
         traced->several = true;
 }
 
+/* `other_end`: what a server span names, where it is named by its parent; else NULL. */
 static void match_entry(struct ut_join *join, const struct ut_span *span, struct ut_traced *traced,
-                        bool by_parent)
+                        const struct ut_join_named *other_end)
 {
+    bool by_parent = other_end != NULL;
     struct ut_event *event = &join->tables->events.events[traced->event];
     uint8_t side;
     bool mate;
     struct ut_connection *own = find_end(join, event, by_parent, &side, &mate);
     if (own == NULL) {
         ++*join->counters.ids_untrusted;
+        return;
+    }
+    if (by_parent && ut_join_contradicts(other_end, own)) {
+        ++*join->counters.contradicted;
         return;
     }
     int group = ut_join_group_of(join, own, mate);
@@ -114,18 +122,19 @@ static void match_entry(struct ut_join *join, const struct ut_span *span, struct
         (struct ut_join_match){(uint16_t)index, UT_MATCH_EXACT, UT_FIT_HOLDS};
 }
 
-void ut_join_match_named(struct ut_join *join, const struct ut_span *span)
+void ut_join_match_named(struct ut_join *join, const struct ut_body *body,
+                         const struct ut_span *span)
 {
     const struct ut_trace_ids *ids = &join->tables->events.trace_ids;
     if (ids->count == 0)
         return;
     for (struct ut_traced *traced = NULL;
          (traced = ut_trace_ids_next(ids, span->trace_id, span->span_id, traced)) != NULL;)
-        match_entry(join, span, traced, false);
+        match_entry(join, span, traced, NULL);
     for (struct ut_traced *traced = NULL;
          names_parent(span) &&
          (traced = ut_trace_ids_next(ids, span->trace_id, span->parent_id, traced)) != NULL;)
-        match_entry(join, span, traced, true);
+        match_entry(join, span, traced, ut_join_read_named(join, body, span));
 }
 
 enum ut_match_class ut_join_named_class(const struct ut_join_view *view)

@@ -166,7 +166,8 @@ int ut_join_group_of(struct ut_join *join, struct ut_connection *own, bool mate)
 /* join_exact.c: whether any event's bytes named the span or its parent; the matches of those that
  * did; and of which class they are once all spans in hand are known. */
 bool ut_join_is_named(const struct ut_join *join, const struct ut_span *span);
-void ut_join_match_named(struct ut_join *join, const struct ut_span *span);
+void ut_join_match_named(struct ut_join *join, const struct ut_body *body,
+                         const struct ut_span *span);
 enum ut_match_class ut_join_named_class(const struct ut_join_view *view);
 
 /* join_window.c */
@@ -178,7 +179,9 @@ enum ut_join_fit ut_join_fit(const struct ut_join_view *view, const struct ut_jo
 bool ut_join_had_arrived(const struct ut_join_view *view, const struct ut_span *span,
                          uint64_t slack_ns);
 
-/* join_ends.c: the strongest class that the named ends allow; NONE: they contradict. */
+/* join_ends.c: what a span names, and whether one of its socket-level keys names another end than
+ * the connection has; the strongest class that the named ends allow, NONE: they contradict. */
+bool ut_join_contradicts(const struct ut_join_named *named, const struct ut_connection *own);
 const struct ut_join_named *ut_join_read_named(struct ut_join *join, const struct ut_body *body,
                                                const struct ut_span *span);
 enum ut_match_class ut_join_ends_class(const struct ut_join *join,

@@ -191,28 +191,70 @@ void ut_workloads_want_names(const struct ut_workloads *w, struct ut_workload *w
         w->wanted(w->wanted_arg, workload, urgent);
 }
 
-static struct ut_workload *new_workload(struct ut_workloads *w,
-                                        const struct ut_cgroup_identity *identity, ut_slice owner)
+/* How much of its path names the directory above. */
+static size_t above(const struct ut_workload *workload)
 {
-    struct ut_workload *workload = take_slot(w);
-    if (workload == NULL) {
-        w->overflows++;
-        return NULL;
+    size_t size = workload->path_size;
+    while (size > 0 && workload->path[size - 1] != '/')
+        size--;
+    return size;
+}
+
+/* Where containers of one pod are. */
+static bool are_beside(const struct ut_workload *a, const struct ut_workload *b)
+{
+    size_t size = above(a);
+    return size == above(b) && memcmp(a->path, b->path, size) == 0;
+}
+
+/* Takes away what its path says of it. */
+static void disown(struct ut_workloads *w, struct ut_workload *impostor)
+{
+    unlink_pod(w, impostor);
+    unlink_container(w, impostor);
+    impostor->container_id[0] = impostor->pod_uid[0] = '\0';
+    impostor->names = (struct ut_container_names){.state = UT_NAMES_ABSENT};
+    impostor->runtime = "";
+    w->impostors++;
+}
+
+/* Two that cannot both be right: the one that lies deeper in others' is wrong. True: `fresh` is. At
+ * the top of the hierarchy are only those whom the host's own rights have put there. */
+static bool settle_pair(struct ut_workloads *w, struct ut_workload *fresh,
+                        struct ut_workload *other)
+{
+    bool wrong = fresh->nesting > 0 && fresh->nesting >= other->nesting;
+    if (other->nesting > 0 && other->nesting >= fresh->nesting)
+        disown(w, other);
+    if (wrong)
+        disown(w, fresh);
+    return wrong;
+}
+
+/* Of `fresh`, which is in no chain yet. */
+static void settle_ids(struct ut_workloads *w, struct ut_workload *fresh)
+{
+    ut_slice id = ut_slice_str(fresh->container_id);
+    struct ut_workload *other;
+    for (uint16_t i = id.size != 0 ? *container_bucket(w, id) : 0; i != 0;) {
+        other = &w->slots[i];
+        i = other->next_by_container;
+        if (other->removed_ns == 0 && strcmp(other->container_id, fresh->container_id) == 0 &&
+            settle_pair(w, fresh, other))
+            return;
     }
-    uint32_t generation = (workload->id >> 16) + 1;
-    *workload = (struct ut_workload){
-        .id = slot_of(w, workload) | generation << 16,
-        .kind = identity->kind,
-        .runtime = identity->runtime,
-        .path_size = (uint16_t)owner.size,
-    };
-    memcpy(workload->path, owner.data, owner.size);
-    memcpy(workload->pod_uid, identity->pod_uid, sizeof(workload->pod_uid));
-    copy_text(workload->container_id, sizeof(workload->container_id), identity->container_id);
-    for (char *c = workload->container_id; *c != '\0'; c++)
-        *c = (unsigned char)*c < 0x80 ? *c : '?';
-    show_path(workload);
-    uint16_t *bucket = path_bucket(w, owner);
+    for (uint16_t i = fresh->pod_uid[0] != '\0' ? *pod_bucket(w, fresh->pod_uid) : 0; i != 0;) {
+        other = &w->slots[i];
+        i = other->next_by_pod;
+        if (other->removed_ns == 0 && strcmp(other->pod_uid, fresh->pod_uid) == 0 &&
+            !are_beside(fresh, other) && settle_pair(w, fresh, other))
+            return;
+    }
+}
+
+static void link_workload(struct ut_workloads *w, struct ut_workload *workload)
+{
+    uint16_t *bucket = path_bucket(w, path_of(workload));
     workload->next_by_path = *bucket;
     *bucket = slot_of(w, workload);
     if (workload->pod_uid[0] != '\0') {
@@ -225,6 +267,32 @@ static struct ut_workload *new_workload(struct ut_workloads *w,
         workload->next_by_container = *bucket;
         *bucket = slot_of(w, workload);
     }
+}
+
+static struct ut_workload *new_workload(struct ut_workloads *w,
+                                        const struct ut_cgroup_identity *identity, ut_slice owner)
+{
+    struct ut_workload *workload = take_slot(w);
+    if (workload == NULL) {
+        w->overflows++;
+        return NULL;
+    }
+    uint32_t generation = (workload->id >> 16) + 1;
+    *workload = (struct ut_workload){
+        .id = slot_of(w, workload) | generation << 16,
+        .kind = identity->kind,
+        .nesting = identity->nesting,
+        .runtime = identity->runtime,
+        .path_size = (uint16_t)owner.size,
+    };
+    memcpy(workload->path, owner.data, owner.size);
+    memcpy(workload->pod_uid, identity->pod_uid, sizeof(workload->pod_uid));
+    copy_text(workload->container_id, sizeof(workload->container_id), identity->container_id);
+    for (char *c = workload->container_id; *c != '\0'; c++)
+        *c = (unsigned char)*c < 0x80 ? *c : '?';
+    show_path(workload);
+    settle_ids(w, workload);
+    link_workload(w, workload);
     w->count++;
     ut_workloads_want_names(w, workload, false);
     return workload;
@@ -274,7 +342,8 @@ const struct ut_workload *ut_workloads_next_in_pod(const struct ut_workloads *w,
     uint16_t i = previous != NULL ? previous->next_by_pod : *pod_bucket(w, workload->pod_uid);
     for (; i != 0; i = w->slots[i].next_by_pod) {
         const struct ut_workload *other = &w->slots[i];
-        if (other != workload && strcmp(other->pod_uid, workload->pod_uid) == 0)
+        if (other != workload && strcmp(other->pod_uid, workload->pod_uid) == 0 &&
+            are_beside(other, workload))
             return other;
     }
     return NULL;
@@ -383,6 +452,35 @@ static uint8_t depth_below(ut_slice path, size_t owner_size)
     return depth < UINT8_MAX ? (uint8_t)depth : UINT8_MAX;
 }
 
+/* Two directories cannot have one path: another cgroup at the path that names a workload says that
+ * the one before is gone, with all below it, and that nobody told of it. */
+static struct ut_workload *successor_of(struct ut_workloads *w, struct ut_workload *owner,
+                                        uint64_t cgroup_id, ut_slice path, uint64_t now_ns)
+{
+    if (owner == NULL || owner->path_size != path.size || owner->own_cgroup == cgroup_id)
+        return owner;
+    if (owner->own_cgroup != 0) {
+        uint32_t before = owner->id;
+        for (uint32_t i = 1; i <= UT_CGROUPS_MAX; i++) {
+            struct ut_cgroup_entry *entry = &w->entries[i];
+            if (entry->used && entry->removed_ns == 0 && entry->workload == before)
+                remove_entry(w, entry, now_ns);
+        }
+        owner = owner_of(w, path);
+    }
+    if (owner != NULL)
+        owner->own_cgroup = cgroup_id;
+    return owner;
+}
+
+static bool has_room(struct ut_workloads *w, const struct ut_workload *owner)
+{
+    if (owner == NULL || owner->cgroups < UT_CGROUPS_OF_ONE_MAX)
+        return true;
+    w->overflows++;
+    return false;
+}
+
 void ut_workloads_created(struct ut_workloads *w, uint64_t cgroup_id, ut_slice path,
                           uint64_t now_ns)
 {
@@ -390,7 +488,7 @@ void ut_workloads_created(struct ut_workloads *w, uint64_t cgroup_id, ut_slice p
         w->rescan_wanted |= path.size == 0;
         return;
     }
-    struct ut_workload *owner = owner_of(w, path);
+    struct ut_workload *owner = successor_of(w, owner_of(w, path), cgroup_id, path, now_ns);
     struct ut_cgroup_entry *entry = find_entry(w, cgroup_id);
     if (entry != NULL && entry->removed_ns == 0 && !entry->sought) {
         if (entry->workload == (owner != NULL ? owner->id : 0)) {
@@ -398,6 +496,11 @@ void ut_workloads_created(struct ut_workloads *w, uint64_t cgroup_id, ut_slice p
             return;
         }
         remove_entry(w, entry, now_ns); /* its end was not told; the id is used again */
+    }
+    if (!has_room(w, owner)) {
+        if (entry != NULL)
+            entry->sought = false;
+        return;
     }
     if (entry == NULL || !entry->sought || entry->removed_ns != 0)
         entry = add_entry(w, cgroup_id);
@@ -476,19 +579,24 @@ void ut_workloads_scan_begin(struct ut_workloads *w)
     w->rescan_wanted = false;
 }
 
-void ut_workloads_scan_end(struct ut_workloads *w, bool complete, uint64_t now_ns)
+void ut_workloads_scan_end(struct ut_workloads *w, enum ut_scan_reach reach, uint64_t now_ns)
 {
     w->scanning = false;
-    if (!complete)
+    if (reach == UT_SCAN_BROKEN)
         return;
     for (uint32_t i = 1; i <= UT_CGROUPS_MAX; i++) {
         struct ut_cgroup_entry *entry = &w->entries[i];
-        bool gone = entry->scan != w->scan && (entry->scanned || entry->sought);
-        if (entry->used && entry->removed_ns == 0 && gone) {
+        bool expected = reach == UT_SCAN_WHOLE || entry->scanned || entry->sought;
+        if (entry->used && entry->removed_ns == 0 && entry->scan != w->scan && expected) {
             remove_entry(w, entry, now_ns);
             entry->sought = false; /* nobody's, as far as anyone can tell */
         }
     }
+}
+
+void ut_workloads_missed(struct ut_workloads *w)
+{
+    w->rescan_wanted = true;
 }
 
 void ut_workloads_expire(struct ut_workloads *w, uint64_t now_ns)

@@ -4,8 +4,12 @@
  * connection table, once per connection.
  *
  * A workload lives while one of its cgroups does. A cgroup made later at the same path belongs to a
- * new workload, also where the kernel gives it an old id. Removed ones are kept
- * UT_WORKLOAD_KEPT_NS, because sockets and spans outlive their cgroups.
+ * new workload, also where the kernel gives it an old id, or where nobody told of the first one's
+ * end. Removed ones are kept UT_WORKLOAD_KEPT_NS, because sockets and spans outlive their cgroups.
+ *
+ * Whoever may make cgroups below its own may call them like another's container. Ids in a path that
+ * lies within a container are that one's word: they give way to those of a path that is less deep,
+ * and of two alike neither stands.
  *
  * Workloads are named by ids that are never used twice in that time: slot and generation. Id 0 is
  * nobody.
@@ -21,6 +25,8 @@
 
 #define UT_WORKLOADS_MAX 4096 /* slots; slot 0 is nobody */
 #define UT_CGROUPS_MAX 16384
+/* Of one workload that live: whoever makes more takes no room of others, their owner is unknown. */
+#define UT_CGROUPS_OF_ONE_MAX 4096
 #define UT_WORKLOAD_PATH_MAX 512
 #define UT_WORKLOAD_KEPT_NS (900 * UT_NS_PER_S)
 #define UT_WORKLOAD_SLOT(id) ((id)&0xffff)
@@ -29,8 +35,10 @@
 struct ut_workload {
     uint32_t id;         /* slot | generation << 16; slot 0: free */
     uint32_t cgroups;    /* that live */
+    uint64_t own_cgroup; /* id of the directory that names it; 0: not known */
     uint64_t removed_ns; /* UNIX; when the last of them went; 0: it lives */
     enum ut_cgroup_kind kind;
+    unsigned nesting;      /* as its path tells (evidence/cgroup_path.h) */
     bool forwarder;        /* one of its connections brought several service instances */
     bool sends;            /* spans have come from it */
     uint16_t next_by_path; /* slots; 0 ends the chain */
@@ -51,9 +59,11 @@ struct ut_workloads {
     uint16_t *by_id, *by_path, *by_pod, *by_container;
     uint32_t free_entry;
     uint32_t scan; /* number of the scan that goes on or was last */
+    uint32_t seen; /* cgroups, by the last one */
     bool scanning, rescan_wanted;
     uint32_t count; /* workloads kept */
     uint64_t unknown_ids, overflows;
+    uint64_t impostors; /* that had the ids of another's container or pod in their path */
     /* A workload is about to be forgotten; its slot will be used again. */
     void (*forget)(void *arg, uint32_t slot);
     void *forget_arg;
@@ -75,11 +85,20 @@ void ut_workloads_created(struct ut_workloads *workloads, uint64_t cgroup_id, ut
                           uint64_t now_ns);
 void ut_workloads_removed(struct ut_workloads *workloads, uint64_t cgroup_id, uint64_t now_ns);
 
-/* Between begin and end every cgroup that can be seen is told by `created`. What an earlier scan
- * saw and this one did not is gone, if this one is `complete`; what only records told of may lie
- * where no scan can look. */
+/* How much of the hierarchy a scan has seen. */
+enum ut_scan_reach {
+    UT_SCAN_BROKEN, /* it did not come to its end */
+    UT_SCAN_PART,   /* all below its root: what only records told of may lie elsewhere */
+    UT_SCAN_WHOLE,
+};
+
+/* Between begin and end every cgroup that can be seen is told by `created`. What this scan should
+ * have seen and did not is gone. */
 void ut_workloads_scan_begin(struct ut_workloads *workloads);
-void ut_workloads_scan_end(struct ut_workloads *workloads, bool complete, uint64_t now_ns);
+void ut_workloads_scan_end(struct ut_workloads *workloads, enum ut_scan_reach reach,
+                           uint64_t now_ns);
+/* Cgroups have come or gone of which no record tells. */
+void ut_workloads_missed(struct ut_workloads *workloads);
 
 /* The workload of a cgroup, 0 for nobody. An id that the table does not know gives 0, and asks for
  * a rescan unless one has looked for it already; `known` tells the two apart. */
@@ -101,7 +120,8 @@ struct ut_workload *ut_workloads_by_container(const struct ut_workloads *workloa
 
 /* NULL for 0 and for one that has been forgotten. */
 struct ut_workload *ut_workloads_get(const struct ut_workloads *workloads, uint32_t id);
-/* The workloads, other than this one, that share its pod: begin with `previous` NULL; NULL ends. */
+/* The workloads, other than this one, that share its pod and stand beside it: begin with `previous`
+ * NULL; NULL ends. */
 const struct ut_workload *ut_workloads_next_in_pod(const struct ut_workloads *workloads,
                                                    const struct ut_workload *workload,
                                                    const struct ut_workload *previous);

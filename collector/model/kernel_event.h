@@ -25,6 +25,9 @@ struct ut_event_sink {
     /* Time to read the counters that the kernel keeps itself, each drain interval where memory is
      * watched. NULL: nobody does. */
     void (*sample)(struct ut_event_sink *sink, uint64_t unix_ns);
+    /* Cgroups have come or gone without a record: the tree of them tells which. NULL: nobody
+     * minds. */
+    void (*cgroups_missed)(struct ut_event_sink *sink);
 };
 
 /* The other direction: brings the sink up to date with all that the kernel has recorded so far. */

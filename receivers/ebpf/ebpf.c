@@ -28,6 +28,7 @@
 #include "allocations.h"
 #include "base/clock.h"
 #include "component.h"
+#include "counters.h"
 #include "doctor.h"
 #include "framing.h"
 #include "programs.h"
@@ -120,23 +121,13 @@ static void check(const void *config, struct ut_config_report *report)
         report->error(report, "ring_size", "must be a power of two");
 }
 
-struct counters {
-    uint64_t *records[UT_RECORD_TYPES]; /* handed to the sink */
-    uint64_t *limited[UT_RECORD_TYPES];
-    uint64_t *lost[UT_RECORD_TYPES];
-    uint64_t *missed[UT_EBPF_PROGRAMS];
-    uint64_t *unowned;
-    uint64_t *bad;
-    uint64_t *snapshot;
-};
-
 struct ebpf {
     struct ut_receiver receiver;
     struct ut_event_source source;
     struct ut_worker *worker;
     struct ut_event_sink *sink;
     struct config config; /* a copy: it outlives the configuration */
-    struct counters counters;
+    struct ut_ebpf_counters counters;
 
     struct ut_ebpf_programs programs;
     struct ring_buffer *ring;           /* NULL: nothing is watched */
@@ -250,11 +241,12 @@ static void sum_cpus(const struct ebpf *ebpf, struct ut_kernel_counters *sum)
     }
 }
 
-/* Resets and the like are many where somebody makes them, and say nothing of what else happened:
- * those that their limit held back are counted, and cast no doubt on the rest. */
+/* Resets and the like are many where somebody makes them, and say nothing of what else happened;
+ * cgroups are found by reading their tree: those that their limit held back are counted, and cast
+ * no doubt on the rest. */
 static bool casts_no_doubt(int type)
 {
-    return type >= UT_RECORD_RESET && type <= UT_RECORD_UNDO;
+    return type == UT_RECORD_CGROUP || (type >= UT_RECORD_RESET && type <= UT_RECORD_UNDO);
 }
 
 /* Most runs of these find nothing to tell, so that one that was skipped is no event lost. */
@@ -262,6 +254,12 @@ static bool is_mostly_idle(int program)
 {
     return program == UT_EBPF_ZERO_WINDOW || program == UT_EBPF_RECEIVE_DROP ||
            program == UT_EBPF_UNDO;
+}
+
+static void miss_cgroups(struct ebpf *ebpf)
+{
+    if (ebpf->sink->cgroups_missed != NULL)
+        ebpf->sink->cgroups_missed(ebpf->sink);
 }
 
 /* Brings the metrics up to the kernel's counters, and adds what casts doubt to `missing`. */
@@ -282,6 +280,8 @@ static void take_counters(struct ebpf *ebpf, struct ut_ebpf_missing *missing)
         missing->rate_limited += casts_no_doubt(type) ? 0 : limited;
         if (type == UT_RECORD_CONNECTION && limited + lost > 0)
             ebpf->snapshot_due = true;
+        if (type == UT_RECORD_CGROUP && limited + lost > 0)
+            miss_cgroups(ebpf);
     }
     *ebpf->counters.unowned += now.unowned - ebpf->counted.unowned;
     ebpf->counted = now;
@@ -299,6 +299,8 @@ static void take_missed(struct ebpf *ebpf, struct ut_ebpf_missing *missing)
         missing->skipped_runs += i == UT_EBPF_ALLOCATIONS || is_mostly_idle(i) ? 0 : missed;
         if (i == UT_EBPF_CONNECTIONS && missed > 0)
             ebpf->snapshot_due = true;
+        if ((i == UT_EBPF_CGROUP_CREATED || i == UT_EBPF_CGROUP_REMOVED) && missed > 0)
+            miss_cgroups(ebpf);
         ebpf->missed[i] = now[i];
     }
 }
@@ -491,53 +493,6 @@ static int start(struct ut_receiver *receiver, char error[UT_ERROR_TEXT])
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
-static void count_by_type(struct ut_metrics *metrics, uint64_t *cells[UT_RECORD_TYPES],
-                          const char *name, const char *help)
-{
-    static const char *const labels[UT_RECORD_TYPES] = {
-        [UT_RECORD_RETRANSMIT] = "type=\"retransmit\"",
-        [UT_RECORD_CONNECTION] = "type=\"connection\"",
-        [UT_RECORD_CGROUP] = "type=\"cgroup\"",
-        [UT_RECORD_OOM_KILL] = "type=\"oom_kill\"",
-        [UT_RECORD_STALL] = "type=\"stall\"",
-        [UT_RECORD_RESET] = "type=\"reset\"",
-        [UT_RECORD_ZERO_WINDOW] = "type=\"zero_window\"",
-        [UT_RECORD_RECEIVE_DROP] = "type=\"receive_drop\"",
-        [UT_RECORD_LISTEN_OVERFLOW] = "type=\"listen_overflow\"",
-        [UT_RECORD_UNDO] = "type=\"undo\"",
-        [UT_RECORD_TRACE_IDS] = "type=\"trace_ids\"",
-        [UT_RECORD_ALLOCATED] = "type=\"allocated\"",
-    };
-    for (int type = 1; type < UT_RECORD_TYPES; type++)
-        cells[type] = ut_metrics_counter(metrics, name, labels[type], help);
-}
-
-static void make_counters(struct counters *counters, struct ut_metrics *metrics)
-{
-    count_by_type(metrics, counters->records, "undertrace_ebpf_records_total",
-                  "Records read from the kernel's ring and its tables.");
-    count_by_type(metrics, counters->limited, "undertrace_ebpf_rate_limited_total",
-                  "Events that the rate limit of their cgroup held back.");
-    count_by_type(metrics, counters->lost, "undertrace_ebpf_lost_total",
-                  "Events that found no room in the ring or a table.");
-    for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
-        char label[64];
-        snprintf(label, sizeof(label), "program=\"%s\"", ut_ebpf_program_name(i));
-        counters->missed[i] =
-            ut_metrics_counter(metrics, "undertrace_ebpf_missed_runs_total", label,
-                               "Runs that the kernel skipped because the program was at work on "
-                               "that CPU; what they would have told is lost.");
-    }
-    counters->unowned = ut_metrics_counter(metrics, "undertrace_ebpf_unowned_total", "",
-                                           "Events of sockets without a cgroup.");
-    counters->bad = ut_metrics_counter(metrics, "undertrace_ebpf_bad_records_total", "",
-                                       "Records of an unknown type, version or size.");
-    counters->snapshot =
-        ut_metrics_counter(metrics, "undertrace_ebpf_snapshot_connections_total", "",
-                           "Connections that were open when the programs were attached, or whose "
-                           "opening was lost.");
-}
-
 static bool copy_config(struct config *copy, const struct config *config)
 {
     *copy = *config;
@@ -566,7 +521,7 @@ static int create(struct ut_receiver **ret, const struct ut_build *build,
     }
     ebpf->timer.fire = on_tick;
     ebpf->edge = -1;
-    make_counters(&ebpf->counters, build->worker->metrics);
+    ut_ebpf_counters_init(&ebpf->counters, build->worker->metrics);
     if (ebpf->config.trace_context.enabled)
         ut_trace_context_init(&ebpf->trace_context, build->worker->metrics);
     *ret = &ebpf->receiver;

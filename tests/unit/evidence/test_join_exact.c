@@ -152,6 +152,24 @@ Test(join_exact, ids_of_another_workloads_trace_give_it_nothing)
     cr_expect_eq(lab_metric(&lab, "undertrace_trace_context_untrusted_total", ""), 2);
 }
 
+/* Somebody sends the same server the ids of another's request, which it has seen. */
+Test(join_exact, ids_that_came_over_another_connection_are_not_those_of_the_span)
+{
+    struct lab_pair pair = one_connection(40000);
+    struct lab_pair forger =
+        lab_pair_of(&lab, TWIN, "10.77.0.13", 41000, LEDGER, SERVER_ADDRESS, 8003);
+    lab_open(&lab, &forger, -1000);
+    named_timeout(&forger.client, 205, NAMED);
+    LAB_JOIN(&lab, ledger, lab_span(KIND_SERVER, 8, 206, 210, from_40000));
+    cr_expect(lab_gained_nothing(&lab, 0));
+    cr_expect_geq(lab_figures(&lab).contradicted, 1);
+    LAB_JOIN(&lab, payment, lab_span(KIND_CLIENT, NAMED, 0, 212, to_ledger));
+    cr_expect(lab_gained_nothing(&lab, 0));
+    named_timeout(&pair.client, 206, NAMED);
+    LAB_JOIN(&lab, ledger, lab_span(KIND_SERVER, 9, 207, 210, from_40000));
+    expect(0, "exact", "peer", 1);
+}
+
 Test(join_exact, neither_end_stands_for_the_other)
 {
     struct lab_pair pair = one_connection(40000);
