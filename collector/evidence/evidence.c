@@ -225,6 +225,7 @@ READER(read_ambiguous, t->connections.ambiguous)
 READER(read_workloads, t->workloads.count)
 READER(read_unknown_cgroups, t->workloads.unknown_ids)
 READER(read_overflows, t->workloads.overflows)
+READER(read_living_cgroups, ut_workloads_living(&t->workloads))
 READER(read_impostors, t->workloads.impostors)
 READER(read_stalls, t->memory.count)
 READER(read_stalls_evicted, t->memory.evicted)
@@ -299,6 +300,8 @@ static void read_tables(struct ut_evidence *e)
                             "Connection ends with several candidates for the other end.",
                             read_ambiguous, e);
     ut_metrics_gauge(m, "undertrace_workloads", "", "Workloads known.", read_workloads, e);
+    ut_metrics_gauge(m, "undertrace_cgroups", "", "Cgroups that are known and not known to be gone.",
+                     read_living_cgroups, e);
     ut_metrics_counter_read(m, "undertrace_cgroups_unknown_total", "",
                             "Cgroup ids that no record had announced.", read_unknown_cgroups, e);
     ut_metrics_counter_read(m, "undertrace_workloads_overflow_total", "",

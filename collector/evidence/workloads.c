@@ -566,6 +566,14 @@ void ut_workloads_sends(struct ut_workloads *w, struct ut_workload *workload)
     }
 }
 
+uint32_t ut_workloads_living(const struct ut_workloads *w)
+{
+    uint32_t living = 0;
+    for (uint32_t i = 1; i <= UT_CGROUPS_MAX; i++)
+        living += w->entries[i].used && w->entries[i].removed_ns == 0;
+    return living;
+}
+
 uint32_t ut_workloads_depth(const struct ut_workloads *w, uint64_t cgroup_id)
 {
     const struct ut_cgroup_entry *entry = find_entry(w, cgroup_id);

@@ -109,6 +109,9 @@ void ut_workloads_sends(struct ut_workloads *workloads, struct ut_workload *work
 /* Tells `follow` of all cgroups again whose workloads send spans. */
 void ut_workloads_follow_all(const struct ut_workloads *workloads);
 
+/* How many cgroups are there, as far as is known; it counts them. */
+uint32_t ut_workloads_living(const struct ut_workloads *workloads);
+
 /* How many directories the cgroup lies below the one that its workload is named by; 0 also where
  * that is not known. */
 uint32_t ut_workloads_depth(const struct ut_workloads *workloads, uint64_t cgroup_id);

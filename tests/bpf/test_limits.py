@@ -12,7 +12,7 @@ from harness import UNLIMITED, WATCH, KernelTest, Lab, cgroup_id, main
 PORT = 8120
 
 
-NO_DOUBT = ("reset", "zero_window", "receive_drop", "listen_overflow", "undo")
+NO_DOUBT = ("cgroup", "reset", "zero_window", "receive_drop", "listen_overflow", "undo")
 MOSTLY_IDLE = ("tcp_probe", "kfree_skb", "tcp_cong_state_set")
 
 
