@@ -300,8 +300,8 @@ static void read_tables(struct ut_evidence *e)
                             "Connection ends with several candidates for the other end.",
                             read_ambiguous, e);
     ut_metrics_gauge(m, "undertrace_workloads", "", "Workloads known.", read_workloads, e);
-    ut_metrics_gauge(m, "undertrace_cgroups", "", "Cgroups that are known and not known to be gone.",
-                     read_living_cgroups, e);
+    ut_metrics_gauge(m, "undertrace_cgroups", "",
+                     "Cgroups that are known and not known to be gone.", read_living_cgroups, e);
     ut_metrics_counter_read(m, "undertrace_cgroups_unknown_total", "",
                             "Cgroup ids that no record had announced.", read_unknown_cgroups, e);
     ut_metrics_counter_read(m, "undertrace_workloads_overflow_total", "",

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Workloads that lie and that overdo it, beside one that does not: its evidence and its identity are
-its own, whole, and nobody else's.
+"""Workloads that lie and that overdo it, beside one that does not: its evidence and its identity
+are its own, whole, and nobody else's.
 
     hostile.py SECONDS    of each flood
 """
@@ -207,8 +207,8 @@ def play_connections(stage):
     """More connections than its limit: they fill no ring."""
     count, seen = during(lambda: stage.liar.do("knock", seconds=SECONDS), stage,
                          "while connections come and go")
-    print(f"{count} connections, {len(seen)} requests beside them, "
-          f"{stage.metric('undertrace_ebpf_rate_limited_total', 'connection'):.0f} records held back")
+    limited = stage.metric("undertrace_ebpf_rate_limited_total", "connection")
+    print(f"{count} connections, {len(seen)} requests beside them, {limited:.0f} records held back")
     equal(stage.metric("undertrace_ebpf_lost_total"), 0, "records without room")
 
 
