@@ -148,6 +148,8 @@ static void describe_evidence(const struct ut_app *app, json_t *root)
     ut_evidence_figures(app->evidence, &figures);
     json_object_set_new(kernel, "programs", describe_programs(app));
     set_count(kernel, "attached_unix_ns", figures.attached_unix_ns);
+    set_count(kernel, "map_bytes",
+              (uint64_t)ut_metrics_sum(app->metrics, "undertrace_ebpf_map_bytes"));
     describe_records(app, &figures, kernel);
     set_count(kernel, "added_bytes", figures.added_bytes);
     set_count(kernel, "withheld_events", figures.withheld_events);

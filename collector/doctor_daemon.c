@@ -72,6 +72,9 @@ static void print_records(const json_t *kernel)
              count_of(kernel, "no_room"), count_of(kernel, "rate_limited"),
              count_of(kernel, "skipped_runs"));
     ut_doctor_line("", "kernel records", text);
+    snprintf(text, sizeof(text), "%" PRIu64 " KiB in the kernel, besides what belongs to sockets",
+             count_of(kernel, "map_bytes") >> 10);
+    ut_doctor_line("", "kernel tables", text);
     snprintf(text, sizeof(text),
              "%" PRIu64 " bytes on spans; over max_bytes_per_hour: %" PRIu64 " events, %" PRIu64
              " spans without counts",

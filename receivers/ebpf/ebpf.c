@@ -31,6 +31,7 @@
 #include "counters.h"
 #include "doctor.h"
 #include "framing.h"
+#include "maps.h"
 #include "programs.h"
 #include "recording.h"
 #include "report.h"
@@ -131,6 +132,7 @@ struct ebpf {
 
     struct ut_ebpf_programs programs;
     struct ring_buffer *ring;           /* NULL: nothing is watched */
+    uint64_t map_bytes;                 /* of the kernel's memory */
     struct ut_kernel_counters *per_cpu; /* room for a reading of all CPUs */
     int cpus;
     struct ut_kernel_counters counted; /* sums as of the last reading */
@@ -439,6 +441,11 @@ static double read_works(void *arg)
     return ((const struct ut_ebpf_program *)arg)->works;
 }
 
+static double read_map_bytes(void *arg)
+{
+    return (double)((const struct ebpf *)arg)->map_bytes;
+}
+
 static void show_programs(struct ebpf *ebpf)
 {
     for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
@@ -448,6 +455,12 @@ static void show_programs(struct ebpf *ebpf)
                          "Whether the kernel program is loaded and attached.", read_works,
                          &ebpf->programs.states[i]);
     }
+    if (ebpf->programs.skeleton != NULL)
+        ebpf->map_bytes = ut_ebpf_maps_bytes(ebpf->programs.skeleton);
+    ut_metrics_gauge(ebpf->worker->metrics, "undertrace_ebpf_map_bytes", "",
+                     "Kernel memory of the programs' tables, at the start; what belongs to single "
+                     "sockets comes on top.",
+                     read_map_bytes, ebpf);
 }
 
 static struct ut_ebpf_settings settings_of(const struct config *config)
@@ -581,6 +594,7 @@ static void free_receiver(struct ut_receiver *receiver)
     struct ebpf *ebpf = UT_CONTAINER_OF(receiver, struct ebpf, receiver);
     for (int i = 0; i < UT_EBPF_PROGRAMS; i++)
         ut_metrics_remove(ebpf->worker->metrics, &ebpf->programs.states[i]);
+    ut_metrics_remove(ebpf->worker->metrics, ebpf);
     if (ebpf->edge >= 0)
         close(ebpf->edge);
     ring_buffer__free(ebpf->ring); /* takes NULL */
