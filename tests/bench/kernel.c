@@ -301,7 +301,8 @@ static double touched_ns(void)
 {
     uint64_t ns;
     touch(&ns);
-    return (double)ns / (TOUCHED / PAGE);
+    const size_t pages = TOUCHED / PAGE;
+    return (double)ns / (double)pages;
 }
 
 struct page_figures {

@@ -2,6 +2,7 @@
 #include "loop/worker.h"
 
 #include <criterion/criterion.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 
@@ -105,4 +106,25 @@ Test(worker, timer_wakes_a_sleeping_loop)
     ut_worker_run(&worker);
     cr_expect_geq(ut_clock_monotonic_ns(), due_ns);
     cr_expect_not(ut_timer_is_set(&timer));
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    (void)poll;
+    (void)status;
+    (void)events;
+}
+
+Test(worker, turn_ends_though_the_loops_time_stood_still, .timeout = 10)
+{
+    int ends[2];
+    uv_poll_t poll; /* what the loop waits for, in vain */
+    cr_assert_eq(pipe(ends), 0);
+    cr_assert_eq(uv_poll_init(&worker.uv, &poll, ends[0]), 0);
+    cr_assert_eq(uv_poll_start(&poll, UV_READABLE, on_readable), 0);
+    (void)usleep(150000);
+    ut_worker_turn(&worker);
+    uv_close((uv_handle_t *)&poll, NULL);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
 }
