@@ -125,6 +125,7 @@ Test(worker, turn_ends_though_the_loops_time_stood_still, .timeout = 10)
     (void)usleep(150000);
     ut_worker_turn(&worker);
     uv_close((uv_handle_t *)&poll, NULL);
+    turn();
     (void)close(ends[0]);
     (void)close(ends[1]);
 }
