@@ -27,7 +27,6 @@ import netlab  # noqa: E402
 import sink  # noqa: E402
 
 GATEWAY = "10.77.0.1"
-SUBNET = "10.77.0.0/24"
 COLLECTOR = f"{GATEWAY}:14317"  # not 4317, which a backend on this host may have on every address
 ADDRESSES = {"order": "10.77.0.10:8000", "inventory": "10.77.0.11:8001",
              "payment": "10.77.0.12:8002", "ledger": "10.77.0.13:8003"}
@@ -111,10 +110,7 @@ class Shop:
             # The kernel may probe for a lost tail at the very moment of the timeout; without that
             # the cause that is shown is the plain one.
             self.nodes[name].sysctl("net.ipv4.tcp_early_retrans", 0)
-            # What came in is acknowledged at once: an acknowledgement that waits for the next
-            # request would be lost with it, and make the other end send again what was not lost.
-            self.nodes[name].ip("route", "replace", SUBNET, "dev", "eth0", "src", host(name),
-                                "quickack", "1")
+            self.nodes[name].acknowledge_at_once()
         for name, callees in CALLS.items():
             self.processes[name] = self.nodes[name].start(
                 [sys.executable, HERE / "service.py", name, ADDRESSES[name], COLLECTOR,

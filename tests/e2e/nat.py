@@ -49,6 +49,8 @@ def test(lab, folder):
              [f"{RIGHT.format(2)}/{BITS}"])
     client_node.ip("route", "add", SERVICE, "via", LEFT.format(1))
     translate(router)
+    for node in (client_node, server_node):
+        node.acknowledge_at_once()
 
     server = Server(server_node, "server", RIGHT.format(2), 9000, COLLECTOR, folder)
     client = Client(client_node, "client", COLLECTOR, folder)

@@ -24,6 +24,7 @@ class Bed:
     def node(self, name, number, cgroup=None):
         node = self.lab.node(name, cgroup)
         self.lab.attach(node, self.bridge, f"10.78.0.{number}/24", f"fd78::{number}/64")
+        node.acknowledge_at_once()
         return node
 
     def pair(self, call):
