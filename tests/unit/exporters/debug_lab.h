@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The debug exporter on a pipe, in virtual time, fed with requests that the test builds. */
+/* The debug exporter on a pipe or a terminal, in virtual time, fed with requests that the test
+ * builds. */
 #ifndef UT_TEST_DEBUG_LAB_H
 #define UT_TEST_DEBUG_LAB_H
 
@@ -30,15 +31,13 @@ struct lab {
     struct ut_outcome outcome;
 };
 
-static inline void lab_open(struct lab *lab, enum debug_verbosity verbosity)
+/* The exporter prints to fds[1], and fds[0] is where that is read. */
+static inline void lab_open_on(struct lab *lab, enum debug_verbosity verbosity, const int fds[2])
 {
-    int fds[2];
     char error[UT_ERROR_TEXT];
     memset(lab, 0, sizeof(*lab));
     (void)signal(SIGPIPE, SIG_IGN); /* as the program does */
-    cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
     cr_assert_eq(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
-    (void)fcntl(fds[0], F_SETPIPE_SZ, 1 << 20);
     lab->read_fd = fds[0];
     lab->write_fd = fds[1];
     lab->config.verbosity = verbosity;
@@ -46,6 +45,14 @@ static inline void lab_open(struct lab *lab, enum debug_verbosity verbosity)
     struct ut_build build = {.id = "debug", .config = &lab->config, .worker = &lab->worker};
     cr_assert_eq(debug_create(&lab->exporter, &build, lab->write_fd), 0);
     cr_assert_eq(lab->exporter->type->start(lab->exporter, error), 0);
+}
+
+static inline void lab_open(struct lab *lab, enum debug_verbosity verbosity)
+{
+    int fds[2];
+    cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
+    (void)fcntl(fds[0], F_SETPIPE_SZ, 1 << 20);
+    lab_open_on(lab, verbosity, fds);
 }
 
 static inline void lab_close(struct lab *lab)
