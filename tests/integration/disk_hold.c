@@ -549,4 +549,5 @@ Test(disk_hold, what_was_being_made_when_the_power_went_is_no_hold)
     (void)fclose(half);
     open_hold();
     cr_expect_not(figures().set_aside);
+    cr_expect_eq(count_files("hold.mdb.new"), 0);
 }

@@ -56,7 +56,6 @@ static inline void program_remove_hold(const struct program *program)
     char path[128];
     program_remove(program, "hold/hold.mdb");
     program_remove(program, "hold/hold.mdb-lock");
-    program_remove(program, "hold/hold.mdb.new-lock");
     program_remove(program, "hold/hold.lock");
     program_path(program, "hold", path);
     cr_expect_eq(rmdir(path), 0, "%s", path);

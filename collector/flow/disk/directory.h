@@ -5,7 +5,8 @@
  *
  *     DIRECTORY/hold.lock                 locked (flock) while a process has the hold open
  *     DIRECTORY/hold.mdb                  LMDB's file; hold.mdb-lock is LMDB's own
- *     DIRECTORY/hold.mdb.new              one that is being made; without meaning after a crash
+ *     DIRECTORY/hold.mdb.new              one that is being made, with its hold.mdb.new-lock;
+ *                                         the next start removes what a crash left of it
  *     DIRECTORY/hold.mdb.bad              the marker of guard.h
  *     DIRECTORY/hold.mdb.damaged-TIME     set aside; never read or removed by us
  *     DIRECTORY/damaged-SEQUENCE          a value whose record was damaged, set aside

@@ -192,13 +192,22 @@ int ut_store_write_name(struct ut_store *store, MDB_txn *txn, MDB_val key, uint3
     return mdb_put(txn, store->names, &key, &value, 0);
 }
 
+/* What is left of the making of a file: by this process, or by one that was killed at it. */
+static void remove_half_made(const struct ut_disk_directory *directory)
+{
+    char path[PATH_MAX];
+    ut_disk_directory_name(directory, "hold.mdb.new", path);
+    (void)unlink(path);
+    ut_disk_directory_name(directory, "hold.mdb.new-lock", path);
+    (void)unlink(path);
+}
+
 /* The file is made under another name and gets its own when it is whole and synced. */
 static int make_file(struct ut_store *store)
 {
     char path[PATH_MAX];
     MDB_txn *txn;
     ut_disk_directory_name(store->config.directory, "hold.mdb.new", path);
-    (void)unlink(path);
     int error = open_env(store, path);
     if (error != 0)
         return error;
@@ -258,7 +267,9 @@ int ut_store_open(struct ut_store **ret, const struct ut_store_config *config,
     store->map_size = config->max_bytes * 2 > MAP_LEAST ? config->max_bytes * 2 : MAP_LEAST;
     ut_disk_guard_watch();
     ut_disk_guard_enter(config->guard);
+    remove_half_made(config->directory);
     int code = access(store->path, F_OK) == 0 ? 0 : make_file(store);
+    remove_half_made(config->directory);
     if (code == 0)
         code = open_whole(store);
     if (code != 0)
