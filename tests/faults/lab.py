@@ -186,15 +186,20 @@ class Program:
         until(lambda: self.held() == 0, 60, f"all memory is given back, now {self.held()}")
 
     def held(self):
+        return self.metric("undertrace_budget_used_bytes")
+
+    def connections(self):
+        return self.metric("undertrace_receiver_connections")
+
+    def metric(self, name):
+        """The sum over all labels."""
         connection = http.client.HTTPConnection("127.0.0.1", self.metrics, timeout=10)
         connection.request("GET", "/metrics")
         text = connection.getresponse().read().decode()
         connection.close()
-        found = re.search(r"^undertrace_budget_used_bytes(?:\{.*\})? (\S+)$", text, re.M)
-        return float(found.group(1)) if found else 0
-
-    def descriptors(self):
-        return len(list(pathlib.Path(f"/proc/{self.process.pid}/fd").iterdir()))
+        found = re.findall(rf"^{name}(?:\{{.*\}})? (\S+)$", text, re.M)
+        expect(found, f"no metric {name}")
+        return sum(map(float, found))
 
 
 def name_of(error):
