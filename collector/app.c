@@ -80,8 +80,23 @@ static void say_ready(struct ut_app *app)
     }
 }
 
+static void do_nothing(struct ut_work *work)
+{
+    (void)work;
+}
+
+/* libuv makes its threads for the first work and ends the process where it cannot: better before
+ * anything is acknowledged than in the first commit. After the rights were dropped, which each
+ * thread does for itself. */
+static void start_threads(struct ut_app *app)
+{
+    app->first_work = (struct ut_work){.run = do_nothing, .done = do_nothing};
+    ut_work_start(&app->worker, &app->first_work);
+}
+
 static void run(struct ut_app *app)
 {
+    start_threads(app);
     app->second.fire = on_second;
     on_second(&app->second, ut_worker_now(&app->worker));
     app->health.state = UT_HEALTH_READY;
@@ -103,12 +118,12 @@ int ut_app_run(const char *path, const struct ut_app_types *types)
     if (config == NULL)
         return 1;
     struct ut_app *app = calloc(1, sizeof(*app));
-    UT_CHECK(app != NULL);
+    UT_CHECK_MEMORY(app != NULL);
     app->path = path;
     app->types = types;
     app->log = ut_log_new(STDERR_FILENO, (enum ut_log_level)config->telemetry.logs.level);
     app->metrics = ut_metrics_new();
-    UT_CHECK(app->log != NULL && app->metrics != NULL);
+    UT_CHECK_MEMORY(app->log != NULL && app->metrics != NULL);
     ut_log(app->log, UT_LOG_INFO, "starting", "version=%s pid=%d", UT_VERSION, (int)getpid());
 
     bool built = ut_app_build(app, config);

@@ -40,7 +40,7 @@ struct ut_app_receiver *ut_app_receiver_new(struct ut_app_generation *generation
 {
     struct ut_app *app = generation->app;
     struct ut_app_receiver *part = calloc(1, sizeof(*part));
-    UT_CHECK(part != NULL);
+    UT_CHECK_MEMORY(part != NULL);
     *part = (struct ut_app_receiver){
         .app = app,
         .generation = generation,

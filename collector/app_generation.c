@@ -151,7 +151,7 @@ struct ut_app_generation *ut_app_generation_new(struct ut_app *app, struct ut_co
                                                 char error[UT_APP_ERROR])
 {
     struct ut_app_generation *g = calloc(1, sizeof(*g));
-    UT_CHECK(g != NULL);
+    UT_CHECK_MEMORY(g != NULL);
     g->app = app;
     g->config = config;
     if (make_parts(g, error))
@@ -299,7 +299,7 @@ static void keep_books(struct ut_app *app, const char *id, const struct ut_queue
         kept = kept->next;
     if (kept == NULL) {
         kept = calloc(1, sizeof(*kept));
-        UT_CHECK(kept != NULL && (kept->id = strdup(id)) != NULL);
+        UT_CHECK_MEMORY(kept != NULL && (kept->id = strdup(id)) != NULL);
         kept->next = app->retired;
         app->retired = kept;
     }

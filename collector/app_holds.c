@@ -69,7 +69,7 @@ static bool open_hold(struct ut_app *app, const struct ut_config_storage *storag
         .durable = durable,
     };
     struct ut_app_hold *hold = calloc(1, sizeof(*hold));
-    UT_CHECK(hold != NULL);
+    UT_CHECK_MEMORY(hold != NULL);
     keep_pages();
     int code = ut_hold_open(&hold->hold, &config, text);
     if (code != 0) {
@@ -79,7 +79,7 @@ static bool open_hold(struct ut_app *app, const struct ut_config_storage *storag
     }
     hold->config = *storage;
     hold->config.directory = strdup(storage->directory);
-    UT_CHECK(hold->config.directory != NULL);
+    UT_CHECK_MEMORY(hold->config.directory != NULL);
     hold->durable = durable;
     ut_keeping_init(&hold->keeping, &app->worker, hold->hold);
     hold->next = app->holds;

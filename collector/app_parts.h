@@ -22,6 +22,7 @@
 #include "evidence/containerd.h"
 #include "evidence/evidence.h"
 #include "flow/pipeline.h"
+#include "loop/work.h"
 #include "telemetry/health.h"
 #include "web/http_server.h"
 
@@ -114,6 +115,7 @@ struct ut_app {
     struct ut_log *log;
     struct ut_metrics *metrics;
     struct ut_worker worker;
+    struct ut_work first_work;        /* starts libuv's threads */
     struct ut_evidence *evidence;     /* NULL: no pipeline has a receiver that watches the kernel */
     struct ut_containerd *containerd; /* NULL: it is not asked */
     struct ut_health health;

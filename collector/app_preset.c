@@ -128,7 +128,7 @@ static bool write_header(struct preset *preset, const char *pair, size_t size)
     trim(&key, &key_size);
     trim(&value, &value_size);
     char *decoded = malloc(size);
-    UT_CHECK(decoded != NULL);
+    UT_CHECK_MEMORY(decoded != NULL);
     fputs("      ", preset->out);
     write_quoted(preset->out, decoded, decode(decoded, key, key_size));
     fputs(": ", preset->out);
@@ -288,7 +288,7 @@ char *ut_app_preset(ut_config_env env, struct ut_config_messages *messages, size
     size_t errors = messages->errors;
     struct preset preset = {.env = env, .messages = messages};
     preset.out = open_memstream(&text, ret_size);
-    UT_CHECK(preset.out != NULL);
+    UT_CHECK_MEMORY(preset.out != NULL);
     bool ebpf = has_receiver("ebpf");
     fprintf(preset.out, "receivers:\n  otlp: {protocols: {grpc: , http: }}\n%s",
             ebpf ? "  ebpf:\n" : "");
@@ -298,7 +298,7 @@ char *ut_app_preset(ut_config_env env, struct ut_config_messages *messages, size
             "service:\n  pipelines:\n    traces: {receivers: [otlp%s], processors: "
             "[correlate, batch], exporters: [%s]}\n",
             ebpf ? ", ebpf" : "", exporter);
-    UT_CHECK(fclose(preset.out) == 0);
+    UT_CHECK_MEMORY(fclose(preset.out) == 0);
     if (messages->errors == errors)
         return text;
     free(text);

@@ -247,7 +247,7 @@ static void open_web(struct ut_app *app, const char *address)
 {
     char error[UT_ERROR_TEXT] = "", shown[UT_ERROR_TEXT + 16];
     app->web = ut_http_server_new(&app->worker, web_routes, app);
-    UT_CHECK(app->web != NULL);
+    UT_CHECK_MEMORY(app->web != NULL);
     if (ut_http_server_listen(app->web, address, error, sizeof(error)) == 0) {
         ut_log(app->log, UT_LOG_INFO, "telemetry_listening", "address=%s port=%u", address,
                ut_http_server_port(app->web));
@@ -265,7 +265,7 @@ static void open_admin(struct ut_app *app, const char *endpoint)
 {
     char error[UT_ERROR_TEXT] = "", shown[UT_ERROR_TEXT + 16];
     app->admin = ut_http_server_new(&app->worker, admin_routes, app);
-    UT_CHECK(app->admin != NULL);
+    UT_CHECK_MEMORY(app->admin != NULL);
     if (ut_http_server_listen(app->admin, endpoint, error, sizeof(error)) == 0)
         return;
     ut_log(app->log, UT_LOG_WARN, "admin_unavailable",

@@ -12,6 +12,17 @@ __attribute__((noreturn, cold)) void ut_check_failed(const char *file, int line,
             ut_check_failed(__FILE__, __LINE__, #condition);                                       \
     } while (0)
 
+/* Ends the program with 1 and a line that says why; nobody's mistake. For what it cannot be
+ * without: at start, and where a configuration is read. On the way of the data there is always an
+ * answer. */
+__attribute__((noreturn, cold)) void ut_memory_failed(const char *file, int line);
+
+#define UT_CHECK_MEMORY(had)                                                                       \
+    do {                                                                                           \
+        if (__builtin_expect(!(had), 0))                                                           \
+            ut_memory_failed(__FILE__, __LINE__);                                                  \
+    } while (0)
+
 #define UT_MUST_USE __attribute__((warn_unused_result))
 #define UT_PRINTF(format_at, args_at) __attribute__((format(printf, format_at, args_at)))
 #define UT_CONTAINER_OF(pointer, type, member)                                                     \

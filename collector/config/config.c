@@ -150,7 +150,7 @@ struct ut_config *ut_config_read(const struct ut_config_source *source,
                                  struct ut_config_messages *messages)
 {
     struct ut_config *config = calloc(1, sizeof(*config));
-    UT_CHECK(config != NULL);
+    UT_CHECK_MEMORY(config != NULL);
     struct ut_config_reader reader = {
         .config = config,
         .types = types,

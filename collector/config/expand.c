@@ -30,7 +30,7 @@ static void append(struct text *text, const char *data, size_t size)
     if (text->size + size > text->capacity) {
         text->capacity = (text->size + size) * 2;
         text->data = realloc(text->data, text->capacity);
-        UT_CHECK(text->data != NULL);
+        UT_CHECK_MEMORY(text->data != NULL);
     }
     if (size != 0)
         memcpy(text->data + text->size, data, size);

@@ -22,7 +22,7 @@ void ut_config_memory_done(struct ut_config_memory *memory)
 void *ut_config_alloc(struct ut_config_memory *memory, size_t size)
 {
     struct ut_config_block *block = calloc(1, sizeof(*block) + size);
-    UT_CHECK(block != NULL);
+    UT_CHECK_MEMORY(block != NULL);
     block->next = memory->blocks;
     memory->blocks = block;
     return block->data;
@@ -40,7 +40,7 @@ char *ut_config_vformat(struct ut_config_memory *memory, const char *format, va_
 {
     char *text = NULL;
     int size = vasprintf(&text, format, args);
-    UT_CHECK(size >= 0);
+    UT_CHECK_MEMORY(size >= 0);
     char *copy = ut_config_copy(memory, text, (size_t)size);
     free(text);
     return copy;

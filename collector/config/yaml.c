@@ -239,14 +239,14 @@ struct ut_config_node *ut_yaml_read(ut_slice text, struct ut_config_memory *memo
     fy_diag_cfg_default(&diag_config);
     diag_config.fp = NULL;
     struct fy_diag *diag = fy_diag_create(&diag_config);
-    UT_CHECK(diag != NULL);
+    UT_CHECK_MEMORY(diag != NULL);
     fy_diag_set_collect_errors(diag, true);
     struct fy_parse_cfg config = {
         .flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG | FYPCF_JSON_NONE | FYPCF_DISABLE_MMAP_OPT,
         .diag = diag,
     };
     reader.parser = fy_parser_create(&config);
-    UT_CHECK(reader.parser != NULL);
+    UT_CHECK_MEMORY(reader.parser != NULL);
     if (text.size != 0) {
         int code = fy_parser_set_string(reader.parser, (const char *)text.data, text.size);
         UT_CHECK(code == 0);

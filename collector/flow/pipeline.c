@@ -62,10 +62,24 @@ static void refuse(struct ut_push *push, struct ut_queue *full)
     answer_busy(push, ut_queue_delay_ms(full), "the sending queue is full");
 }
 
+/* What is accepted has its place in each queue, whatever becomes of the memory meanwhile. */
+static bool prepare(struct ut_pipeline *pipeline)
+{
+    for (size_t i = 0; i < pipeline->queue_count; i++) {
+        if (!ut_queue_prepare(pipeline->queues[i]))
+            return false;
+    }
+    return true;
+}
+
 static void admit(struct ut_pipeline *pipeline, struct ut_push *push)
 {
     struct ut_batch *batch = push->batch;
     bool waits = pipeline->deliveries.timeout_ns != 0;
+    if (!prepare(pipeline)) {
+        answer_busy(push, 0, "out of memory");
+        return;
+    }
     if (waits && ut_delivery_begin(&pipeline->deliveries, push) != 0) {
         answer_busy(push, 0, "out of memory");
         return;

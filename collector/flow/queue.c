@@ -256,11 +256,8 @@ static void drop_batch(struct ut_queue *queue, struct ut_batch *batch, enum ut_d
     ut_batch_unref(batch);
 }
 
-struct ut_entry *ut_queue_new_entry(struct ut_queue *queue, struct ut_batch *batch)
+static void begin_entry(struct ut_queue *queue, struct ut_entry *entry, struct ut_batch *batch)
 {
-    struct ut_entry *entry = ut_pool_alloc(&queue->worker->pool, sizeof(*entry));
-    if (entry == NULL)
-        return NULL;
     *entry = (struct ut_entry){
         .item = {.batch = batch, .done = ut_queue_on_done},
         .queue = queue,
@@ -279,6 +276,13 @@ struct ut_entry *ut_queue_new_entry(struct ut_queue *queue, struct ut_batch *bat
     queue->entries++;
     queue->bytes += entry->bytes;
     queue->unfinished += entry->count;
+}
+
+struct ut_entry *ut_queue_new_entry(struct ut_queue *queue, struct ut_batch *batch)
+{
+    struct ut_entry *entry = ut_pool_alloc(&queue->worker->pool, sizeof(*entry));
+    if (entry != NULL)
+        begin_entry(queue, entry, batch);
     return entry;
 }
 
@@ -309,11 +313,12 @@ void ut_queue_put(struct ut_queue *queue, struct ut_batch *batch)
         drop_batch(queue, batch, UT_DROP_QUEUE_FULL);
         return;
     }
-    struct ut_entry *entry = ut_queue_new_entry(queue, batch);
+    struct ut_entry *entry = ut_queue_take_place(queue);
     if (entry == NULL) {
         drop_batch(queue, batch, UT_DROP_MEMORY);
         return;
     }
+    begin_entry(queue, entry, batch);
     if (ut_queue_settle(entry))
         return;
     ut_queue_add_fresh(entry);
@@ -385,6 +390,7 @@ void ut_queue_free(struct ut_queue *queue)
     ut_timer_cancel(&queue->worker->timers, &queue->sweep);
     ut_timer_cancel(&queue->worker->timers, &queue->stuck);
     ut_queue_backlog_done(queue);
+    ut_queue_trim_spares(queue, 0);
     ut_metrics_remove(queue->worker->metrics, queue);
     free(queue);
 }

@@ -113,6 +113,9 @@ void ut_queue_remove_feed(struct ut_queue *queue, struct ut_queue_feed *feed);
 /* Whether there is room for the batch. A batch larger than the whole queue finds it when the queue
  * is empty. false: there is none, or the queue is stopping. */
 bool ut_queue_admits(const struct ut_queue *queue, const struct ut_batch *batch) UT_MUST_USE;
+/* Takes the memory for the place of a batch that is to be admitted, beside those on the way. false:
+ * there is none. */
+bool ut_queue_prepare(struct ut_queue *queue) UT_MUST_USE;
 /* Counts the spans of a request that was refused for want of room here. */
 void ut_queue_count_refused(struct ut_queue *queue, uint64_t spans);
 /* Whether requests may be held for a moment until there is room (block_on_overflow). */

@@ -38,6 +38,8 @@ struct ut_queue {
     struct ut_entry *oldest, *newest; /* of all entries, in order of the puts */
     struct ut_queue_feed *feeds[UT_QUEUE_FEEDS_MAX];
     size_t feed_count;
+    struct ut_entry *spares; /* for batches that were admitted and have not come yet */
+    uint64_t spare_count;
     uint64_t entries, bytes;
     uint64_t fresh_spans, fresh_bytes;  /* of the fresh entries */
     uint64_t consumers;                 /* entries in flight */
@@ -97,6 +99,10 @@ void ut_queue_on_stuck(struct ut_timer *timer, uint64_t now_ns);
 
 /* ---- queue_room.c --------------------------------------------------------------------------- */
 
+/* A place for an entry: a spare one, or of the system. NULL: out of memory. */
+struct ut_entry *ut_queue_take_place(struct ut_queue *queue);
+/* Gives back the spare places beyond `count`. */
+void ut_queue_trim_spares(struct ut_queue *queue, uint64_t count);
 /* In units of the settings' sizer, what is on the way included. */
 uint64_t ut_queue_size(const struct ut_queue *queue);
 /* Whether it fits into what is inside now. */

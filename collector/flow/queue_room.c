@@ -68,6 +68,54 @@ bool ut_queue_fits(const struct ut_queue *queue, const struct ut_batch *batch)
     return fits(queue, size_inside(queue), batch);
 }
 
+/* ---- places ---------------------------------------------------------------------------------- */
+
+static uint64_t batches_on_the_way(const struct ut_queue *queue)
+{
+    uint64_t batches = 0;
+    for (size_t i = 0; i < queue->feed_count; i++)
+        batches += queue->feeds[i]->on_the_way->batches;
+    return batches;
+}
+
+bool ut_queue_prepare(struct ut_queue *queue)
+{
+    uint64_t wanted = batches_on_the_way(queue) + 1;
+    while (queue->spare_count < wanted) {
+        struct ut_entry *place = ut_pool_alloc(&queue->worker->pool, sizeof(*place));
+        if (place == NULL)
+            return false;
+        place->next = queue->spares;
+        queue->spares = place;
+        queue->spare_count++;
+    }
+    return true;
+}
+
+static struct ut_entry *take_spare(struct ut_queue *queue)
+{
+    struct ut_entry *place = queue->spares;
+    queue->spares = place->next;
+    queue->spare_count--;
+    return place;
+}
+
+struct ut_entry *ut_queue_take_place(struct ut_queue *queue)
+{
+    if (queue->spares == NULL)
+        return ut_pool_alloc(&queue->worker->pool, sizeof(struct ut_entry));
+    struct ut_entry *place = take_spare(queue);
+    /* Batches that were joined on their way need one place. */
+    ut_queue_trim_spares(queue, batches_on_the_way(queue));
+    return place;
+}
+
+void ut_queue_trim_spares(struct ut_queue *queue, uint64_t count)
+{
+    while (queue->spare_count > count)
+        ut_pool_free(&queue->worker->pool, take_spare(queue));
+}
+
 /* ---- the way in ----------------------------------------------------------------------------- */
 
 bool ut_queue_admits(const struct ut_queue *queue, const struct ut_batch *batch)

@@ -7,20 +7,25 @@
  */
 #include "loop/timer.h"
 
-#include <stdlib.h>
+#include <sys/mman.h>
 
-enum { FIRST_CAPACITY = 64 };
+/* 64 MiB of addresses; only what has been used of them is memory. */
+#define HEAP_BYTES (UT_TIMERS_MAX * sizeof(struct ut_timer *))
 
 void ut_timers_init(struct ut_timers *timers)
 {
-    *timers = (struct ut_timers){0};
+    void *heap = mmap(NULL, HEAP_BYTES, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    UT_CHECK_MEMORY(heap != MAP_FAILED);
+    *timers = (struct ut_timers){.heap = heap};
 }
 
 void ut_timers_done(struct ut_timers *timers)
 {
     for (size_t i = 1; i <= timers->count; i++)
         timers->heap[i]->position = 0;
-    free(timers->heap);
+    if (timers->heap != NULL)
+        (void)munmap(timers->heap, HEAP_BYTES);
     *timers = (struct ut_timers){0};
 }
 
@@ -62,17 +67,6 @@ static void settle(struct ut_timers *timers, struct ut_timer *timer, size_t posi
         move_down(timers, timer, position);
 }
 
-static void make_room(struct ut_timers *timers)
-{
-    if (timers->count + 1 < timers->capacity)
-        return;
-    size_t capacity = timers->capacity == 0 ? FIRST_CAPACITY : timers->capacity * 2;
-    struct ut_timer **heap = reallocarray(timers->heap, capacity, sizeof(struct ut_timer *));
-    UT_CHECK(heap != NULL);
-    timers->heap = heap;
-    timers->capacity = capacity;
-}
-
 static void take_out(struct ut_timers *timers, struct ut_timer *timer)
 {
     size_t position = timer->position;
@@ -94,7 +88,7 @@ void ut_timer_set(struct ut_timers *timers, struct ut_timer *timer, uint64_t due
     uint64_t earliest = ut_timers_next(timers);
     timer->due_ns = due_ns;
     if (timer->position == 0) {
-        make_room(timers);
+        UT_CHECK(timers->count + 1 < UT_TIMERS_MAX);
         move_up(timers, timer, ++timers->count);
     } else {
         settle(timers, timer, timer->position);

@@ -12,6 +12,9 @@
 
 #include "base/check.h"
 
+/* More than there can be connections and streams. */
+#define UT_TIMERS_MAX ((size_t)1 << 23)
+
 struct ut_timer {
     /* Called once per setting, after the timer was taken out; it may set itself again. */
     void (*fire)(struct ut_timer *timer, uint64_t now_ns);
@@ -21,15 +24,17 @@ struct ut_timer {
 
 struct ut_timers {
     struct ut_timer **heap; /* from index 1 */
-    size_t count, capacity;
+    size_t count;
     uint64_t now_ns; /* monotonic, as of the last run */
     bool running;
     void (*changed)(struct ut_timers *timers); /* the earliest deadline moved; may be NULL */
 };
 
+/* Takes the heap's addresses, all that it will ever need; where there are none the program ends.
+ * A timer that is set later asks the system for nothing. */
 void ut_timers_init(struct ut_timers *timers);
 void ut_timers_done(struct ut_timers *timers);
-/* The heap grows by doubling (out of memory ends the program: UT_CHECK). Setting again moves it. */
+/* Setting again moves it. */
 void ut_timer_set(struct ut_timers *timers, struct ut_timer *timer, uint64_t due_ns);
 void ut_timer_cancel(struct ut_timers *timers, struct ut_timer *timer); /* not set: nothing */
 static inline bool ut_timer_is_set(const struct ut_timer *timer)

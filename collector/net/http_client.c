@@ -35,7 +35,8 @@ struct ut_http_client {
     struct ut_http_call *calls;
     struct ut_timer timer;
     struct ut_deferred finish;
-    uint32_t sockets; /* poll handles that are not closed */
+    struct ut_deferred blind; /* there is a socket that could not be watched */
+    uint32_t sockets;         /* poll handles that are not closed */
     bool stopping;
     void (*stopped)(void *arg);
     void *stopped_arg;
@@ -190,6 +191,24 @@ static struct watched *watch(struct ut_http_client *client, curl_socket_t fd)
     return watched;
 }
 
+/* What waits for a socket that nobody watches would wait for ever: all that is under way is ended,
+ * to be sent again. Called later, for libcurl must not be called from its own callbacks; answering
+ * those with an error would make it deaf to all other transfers as well. */
+static void on_blind(struct ut_deferred *deferred)
+{
+    struct ut_http_client *client = UT_CONTAINER_OF(deferred, struct ut_http_client, blind);
+    size_t count = 0;
+    for (const struct ut_http_call *call = client->calls; call != NULL; call = call->next)
+        count++;
+    /* From the oldest on: who is told may send the next at once, which comes in front. */
+    for (; count > 0 && client->calls != NULL; count--) {
+        struct ut_http_call *call = client->calls;
+        while (call->next != NULL)
+            call = call->next;
+        end_transfer(client, call->handle, CURLE_OUT_OF_MEMORY);
+    }
+}
+
 static int on_socket_wanted(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 {
     struct ut_http_client *client = arg;
@@ -204,13 +223,17 @@ static int on_socket_wanted(CURL *easy, curl_socket_t fd, int what, void *arg, v
     }
     if (watched == NULL) {
         watched = watch(client, fd);
-        if (watched == NULL)
-            return -1;
+        if (watched == NULL) {
+            ut_worker_defer(client->worker, &client->blind);
+            return 0;
+        }
         (void)curl_multi_assign(client->multi, fd, watched);
     }
     int events = (what & CURL_POLL_IN) != 0 ? UV_READABLE : 0;
     events |= (what & CURL_POLL_OUT) != 0 ? UV_WRITABLE : 0;
-    return uv_poll_start(&watched->poll, events, on_poll) == 0 ? 0 : -1;
+    if (uv_poll_start(&watched->poll, events, on_poll) != 0)
+        ut_worker_defer(client->worker, &client->blind);
+    return 0;
 }
 
 /* ---- calls ----------------------------------------------------------------------------------- */
@@ -307,6 +330,7 @@ void ut_http_client_stop(struct ut_http_client *client, void (*stopped)(void *ar
     (void)curl_multi_cleanup(client->multi);
     client->multi = NULL;
     ut_timer_cancel(&client->worker->timers, &client->timer);
+    ut_worker_undefer(client->worker, &client->blind);
     check_stopped(client);
 }
 
@@ -350,6 +374,7 @@ int ut_http_client_new(struct ut_http_client **ret, struct ut_worker *worker,
     client->options = *options;
     client->timer.fire = on_timer;
     client->finish.run = on_finish;
+    client->blind.run = on_blind;
     register_metrics(client);
     int error = ut_http_easy_init(&client->easy, &client->options);
     enum ut_coding coding = ut_http_client_coding(options->settings, options->url);
@@ -383,6 +408,7 @@ void ut_http_client_free(struct ut_http_client *client)
     ut_timer_cancel(&client->worker->timers, &client->timer);
     ut_credentials_stop(&client->credentials);
     ut_worker_undefer(client->worker, &client->finish);
+    ut_worker_undefer(client->worker, &client->blind);
     ut_http_easy_done(&client->easy);
     ut_compressor_free(client->compressor);
     free(client);

@@ -59,7 +59,7 @@ struct ut_metrics {
 static char *copy_text(const char *text)
 {
     char *copy = strdup(text);
-    UT_CHECK(copy != NULL);
+    UT_CHECK_MEMORY(copy != NULL);
     return copy;
 }
 
@@ -110,7 +110,7 @@ static struct family *find_family(struct ut_metrics *metrics, const char *name, 
         }
     }
     struct family *family = calloc(1, sizeof(*family));
-    UT_CHECK(family != NULL);
+    UT_CHECK_MEMORY(family != NULL);
     family->name = copy_text(name);
     family->help = copy_text(help);
     family->type = type;
@@ -129,7 +129,7 @@ static struct sample *find_sample(struct ut_metrics *metrics, struct family *fam
     }
     UT_CHECK(metrics->samples < SAMPLES_MAX);
     struct sample *sample = calloc(1, sizeof(*sample));
-    UT_CHECK(sample != NULL);
+    UT_CHECK_MEMORY(sample != NULL);
     sample->labels = copy_text(labels);
     metrics->samples++;
     *at = sample;
@@ -156,7 +156,7 @@ uint64_t *ut_metrics_level(struct ut_metrics *metrics, const char *name, const c
 static void add_reader(struct sample *sample, double (*read)(void *arg), void *arg)
 {
     struct reader *reader = calloc(1, sizeof(*reader));
-    UT_CHECK(reader != NULL);
+    UT_CHECK_MEMORY(reader != NULL);
     *reader = (struct reader){.older = sample->newest, .read = read, .arg = arg};
     sample->newest = reader;
 }

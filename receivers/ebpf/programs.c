@@ -251,7 +251,7 @@ static int find_loadable(struct ut_ebpf_programs *programs, const struct ut_ebpf
 {
     int loadable = 0;
     char *text = calloc(1, VERIFIER_LOG_BYTES);
-    UT_CHECK(text != NULL);
+    UT_CHECK_MEMORY(text != NULL);
     for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
         if ((wanted_programs(settings) >> i & 1) == 0)
             continue;

@@ -223,14 +223,14 @@ static void init_cors(struct ut_otlp_receiver *receiver, const struct ut_otlp_co
         .max_age_s = cors->max_age_s,
     };
     FILE *out = fmemopen(receiver->cors_headers, sizeof(receiver->cors_headers), "w");
-    UT_CHECK(out != NULL);
+    UT_CHECK_MEMORY(out != NULL);
     fputs("Content-Type", out);
     for (size_t i = 0; i < cors->allowed_headers.count; i++) {
         if (strcmp(cors->allowed_headers.items[i], "*") == 0)
             receiver->cors.allowed_headers = NULL;
         fprintf(out, ", %s", cors->allowed_headers.items[i]);
     }
-    UT_CHECK(fclose(out) == 0);
+    UT_CHECK_MEMORY(fclose(out) == 0);
 }
 
 static void init_ports(struct ut_otlp_receiver *receiver, const struct ut_otlp_protocols *protocols)
