@@ -153,12 +153,11 @@ class Way:
             with self.lock:
                 limits, self.limits = self.limits or (None, None), None
                 garbage, self.garbage = self.garbage, None
+                self.carried.add(client)  # from now on it can be severed
             threading.Thread(target=self.carry, args=(client, limits, garbage),
                              daemon=True).start()
 
     def carry(self, client, limits, garbage):
-        with self.lock:
-            self.carried.add(client)
         server = None
         try:
             if garbage is not None:

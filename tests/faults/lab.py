@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program under faults: started with the library of preload.c, sent numbered spans, and in the
 end asked for every one that it acknowledged."""
-import ctypes
 import errno
 import http.client
 import os
@@ -41,12 +40,9 @@ undertrace:
   shutdown_timeout: {shutdown}
 """
 QUICK = "retry_on_failure: {initial_interval: 5ms, max_interval: 50ms}"
-LIBC, PR_SET_PDEATHSIG = ctypes.CDLL(None), 1
-
-
-def die_with_parent():
-    """A test that fails leaves no program behind."""
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+# A test that fails leaves no program behind. Not by a function that Popen calls in the child: GRPC's
+# handlers of forks would come before it, and end the child now and then.
+DIES_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 
 
 class Program:
@@ -74,8 +70,8 @@ class Program:
         with self.log.open("ab") as log:
             # pylint: disable=consider-using-with
             self.process = subprocess.Popen(
-                [*self.before, os.environ["UT_PROGRAM"], "run", "--config", self.config],
-                stdout=log, stderr=log, preexec_fn=die_with_parent,
+                [*DIES_WITH_PARENT, *self.before, os.environ["UT_PROGRAM"], "run", "--config",
+                 self.config], stdout=log, stderr=log,
                 env={**os.environ, **self.faults.environment})
         return self
 

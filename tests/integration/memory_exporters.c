@@ -26,6 +26,9 @@ extern const struct ut_exporter_type ut_exporter_file, ut_exporter_jaeger_grpc,
 
 enum { ITEMS = 4, SPANS = 10 };
 
+/* What cannot be sent for want of memory waits so long; a busy machine may need several. */
+#define TIMEOUT_NS (300 * UT_NS_PER_MS)
+
 struct lab {
     struct ut_worker worker;
     struct backend grpc;
@@ -189,7 +192,7 @@ static void configure_grpc(struct lab *lab, struct ut_grpc_client_settings *sett
 {
     (void)snprintf(lab->endpoint, sizeof(lab->endpoint), "http://127.0.0.1:%d", lab->grpc.port);
     settings->endpoint = lab->endpoint;
-    settings->timeout_ns = UT_NS_PER_S;
+    settings->timeout_ns = TIMEOUT_NS;
     settings->max_message_bytes = 4 << 20;
     settings->compression = lab->gzip;
 }
@@ -230,7 +233,7 @@ static void configure_otlp_http(struct lab *lab)
     (void)snprintf(lab->endpoint, sizeof(lab->endpoint), "http://127.0.0.1:%d", lab->http.port);
     config->endpoint = lab->endpoint;
     config->max_message_bytes = 4 << 20;
-    config->http.timeout_ns = UT_NS_PER_S;
+    config->http.timeout_ns = TIMEOUT_NS;
     config->http.compression = lab->gzip;
 }
 
@@ -247,7 +250,7 @@ static void configure_zipkin(struct lab *lab)
     config->endpoint = lab->endpoint;
     config->default_service_name = lab->gzip; /* any */
     config->max_message_bytes = 4 << 20;
-    config->http.timeout_ns = UT_NS_PER_S;
+    config->http.timeout_ns = TIMEOUT_NS;
 }
 
 Test(memory, zipkin_sends_what_it_calls_sent)
