@@ -40,8 +40,8 @@ undertrace:
   shutdown_timeout: {shutdown}
 """
 QUICK = "retry_on_failure: {initial_interval: 5ms, max_interval: 50ms}"
-# A test that fails leaves no program behind. Not by a function that Popen calls in the child: GRPC's
-# handlers of forks would come before it, and end the child now and then.
+# A test that fails leaves no program behind. Not by a function that Popen calls in the child: the
+# handlers that GRPC has for forks would come before it, and end the child now and then.
 DIES_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 
 
