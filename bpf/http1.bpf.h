@@ -61,6 +61,7 @@ struct stream {
     __u8 long_line; /* `text` holds its first PREFIX bytes and its last ones */
     __u8 cr;        /* the line's CR has been seen, its LF not yet */
     __u8 growing;   /* the latest request found is not over */
+    __u32 busy;     /* somebody is at work on it */
     ut_u8 trace_id[16];
     ut_u8 span_id[8];
     char text[2 * PIECE + 16];
@@ -92,5 +93,8 @@ static __always_inline __u8 text_at(const struct stream *s, __u64 at)
 
 /* A line is whole: its bytes up to the CR are in `text`. */
 int on_line(struct stream *s);
+
+/* A packet goes out, with its link's header in front or without. Returns 0. */
+int follow_packet(struct __sk_buff *skb, bool link_header);
 
 #endif

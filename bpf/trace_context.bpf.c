@@ -13,7 +13,9 @@
  *
  * 1. Nothing is guessed. What is not surely the framing that both ends see (RFC 9112) ends the
  *    following of the socket, counted by its reason; what was found before stays true.
- * 2. All that touches a stream runs under its socket's lock.
+ * 2. One at a time touches a stream. That is mostly its socket's lock, but a packet that had to
+ * wait for its neighbour's address or in another interface's queue goes out without: whoever finds
+ *    the stream `busy` leaves it alone, and the packet will be missing in it.
  * 3. Positions are counted from the stream's first byte in 64 bits; sequence numbers only tell how
  *    far a packet is from `next`.
  */
@@ -258,35 +260,86 @@ static __always_inline void follow(struct __sk_buff *skb, struct stream *s, __u3
         lose(s, UT_TRACE_TOO_LONG);
 }
 
-static __always_inline void look_at(struct __sk_buff *skb, __u32 base)
+static __always_inline bool is_network_header(struct __sk_buff *skb, __u32 at,
+                                              const __u32 network[5])
 {
-    struct bpf_sock *sk = skb->sk;
+    __u32 words[5];
+    if (bpf_skb_load_bytes(skb, at, words, sizeof(words)) != 0)
+        return false;
+    return words[0] == network[0] && words[1] == network[1] && words[2] == network[2] &&
+           words[3] == network[3] && words[4] == network[4];
+}
+
+/* Where the network header lies behind its link's: Ethernet's, with a VLAN or without, or none as
+ * of a tunnel's. Nothing tells the number, but the same bytes are to be had without it. */
+static __always_inline bool find_network(struct __sk_buff *skb, __u32 *ret_at)
+{
+    __u32 network[5];
+    if (bpf_skb_load_bytes_relative(skb, 0, network, sizeof(network), BPF_HDR_START_NET) != 0)
+        return false;
+    *ret_at = 14;
+    if (is_network_header(skb, 14, network))
+        return true;
+    *ret_at = 0;
+    if (is_network_header(skb, 0, network))
+        return true;
+    *ret_at = 18;
+    return is_network_header(skb, 18, network);
+}
+
+static __always_inline bool take(struct stream *s)
+{
+    return __sync_lock_test_and_set(&s->busy, 1) == 0;
+}
+
+static __always_inline void release(struct stream *s)
+{
+    __sync_lock_test_and_set(&s->busy, 0);
+}
+
+/* Returns whether the stream is of no more use. */
+static __always_inline bool look_at(struct __sk_buff *skb, struct bpf_sock *sk, struct stream *s,
+                                    bool link_header)
+{
     struct tcp_head tcp;
-    __u32 at, end = skb->len;
-    if (sk == NULL)
-        return;
-    sk = bpf_sk_fullsock(sk);
-    if (sk == NULL)
-        return;
-    struct stream *s = bpf_sk_storage_get(&streams, sk, NULL, 0);
-    if (s == NULL)
-        return;
+    __u32 base = 0, at, end = skb->len;
+    if (link_header && !find_network(skb, &base)) {
+        if (s->lost == 0)
+            lose(s, UT_TRACE_UNREADABLE);
+        return s->found == 0;
+    }
     if (!find_payload(skb, base, &at, &tcp) || at >= end || (tcp.flags & TCP_FLAG_SYN))
-        return;
+        return false;
     __u32 seq = bpf_ntohl(tcp.seq);
     struct bpf_tcp_sock *state = bpf_tcp_sock(sk);
     __u32 acked = state != NULL ? state->snd_una : seq;
     if (s->lost == 0)
         follow(skb, s, seq, acked, at, end);
-    if (s->lost != 0 && (s->found == 0 || (__s32)(seq - s->next) > FORGOTTEN_BEHIND) &&
-        bpf_sk_storage_delete(&streams, sk) == 0)
+    return s->lost != 0 && (s->found == 0 || (__s32)(seq - s->next) > FORGOTTEN_BEHIND);
+}
+
+__noinline int follow_packet(struct __sk_buff *skb, bool link_header)
+{
+    struct bpf_sock *sk = skb->sk;
+    if (sk == NULL)
+        return 0;
+    sk = bpf_sk_fullsock(sk);
+    if (sk == NULL)
+        return 0;
+    struct stream *s = bpf_sk_storage_get(&streams, sk, NULL, 0);
+    if (s == NULL || !take(s))
+        return 0;
+    bool useless = look_at(skb, sk, s, link_header);
+    release(s);
+    if (useless && bpf_sk_storage_delete(&streams, sk) == 0)
         __sync_fetch_and_sub(&streams_open, 1);
+    return 0;
 }
 
 SEC("cgroup_skb/egress")
 int trace_egress(struct __sk_buff *skb)
 {
-    look_at(skb, 0);
+    follow_packet(skb, false);
     return 1;
 }
 
@@ -366,31 +419,27 @@ static __always_inline void write_id(struct ut_trace_id *out, const struct strea
     out->offset = (ut_u32)(first - s->from);
 }
 
-SEC("tp_btf/tcp_retransmit_skb")
-int BPF_PROG(trace_retransmit, struct sock *sk, struct sk_buff *skb)
+/* Which requests lie in the segment, and where it lies itself. */
+static __always_inline void find_hits(struct stream *s, __u32 seq, __u32 bytes)
 {
-    if (retransmit_tells_error() && (int)ctx[2] != 0)
-        return 0;
-    struct stream *s = bpf_sk_storage_get(&streams, sk, NULL, 0);
-    if (s == NULL || s->found == 0)
-        return 0;
-    const struct tcp_skb_cb *segment = (const void *)&skb->cb[0];
-    __u32 seq = BPF_CORE_READ(segment, seq);
     s->from = s->offset + (__u64)(__s64)(__s32)(seq - s->next);
-    s->to = s->from + skb->len;
+    s->to = s->from + bytes;
     s->hit_count = s->hits_more = 0;
     struct walk walk = {.stream = s};
     bpf_loop(REQUESTS_KEPT, find_hit, &walk, 0);
-    if (s->hit_count == 0)
-        return 0;
+}
+
+static __always_inline void tell_hits(struct sock *sk, const struct stream *s, __u32 seq,
+                                      __u32 bytes)
+{
     __u64 owner = socket_cgroup(sk);
     struct ut_record_trace_ids *record =
         begin_record(UT_RECORD_TRACE_IDS, sizeof(*record), owner, owner);
     if (record == NULL)
-        return 0;
+        return;
     record->cookie = bpf_get_socket_cookie(sk);
     record->seq = seq;
-    record->bytes = skb->len;
+    record->bytes = bytes;
     record->count = s->hit_count;
     record->more = s->hits_more;
     __builtin_memset(record->ids, 0, sizeof(record->ids));
@@ -399,6 +448,22 @@ int BPF_PROG(trace_retransmit, struct sock *sk, struct sk_buff *skb)
             write_id(&record->ids[i], s, &s->requests[s->hits[i] % REQUESTS_KEPT]);
     }
     end_record(record);
+}
+
+SEC("tp_btf/tcp_retransmit_skb")
+int BPF_PROG(trace_retransmit, struct sock *sk, struct sk_buff *skb)
+{
+    if (retransmit_tells_error() && (int)ctx[2] != 0)
+        return 0;
+    struct stream *s = bpf_sk_storage_get(&streams, sk, NULL, 0);
+    if (s == NULL || s->found == 0 || !take(s))
+        return 0;
+    const struct tcp_skb_cb *segment = (const void *)&skb->cb[0];
+    __u32 seq = BPF_CORE_READ(segment, seq), bytes = skb->len;
+    find_hits(s, seq, bytes);
+    if (s->hit_count > 0)
+        tell_hits(sk, s, seq, bytes);
+    release(s);
     return 0;
 }
 

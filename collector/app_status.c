@@ -80,6 +80,8 @@ static json_t *describe_trace_context(const struct ut_app *app)
         {"untrusted", "undertrace_trace_context_untrusted_total"},
         {"refused", "undertrace_trace_context_refused_total"},
         {"untold", "undertrace_trace_context_untold_total"},
+        {"interfaces", "undertrace_trace_context_interfaces"},
+        {"interfaces refused", "undertrace_trace_context_interfaces_refused_total"},
     };
     json_t *object = json_object();
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -10,7 +10,7 @@
 #include <stddef.h>
 
 enum {
-    UT_EBPF_PROGRAMS = 20,
+    UT_EBPF_PROGRAMS = 21,
     UT_EBPF_REASON = 256, /* bytes of a reason, with the terminator */
 };
 
@@ -28,9 +28,9 @@ struct ut_ebpf_program {
     bool net_admin;
 };
 
-/* Loads and attaches each program, also those that `config` (a receiver's, NULL: the defaults) does
- * not ask for, and takes all away again; takes some 100 ms and needs no receiver. One running at
- * the same time is not disturbed. */
+/* Loads each program and attaches it, except to interfaces, also those that `config` (a receiver's,
+ * NULL: the defaults) does not ask for, and takes all away again; takes some 100 ms and needs no
+ * receiver. One running at the same time is not disturbed. */
 void ut_ebpf_doctor(const void *config, struct ut_ebpf_program ret[UT_EBPF_PROGRAMS]);
 
 /* The states of a started receiver of type ebpf, UT_EBPF_PROGRAMS of them; valid until it is freed.

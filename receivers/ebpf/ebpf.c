@@ -37,6 +37,7 @@
 #include "report.h"
 #include "snapshot.h"
 #include "stalls.h"
+#include "tc.h"
 #include "trace_context.h"
 
 enum {
@@ -120,6 +121,7 @@ static void check(const void *config, struct ut_config_report *report)
     const struct config *c = config;
     if (c->ring_bytes != 0 && (c->ring_bytes & (c->ring_bytes - 1)) != 0)
         report->error(report, "ring_size", "must be a power of two");
+    ut_trace_context_check(&c->trace_context, report);
 }
 
 struct ebpf {
@@ -310,7 +312,7 @@ static void take_missed(struct ebpf *ebpf, struct ut_ebpf_missing *missing)
 static void report_missing(struct ebpf *ebpf)
 {
     struct ut_ebpf_missing missing = {0};
-    ut_trace_context_count(&ebpf->trace_context, ebpf->programs.skeleton);
+    ut_trace_context_count(&ebpf->trace_context, &ebpf->programs);
     take_counters(ebpf, &missing);
     take_missed(ebpf, &missing);
     uint64_t records = missing.no_room + missing.rate_limited + missing.skipped_runs;
@@ -373,10 +375,12 @@ static void on_source_follow(struct ut_event_source *source, uint64_t cgroup_id,
 static void on_high_water(uv_poll_t *poll, int status, int events)
 {
     struct ebpf *ebpf = UT_CONTAINER_OF(poll, struct ebpf, high_water);
-    struct epoll_event event;
+    struct epoll_event event = {.data.ptr = NULL};
     (void)status;
     (void)events;
     epoll_wait(ebpf->edge, &event, 1, 0);
+    if (event.data.ptr != NULL)
+        ut_tc_read(event.data.ptr);
     drain(ebpf);
     report_missing(ebpf);
 }
@@ -401,13 +405,15 @@ static void on_tick(struct ut_timer *timer, uint64_t now_ns)
 
 static int watch_high_water(struct ebpf *ebpf, int ring_fd)
 {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = NULL};
     ebpf->edge = epoll_create1(EPOLL_CLOEXEC);
     if (ebpf->edge < 0)
         return -errno;
     if (epoll_ctl(ebpf->edge, EPOLL_CTL_ADD, ring_fd, &event) != 0)
         return -errno;
-    int error = uv_poll_init(&ebpf->worker->uv, &ebpf->high_water, ebpf->edge);
+    int error = ut_tc_watch(ebpf->programs.tc, ebpf->edge);
+    if (error == 0)
+        error = uv_poll_init(&ebpf->worker->uv, &ebpf->high_water, ebpf->edge);
     if (error != 0)
         return error;
     ebpf->polled = true;
@@ -473,8 +479,9 @@ static struct ut_ebpf_settings settings_of(const struct config *config)
                        [UT_RECORD_OOM_KILL] = OOM_KILLS_PER_SECOND,
                        [UT_RECORD_TRACE_IDS] = config->retransmits_per_second},
         .memory = config->memory != MEMORY_OFF,
-        .trace_context = config->trace_context.enabled,
+        .trace_context = ut_trace_context_ways(&config->trace_context),
         .max_sockets = (uint32_t)config->trace_context.max_sockets,
+        .tc = {&config->trace_context.interfaces, &config->trace_context.namespaces},
         .allocations = config->memory == MEMORY_EXACT,
     };
     for (int type = UT_RECORD_RESET; type <= UT_RECORD_UNDO; type++)
@@ -509,6 +516,8 @@ static int start(struct ut_receiver *receiver, char error[UT_ERROR_TEXT])
 static bool copy_config(struct config *copy, const struct config *config)
 {
     *copy = *config;
+    if (!ut_trace_context_own(&copy->trace_context))
+        return false;
     if (config->capture_file != NULL)
         copy->capture_file = strdup(config->capture_file);
     return (copy->capture_file != NULL) == (config->capture_file != NULL);
@@ -529,6 +538,7 @@ static int create(struct ut_receiver **ret, const struct ut_build *build,
     ebpf->worker = build->worker;
     ebpf->sink = sink;
     if (!copy_config(&ebpf->config, build->config)) {
+        ut_trace_context_disown(&ebpf->config.trace_context);
         free(ebpf);
         return -ENOMEM;
     }
@@ -536,7 +546,8 @@ static int create(struct ut_receiver **ret, const struct ut_build *build,
     ebpf->edge = -1;
     ut_ebpf_counters_init(&ebpf->counters, build->worker->metrics);
     if (ebpf->config.trace_context.enabled)
-        ut_trace_context_init(&ebpf->trace_context, build->worker->metrics);
+        ut_trace_context_init(&ebpf->trace_context, &ebpf->config.trace_context,
+                              build->worker->metrics);
     *ret = &ebpf->receiver;
     return 0;
 }
@@ -603,6 +614,7 @@ static void free_receiver(struct ut_receiver *receiver)
     ut_ebpf_allocations_done(&ebpf->allocations);
     free(ebpf->per_cpu);
     ut_trace_context_done(&ebpf->trace_context);
+    ut_trace_context_disown(&ebpf->config.trace_context);
     free(ebpf->config.capture_file);
     free(ebpf);
 }

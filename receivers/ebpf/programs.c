@@ -25,8 +25,8 @@ enum {
     MEMORY_PROGRAMS = 1 << UT_EBPF_OOM_KILL | 1 << UT_EBPF_LIMIT_STALL_BEGIN |
                       1 << UT_EBPF_LIMIT_STALL_END | 1 << UT_EBPF_GLOBAL_STALL_BEGIN |
                       1 << UT_EBPF_GLOBAL_STALL_END,
-    TRACE_PROGRAMS =
-        1 << UT_EBPF_TRACE_SOCKETS | 1 << UT_EBPF_TRACE_RETRANSMIT | 1 << UT_EBPF_TRACE_EGRESS,
+    TRACE_PROGRAMS = 1 << UT_EBPF_TRACE_SOCKETS | 1 << UT_EBPF_TRACE_RETRANSMIT |
+                     1 << UT_EBPF_TRACE_EGRESS | 1 << UT_EBPF_TRACE_TC,
     CGROUP_ROOT_ID = 1, /* of the whole hierarchy; no other cgroup has it */
     BURST_SECONDS = 2,
 };
@@ -65,7 +65,9 @@ static const struct ut_ebpf_program descriptions[UT_EBPF_PROGRAMS] = {
                       .without = "needless retransmits are not marked as spurious"},
     [UT_EBPF_TRACE_SOCKETS] = {.name = "trace_sockets", .without = "no exact matches"},
     [UT_EBPF_TRACE_RETRANSMIT] = {.name = "trace_retransmit", .without = "no exact matches"},
-    [UT_EBPF_TRACE_EGRESS] = {.name = "trace_egress", .without = "no exact matches"},
+    [UT_EBPF_TRACE_EGRESS] = {.name = "trace_egress",
+                              .without = "no exact matches with attach: cgroup"},
+    [UT_EBPF_TRACE_TC] = {.name = "trace_tc", .without = "no exact matches with attach: tc"},
     [UT_EBPF_ALLOCATIONS] = {.name = "page_alloc", .without = "no allocated bytes on spans"},
 };
 
@@ -105,6 +107,7 @@ static void find_slots(struct ut_bpf *skeleton, int index, struct bpf_program **
         [UT_EBPF_TRACE_SOCKETS] = SLOTS(trace_sockets),
         [UT_EBPF_TRACE_RETRANSMIT] = SLOTS(trace_retransmit),
         [UT_EBPF_TRACE_EGRESS] = SLOTS(trace_egress),
+        [UT_EBPF_TRACE_TC] = SLOTS(trace_tc),
         [UT_EBPF_ALLOCATIONS] = SLOTS(page_alloc),
     };
 #undef SLOTS
@@ -127,7 +130,11 @@ static int wanted_programs(const struct ut_ebpf_settings *settings)
         wanted &= ~MEMORY_PROGRAMS;
     if (!settings->allocations)
         wanted &= ~(1 << UT_EBPF_ALLOCATIONS);
-    return settings->trace_context ? wanted : wanted & ~TRACE_PROGRAMS;
+    if ((settings->trace_context & UT_EBPF_BY_CGROUP) == 0)
+        wanted &= ~(1 << UT_EBPF_TRACE_EGRESS);
+    if ((settings->trace_context & UT_EBPF_BY_TC) == 0)
+        wanted &= ~(1 << UT_EBPF_TRACE_TC);
+    return settings->trace_context != 0 ? wanted : wanted & ~TRACE_PROGRAMS;
 }
 
 /* The kernel's timeouts are in timer ticks, and the coarse clock moves once a tick. */
@@ -237,8 +244,9 @@ static void refuse(struct ut_ebpf_program *state, int error, const char *text,
 {
     const uint64_t net_admin = UINT64_C(1) << CAP_NET_ADMIN | UINT64_C(1) << CAP_SYS_ADMIN;
     state->works = false;
-    if (error == -EPERM && strcmp(state->name, descriptions[UT_EBPF_TRACE_EGRESS].name) == 0 &&
-        (circumstances->capabilities & net_admin) == 0) {
+    bool reads_packets = strcmp(state->name, descriptions[UT_EBPF_TRACE_EGRESS].name) == 0 ||
+                         strcmp(state->name, descriptions[UT_EBPF_TRACE_TC].name) == 0;
+    if (error == -EPERM && reads_packets && (circumstances->capabilities & net_admin) == 0) {
         snprintf(state->reason, sizeof(state->reason), "not permitted: CAP_NET_ADMIN missing");
         return;
     }
@@ -303,13 +311,24 @@ static struct bpf_link *attach_to_root(struct bpf_program *program, char reason[
     return link;
 }
 
+/* To the interfaces of `tc`; there may be none so far. */
+static void attach_to_interfaces(struct ut_ebpf_programs *programs, const struct ut_tc_settings *tc,
+                                 struct ut_log *log)
+{
+    struct ut_ebpf_program *state = &programs->states[UT_EBPF_TRACE_TC];
+    if (tc->namespaces != NULL)
+        programs->tc = ut_tc_start(tc, bpf_program__fd(programs->skeleton->progs.trace_tc), log,
+                                   state->reason, sizeof(state->reason));
+    state->works = state->reason[0] == '\0';
+}
+
 static void attach(struct ut_ebpf_programs *programs, int loaded,
                    const struct ut_ebpf_circumstances *circumstances)
 {
     struct bpf_program *program;
     struct bpf_link **link;
     for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
-        if ((loaded >> i & 1) == 0)
+        if ((loaded >> i & 1) == 0 || i == UT_EBPF_TRACE_TC)
             continue;
         find_slots(programs->skeleton, i, &program, &link);
         struct ut_ebpf_program *state = &programs->states[i];
@@ -346,6 +365,8 @@ void ut_ebpf_programs_init(struct ut_ebpf_programs *programs,
     }
     if (programs->skeleton != NULL) {
         attach(programs, loaded, &circumstances);
+        if ((loaded >> UT_EBPF_TRACE_TC & 1) != 0)
+            attach_to_interfaces(programs, &settings->tc, log);
         return;
     }
     /* Each alone, but not together: memory, or something that changed meanwhile. */
@@ -357,6 +378,8 @@ void ut_ebpf_programs_init(struct ut_ebpf_programs *programs,
 
 void ut_ebpf_programs_done(struct ut_ebpf_programs *programs)
 {
+    ut_tc_stop(programs->tc);
+    programs->tc = NULL;
     ut_bpf__destroy(programs->skeleton); /* takes NULL */
     programs->skeleton = NULL;
 }
@@ -385,6 +408,10 @@ int ut_ebpf_programs_working(const struct ut_ebpf_programs *programs)
 /* The setting that asks for a program; NULL: it is always asked for. */
 static const char *option_of(int index)
 {
+    if (index == UT_EBPF_TRACE_EGRESS)
+        return "receivers.ebpf.trace_context: {enabled: true, attach: cgroup}";
+    if (index == UT_EBPF_TRACE_TC)
+        return "receivers.ebpf.trace_context: {enabled: true, attach: tc}";
     if ((TRACE_PROGRAMS >> index & 1) != 0)
         return "receivers.ebpf.trace_context.enabled: true";
     if (index == UT_EBPF_ALLOCATIONS)
@@ -399,7 +426,7 @@ void ut_ebpf_programs_probe(const struct ut_ebpf_settings *wanted,
         .ring_bytes = 64 << 10,
         .memory = true,
         .allocations = true,
-        .trace_context = true,
+        .trace_context = UT_EBPF_BY_CGROUP | UT_EBPF_BY_TC,
         .max_sockets = 1,
     };
     struct ut_ebpf_programs programs;
@@ -407,7 +434,7 @@ void ut_ebpf_programs_probe(const struct ut_ebpf_settings *wanted,
     memcpy(ret, programs.states, sizeof(programs.states));
     for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
         ret[i].option = (wanted_programs(wanted) >> i & 1) == 0 ? option_of(i) : NULL;
-        ret[i].net_admin = i == UT_EBPF_TRACE_EGRESS;
+        ret[i].net_admin = i == UT_EBPF_TRACE_EGRESS || i == UT_EBPF_TRACE_TC;
     }
     ut_ebpf_programs_done(&programs);
 }

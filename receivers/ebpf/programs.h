@@ -15,8 +15,12 @@
 #include "base/log.h"
 #include "bpf/records.h"
 #include "doctor.h"
+#include "tc.h"
 
 struct ut_bpf; /* the skeleton */
+
+/* By which way packets are seen. */
+enum ut_ebpf_trace { UT_EBPF_BY_CGROUP = 1, UT_EBPF_BY_TC = 2 };
 
 struct ut_ebpf_settings {
     size_t ring_bytes; /* a power of two, at least a page */
@@ -24,13 +28,15 @@ struct ut_ebpf_settings {
     uint64_t per_second[UT_RECORD_TYPES];
     bool memory;          /* load the programs of memory.bpf.c */
     bool allocations;     /* and that of allocations.bpf.c */
-    bool trace_context;   /* load the programs of trace_context.bpf.c */
+    int trace_context;    /* load the programs of trace_context.bpf.c: bits of enum ut_ebpf_trace */
     uint32_t max_sockets; /* that those follow at a time */
+    struct ut_tc_settings tc; /* where trace_tc is attached; without lists: nowhere */
 };
 
 struct ut_ebpf_programs {
     struct ut_ebpf_program states[UT_EBPF_PROGRAMS];
     struct ut_bpf *skeleton; /* NULL: nothing could be loaded */
+    struct ut_tc *tc;        /* NULL: no interface has a program */
 };
 
 enum { /* indices of `states` */
@@ -53,6 +59,7 @@ enum { /* indices of `states` */
        UT_EBPF_TRACE_SOCKETS,
        UT_EBPF_TRACE_RETRANSMIT, /* behind RETRANSMIT: its records come in this order */
        UT_EBPF_TRACE_EGRESS,
+       UT_EBPF_TRACE_TC,
        UT_EBPF_ALLOCATIONS,
 };
 

@@ -8,7 +8,8 @@
  *   watch --replay FILE  the records of a capture
  *
  * WATCH_REFUSE=NAME in the environment makes the kernel refuse the program of this name (its first
- * 15 characters), as an older kernel would.
+ * 15 characters), as an older kernel would; WATCH_WITHOUT_TCX=1 refuses links of TC, as one before
+ * 6.6 would.
  *
  * WATCH_FOLLOW="ID ID …" are cgroups whose workloads send spans.
  *
@@ -33,6 +34,8 @@
 #include "ebpf_receiver/framing.h"
 #include "model/address.h"
 
+enum { TCX_EGRESS = 47 }; /* newer than the headers */
+
 extern const struct ut_receiver_type ut_receiver_ebpf;
 
 /* Stands before the C library's, so libbpf's calls of bpf(2) come by here. */
@@ -48,6 +51,13 @@ long syscall(long number, ...)
     if (number == SYS_bpf && a[0] == BPF_PROG_LOAD && refused != NULL) {
         const union bpf_attr *attributes = (const void *)a[1];
         if (strcmp(attributes->prog_name, refused) == 0) {
+            errno = EINVAL;
+            return -1;
+        }
+    }
+    if (number == SYS_bpf && a[0] == BPF_LINK_CREATE && getenv("WATCH_WITHOUT_TCX") != NULL) {
+        const union bpf_attr *attributes = (const void *)a[1];
+        if (attributes->link_create.attach_type == TCX_EGRESS) {
             errno = EINVAL;
             return -1;
         }

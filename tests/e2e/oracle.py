@@ -3,7 +3,7 @@
 chosen segments and writes down every one (harness/switch.py), so that for each event on a span it
 is known whether it is that span's, and for each segment sent again whose it was.
 
-    oracle.py REQUESTS
+    oracle.py REQUESTS [tc]     tc: packets are read at the clients' interfaces, not by cgroup
 
 Connections are kept, pooled, closed and opened again from the same port; requests follow each other
 without waiting, have long heads, bodies full of heads, chunks; two workloads are the same program;
@@ -29,7 +29,6 @@ COLLECTOR, SERVICE = "10.79.0.1:4317", "10.96.0.10:80"
 SERVERS = {"10.79.0.20": 8000, "10.79.0.21": 8001}
 CLIENTS_BEGIN = ipaddress.ip_address("10.79.0.10")
 LOSS, SEED = 0.3, 7
-EXACT = CONFIG.replace("  ebpf:\n", "  ebpf:\n    trace_context: {{enabled: true}}\n")
 FIN, SYN, ACK = 1, 2, 16
 FIRST_PORT = 41000
 FAR = 1 << 24  # no connection carries as much, so a sequence beyond is another one's
@@ -37,6 +36,11 @@ FAR = 1 << 24  # no connection carries as much, so a sequence beyond is another 
 EVERY = [f"{address}:{port}" for address, port in SERVERS.items()]
 CLIENTS = {"named": (8, True, EVERY), "pool": (8, False, EVERY), "twin": (8, False, EVERY),
            "alone": (2, False, EVERY), "translated": (8, True, [SERVICE])}
+ATTACH = "cgroup"
+if sys.argv[2:] == ["tc"]:
+    ATTACH = f"tc, namespaces: [{', '.join(f'/run/netns/ute2e-{name}' for name in CLIENTS)}]"
+EXACT = CONFIG.replace("  ebpf:\n",
+                       f"  ebpf:\n    trace_context: {{{{enabled: true, attach: {ATTACH}}}}}\n")
 
 
 # ---- what the switch saw -------------------------------------------------------------------------

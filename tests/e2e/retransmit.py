@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A lost request, on its client's span and on its server's, by what the kernels of both counted:
 for machines that are too slow for a test in which the time of a call says whether it lost anything
-(tests/kernel runs it in an emulator). With `exact` it is found by the ids in the bytes."""
+(tests/kernel runs it in an emulator). With `exact` it is found by the ids in the bytes, with `tc`
+by those that its network namespace's own interfaces saw."""
 import sys
 
 from harness.bed import COLLECTOR, Bed, address
@@ -9,9 +10,12 @@ from harness.check import case, equal, expect
 from harness.traffic import Client, Server
 
 CALLS = 9
-EXACT = sys.argv[1:] == ["exact"]
+MODE = sys.argv[1] if len(sys.argv) > 1 else "connection"
+EXACT = MODE in ("exact", "tc")
 MATCH = "exact" if EXACT else "connection"
-SETTINGS = "    trace_context: {enabled: true}\n" if EXACT else ""
+SETTINGS = {"connection": "", "exact": "    trace_context: {enabled: true}\n",
+            "tc": "    trace_context: {enabled: true, attach: tc, "
+                  "namespaces: [/run/netns/ute2e-client]}\n"}
 
 
 def check(span, segments, side):
@@ -22,8 +26,10 @@ def check(span, segments, side):
 
 @case
 def test(lab, folder):
-    bed = Bed(lab, folder, ebpf=SETTINGS)
-    client = Client(bed.node("client", 10), "client", COLLECTOR, folder)
+    node = lab.node("client")  # there before undertrace is, its link comes later
+    bed = Bed(lab, folder, ebpf=SETTINGS[MODE])
+    lab.attach(node, bed.bridge, f"{address(10)}/24")
+    client = Client(node, "client", COLLECTOR, folder)
     server = Server(bed.node("server", 20), "server", address(20), 8000, COLLECTOR, folder)
     # Whose spans have come is whose packets are read, on connections made from then on. Without
     # ids a connection is told apart only if it is the only one.

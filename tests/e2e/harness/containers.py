@@ -22,7 +22,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"
 [ttrpc]
   address = "{socket}.ttrpc"
 """
-APPLETS = ("sh", "sed", "sleep", "wget", "date")
+APPLETS = ("sh", "sed", "sleep", "wget", "date", "chroot")
 
 
 def varint(number):
@@ -53,7 +53,7 @@ class Containerd:
         self.socket = self.folder / "containerd.sock"
         self.rootfs = self.folder / "rootfs"
         self.process = self.channel = self.known_version = None
-        for name in ("bin", "tmp", "proc", "sys", "dev", "etc"):
+        for name in ("bin", "tmp", "proc", "sys", "dev", "etc", "host"):
             (self.rootfs / name).mkdir(parents=True)
         shutil.copy(shutil.which("busybox"), self.rootfs / "bin" / "busybox")
         for name in APPLETS:
@@ -94,6 +94,17 @@ class Containerd:
         self.ctr("run", "--detach", "--net-host", "--cgroup", f"/{self.lab.root.name}/{cgroup}",
                  *labels, "--rootfs", self.rootfs, name, "/bin/sh", "-c", script,
                  namespace=namespace)
+
+    def runner(self, name, cgroup, pod, node):
+        """Words before a command that make it run in a container of that id, below the lab's own
+        cgroup, in the node's network, on the host's files, with our standard input and output."""
+        labels = [word for key, value in labels_of(pod).items()
+                  for word in ("--label", f"{key}={value}")]
+        return ["ctr", "--address", self.socket, "--namespace", "k8s.io", "run", "--rm",
+                "--with-ns", f"network:/run/netns/{node.namespace}",
+                "--cgroup", f"/{self.lab.root.name}/{cgroup}", *labels,
+                "--mount", "type=bind,src=/,dst=/host,options=rbind:rw",
+                "--rootfs", self.rootfs, name, "/bin/chroot", "/host"]
 
     def kill(self, name, namespace="k8s.io"):
         self.ctr("task", "kill", "--signal", "KILL", name, namespace=namespace)
