@@ -12,7 +12,7 @@
 #include "otlp/json.h"
 #include "otlp_batch.h"
 
-TestSuite(file, .timeout = 30);
+TestSuite(file, .timeout = 60);
 
 extern const struct ut_exporter_type ut_exporter_file;
 

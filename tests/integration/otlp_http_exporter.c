@@ -10,7 +10,7 @@
 #include "otlp_batch.h"
 #include "otlp_http_exporter/settings.h"
 
-TestSuite(otlp_http, .timeout = 40);
+TestSuite(otlp_http, .timeout = 60);
 
 extern const struct ut_exporter_type ut_exporter_otlp_http;
 

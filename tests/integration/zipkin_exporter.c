@@ -10,7 +10,7 @@
 #include "otlp_batch.h"
 #include "zipkin_exporter/settings.h"
 
-TestSuite(zipkin_exporter, .timeout = 40);
+TestSuite(zipkin_exporter, .timeout = 60);
 
 extern const struct ut_exporter_type ut_exporter_zipkin;
 

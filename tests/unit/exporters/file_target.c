@@ -42,7 +42,7 @@ static void tear_down(void)
     cr_assert_eq(system(command), 0);
 }
 
-TestSuite(file_target, .init = set_up, .fini = tear_down, .timeout = 30);
+TestSuite(file_target, .init = set_up, .fini = tear_down, .timeout = 60);
 
 static int write_text(const char *text)
 {

@@ -56,7 +56,7 @@ static int listen_on(const void *address, socklen_t size)
     return fd;
 }
 
-TestSuite(connector, .timeout = 20);
+TestSuite(connector, .timeout = 60);
 
 Test(connector, unix_socket_at_a_path)
 {

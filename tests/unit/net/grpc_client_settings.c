@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 
-TestSuite(grpc_client_settings, .timeout = 20);
+TestSuite(grpc_client_settings, .timeout = 60);
 
 struct recorder {
     struct ut_config_report report;

@@ -7,7 +7,7 @@
 
 #include "h2_wire.h"
 
-TestSuite(h2_client, .timeout = 20);
+TestSuite(h2_client, .timeout = 60);
 
 /* ---- bodies and answers --------------------------------------------------------------------- */
 

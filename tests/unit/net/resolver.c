@@ -34,7 +34,7 @@ static void tear_down(void)
     ut_metrics_free(metrics);
 }
 
-TestSuite(resolver, .init = set_up, .fini = tear_down, .timeout = 20);
+TestSuite(resolver, .init = set_up, .fini = tear_down, .timeout = 60);
 
 static void wait_for_answer(void)
 {

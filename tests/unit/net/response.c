@@ -7,7 +7,7 @@
 #include "net/proto_reader.h"
 #include "otlp_builder.h"
 
-TestSuite(response, .timeout = 20);
+TestSuite(response, .timeout = 60);
 
 struct fixture {
     struct ut_pool pool;

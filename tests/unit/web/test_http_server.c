@@ -139,7 +139,7 @@ static void talk_twice(struct fixture *fixture)
     close(fd);
 }
 
-Test(http_server, answers_on_tcp_and_keeps_the_connection, .timeout = 20)
+Test(http_server, answers_on_tcp_and_keeps_the_connection, .timeout = 60)
 {
     struct fixture fixture;
     init(&fixture);
@@ -159,7 +159,7 @@ static void talk_in_crowds(struct fixture *fixture)
         close(fds[i]);
 }
 
-Test(http_server, a_crowd_of_idle_connections_keeps_nobody_out, .timeout = 20)
+Test(http_server, a_crowd_of_idle_connections_keeps_nobody_out, .timeout = 60)
 {
     struct fixture fixture;
     init(&fixture);
@@ -178,7 +178,7 @@ static void talk_admin(struct fixture *fixture)
     close(fd);
 }
 
-Test(http_server, the_admin_socket_is_its_owners_and_is_removed, .timeout = 20)
+Test(http_server, the_admin_socket_is_its_owners_and_is_removed, .timeout = 60)
 {
     struct fixture fixture;
     char error[256] = "", endpoint[128];
