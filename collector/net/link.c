@@ -174,10 +174,10 @@ static void on_end(struct ut_stream *stream, int error)
     bool expected =
         !describe_end(connection, error) &&
         (link->stopping || (error == 0 && ut_h2_client_calls(&connection->client) == 0));
-    ut_log(link->worker->log, expected ? UT_LOG_DEBUG : UT_LOG_WARN, "export_connection_lost",
-           "exporter=%s calls=%" PRIu32 " error=%s", link->options.id,
-           ut_h2_client_calls(&connection->client),
-           ut_log_quote(text, sizeof(text), link->trouble));
+    ut_log_cause(link->worker->log, expected ? UT_LOG_DEBUG : UT_LOG_WARN, "export_connection_lost",
+                 link->options.id, "exporter=%s calls=%" PRIu32 " error=%s", link->options.id,
+                 ut_h2_client_calls(&connection->client),
+                 ut_log_quote(text, sizeof(text), link->trouble));
     ut_timer_cancel(&link->worker->timers, &connection->probe);
     ut_timer_cancel(&link->worker->timers, &connection->keepalive);
     if (link->securing == connection)
@@ -366,10 +366,11 @@ static void report_failure(struct ut_link *link, int error)
     (void)snprintf(link->trouble, sizeof(link->trouble), "cannot %s %.100s: %s",
                    where[0] != '\0' ? "connect to" : "resolve",
                    where[0] != '\0' ? where : endpoint->host, ut_connector_error_text(error));
-    ut_log(link->worker->log, UT_LOG_WARN, "export_connect_failed",
-           "exporter=%s endpoint=%s:%u address=%s error=\"%s\" retry_ms=%" PRIu64, link->options.id,
-           endpoint->host, endpoint->port, where, ut_connector_error_text(error),
-           (link->next_start_ns - ut_worker_now(link->worker)) / UT_NS_PER_MS);
+    ut_log_cause(link->worker->log, UT_LOG_WARN, "export_connect_failed", link->options.id,
+                 "exporter=%s endpoint=%s:%u address=%s error=\"%s\" retry_ms=%" PRIu64,
+                 link->options.id, endpoint->host, endpoint->port, where,
+                 ut_connector_error_text(error),
+                 (link->next_start_ns - ut_worker_now(link->worker)) / UT_NS_PER_MS);
 }
 
 static void on_connector_done(struct ut_connector *connector, int fd, int error)

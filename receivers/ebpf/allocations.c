@@ -115,7 +115,10 @@ void ut_ebpf_take_allocations(struct ut_ebpf_allocations *a, struct ut_bpf *skel
     if (error == 0)
         hand_over(&taking, 0, 0);
     else
-        ut_log(a->log, UT_LOG_WARN, "ebpf_allocations", "error=\"%s\"", strerror(-error));
+        ut_log(a->log, UT_LOG_WARN, "ebpf_allocations",
+               "error=\"%s\" text=\"what was allocated could not be read, and is missing on spans "
+               "of this time\"",
+               strerror(-error));
     a->began_ns = a->turned_ns;
     a->ended_ns = a->turned_ns = ut_clock_boot_ns();
     skeleton->bss->allocated_table = idle;

@@ -366,8 +366,11 @@ static void on_source_follow(struct ut_event_source *source, uint64_t cgroup_id,
         return;
     int error = ut_trace_context_follow(ebpf->programs.skeleton, cgroup_id, follow);
     if (error != 0)
-        ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_trace_context", "cgroup=%llu error=\"%s\"",
-               (unsigned long long)cgroup_id, strerror(-error));
+        ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_trace_context",
+               "cgroup=%llu error=\"%s\" text=\"%s\"", (unsigned long long)cgroup_id,
+               strerror(-error),
+               follow ? "its requests are not read: no exact matches for it"
+                      : "its requests go on being read, though it sends no spans");
 }
 
 /* `edge` is ready once for each wake-up by the kernel. The ring itself, watched by level, would be

@@ -82,10 +82,11 @@ static void log_failure(const struct ut_otlp_connection *connection, const struc
 {
     char peer[UT_OTLP_PEER_TEXT];
     const struct ut_otlp_receiver *receiver = connection->receiver;
-    ut_log(receiver->worker->log, UT_LOG_WARN, "tls_failed",
-           "receiver=%s transport=%s reason=%s detail=\"%s\" %s advice=\"%s\"", receiver->id,
-           ut_otlp_transport_name(connection->port->transport), ut_tls_failure_name(why->failure),
-           why->detail, ut_otlp_peer_text(peer, connection), ut_tls_failure_advice(why));
+    ut_log_cause(
+        receiver->worker->log, UT_LOG_WARN, "tls_failed", ut_tls_failure_name(why->failure),
+        "receiver=%s transport=%s reason=%s detail=\"%s\" %s advice=\"%s\"", receiver->id,
+        ut_otlp_transport_name(connection->port->transport), ut_tls_failure_name(why->failure),
+        why->detail, ut_otlp_peer_text(peer, connection), ut_tls_failure_advice(why));
 }
 
 int ut_otlp_secure_receive(struct ut_otlp_connection *connection, ut_slice bytes)

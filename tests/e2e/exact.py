@@ -89,4 +89,6 @@ def test(lab, folder):
     doctor = bed.undertrace.command("doctor", "--admin", bed.undertrace.admin).stdout
     expect(re.search(r"trace context +followed \d+, requests \d+\n", doctor), doctor)
     expect(re.search(r"spans joined .*exact \d+", doctor), doctor)
+    expect(re.search(r"kernel records +[1-9]\d* read, 0 of them malformed; not recorded: \d+ for ",
+                     doctor), doctor)
     bed.undertrace.stop()
