@@ -12,7 +12,7 @@ import sys
 import time
 
 from harness import program
-from harness.check import REPOSITORY, Skipped, case, equal, expect, until
+from harness.check import REPOSITORY, Again, Skipped, case, equal, expect, until
 
 sys.path.insert(0, str(REPOSITORY / "deploy" / "demo"))
 
@@ -29,9 +29,7 @@ EVIDENCE = re.compile(r" +POST /ledger [\d.]+ m?s ← "
                       r"(payment 10\.77\.0\.12|ledger 10\.77\.0\.13):\d+ retransmitted \d+ B, "
                       r"waited ≥ \d+ ms \(timeout\), (exact|connection)$")
 WITHOUT = "setpriv --bounding-set=-all --inh-caps=-all --no-new-privs"
-# As nobody, who may yet read the repository wherever it lies.
-NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
-          "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
 
 class Watch:
@@ -71,11 +69,11 @@ class Run:
     """What a run printed, as (seconds since the demo's begin, line)…, how it ended, and for what
     part of the time the machine's processors had nothing to do."""
 
-    def __init__(self, words, log, watched=False):
+    def __init__(self, words, log, watched=False, stdin=subprocess.DEVNULL):
         self.lines, watch, begin, before = [], None, time.monotonic(), jiffies()
         with log.open("w") as copy, subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                text=True, cwd="/") as process:
+                words, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                cwd="/") as process:
             for line in process.stdout:
                 copy.write(line)
                 if ": demo" in line:
@@ -123,9 +121,10 @@ def check_shown(run):
           f"the processors stood still for {run.idle:.0%} of the time")
     expect(first < checked, "evidence is shown before the orders are through")
     equal(run.matching("FAILED"), [], "faults")
-    # Of a machine that was busy with other things the times say nothing.
-    if run.idle > 0.5:
-        expect(first <= 10 and last <= 30, "evidence within 10 s, and the end within 30 s")
+    # Of a machine that was busy with other things the times say nothing; it may have been for a
+    # moment only.
+    if run.idle > 0.5 and (first > 10 or last > 30):
+        raise Again("evidence comes within 10 s, and the end within 30 s")
 
 
 def whole(folder):
@@ -153,7 +152,8 @@ def without_rights(folder):
 
 
 def refused(folder):
-    run = Run([*NOBODY, "bash", TRY], folder / "nobody.log")
+    with TRY.open() as script:  # nobody may not even read it where it lies
+        run = Run([*NOBODY, "bash", "-s"], folder / "nobody.log", stdin=script)
     run.ends(1, "deploy/try: needs root, .*")
     equal(len(run.lines), 1, "lines for who is not root")
     run = Run([TRY, "--orders", "0"], folder / "refused.log")
