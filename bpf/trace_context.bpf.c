@@ -297,29 +297,48 @@ static __always_inline void release(struct stream *s)
     __sync_lock_test_and_set(&s->busy, 0);
 }
 
-/* Returns whether the stream is of no more use. */
-static __always_inline bool look_at(struct __sk_buff *skb, struct bpf_sock *sk, struct stream *s,
-                                    bool link_header)
+/* Where a packet's bytes are. */
+struct payload {
+    __u32 at, end, seq;
+    bool readable;
+};
+
+/* False: there is nothing in it to look at. */
+static __always_inline bool has_payload(struct __sk_buff *skb, bool link_header,
+                                        struct payload *ret)
 {
     struct tcp_head tcp;
-    __u32 base = 0, at, end = skb->len;
-    if (link_header && !find_network(skb, &base)) {
+    __u32 base = 0;
+    ret->end = skb->len;
+    ret->readable = !link_header || find_network(skb, &base);
+    if (!ret->readable)
+        return true;
+    if (!find_payload(skb, base, &ret->at, &tcp) || ret->at >= ret->end)
+        return false;
+    ret->seq = bpf_ntohl(tcp.seq);
+    return (tcp.flags & TCP_FLAG_SYN) == 0;
+}
+
+/* Returns whether the stream is of no more use. */
+static __always_inline bool look_at(struct __sk_buff *skb, struct bpf_sock *sk, struct stream *s,
+                                    const struct payload *payload)
+{
+    if (!payload->readable) {
         if (s->lost == 0)
             lose(s, UT_TRACE_UNREADABLE);
         return s->found == 0;
     }
-    if (!find_payload(skb, base, &at, &tcp) || at >= end || (tcp.flags & TCP_FLAG_SYN))
-        return false;
-    __u32 seq = bpf_ntohl(tcp.seq);
+    __u32 seq = payload->seq;
     struct bpf_tcp_sock *state = bpf_tcp_sock(sk);
     __u32 acked = state != NULL ? state->snd_una : seq;
     if (s->lost == 0)
-        follow(skb, s, seq, acked, at, end);
+        follow(skb, s, seq, acked, payload->at, payload->end);
     return s->lost != 0 && (s->found == 0 || (__s32)(seq - s->next) > FORGOTTEN_BEHIND);
 }
 
 __noinline int follow_packet(struct __sk_buff *skb, bool link_header)
 {
+    struct payload payload;
     struct bpf_sock *sk = skb->sk;
     if (sk == NULL)
         return 0;
@@ -327,9 +346,9 @@ __noinline int follow_packet(struct __sk_buff *skb, bool link_header)
     if (sk == NULL)
         return 0;
     struct stream *s = bpf_sk_storage_get(&streams, sk, NULL, 0);
-    if (s == NULL || !take(s))
+    if (s == NULL || !has_payload(skb, link_header, &payload) || !take(s))
         return 0;
-    bool useless = look_at(skb, sk, s, link_header);
+    bool useless = look_at(skb, sk, s, &payload);
     release(s);
     if (useless && bpf_sk_storage_delete(&streams, sk) == 0)
         __sync_fetch_and_sub(&streams_open, 1);
