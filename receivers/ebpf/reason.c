@@ -75,6 +75,14 @@ static size_t last_complaint(const char *log, const char **ret)
     return 0;
 }
 
+/* Whether a newer release is what helps first: before 5.12. */
+static bool is_old(const char *release)
+{
+    unsigned major = 0, minor = 0;
+    return sscanf(release, "%3u.%3u", &major, &minor) == 2 &&
+           (major < 5 || (major == 5 && minor < 12));
+}
+
 static void make_printable(char *text)
 {
     for (; *text != '\0'; text++) {
@@ -104,6 +112,12 @@ void ut_ebpf_reason(char *out, size_t size, int error, const char *log,
                  "security module forbids bpf()");
     } else if (error == ESRCH || error == ENOENT) {
         snprintf(out, size, "kernel %s does not have this tracepoint", circumstances->release);
+    } else if (error == ENOMEM) {
+        snprintf(out, size,
+                 "no memory for it: the limit of our cgroup, or a shortage of the machine, leaves "
+                 "none");
+    } else if (!is_old(circumstances->release)) {
+        snprintf(out, size, "%s (kernel %s)", strerror(error), circumstances->release);
     } else {
         snprintf(out, size, "%s (kernel %s; 5.12 or later is needed)", strerror(error),
                  circumstances->release);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "ebpf_receiver/reason.h"
@@ -60,6 +61,21 @@ Test(reason, quotes_the_last_complaint_of_the_verifier)
 Test(reason, tells_a_tracepoint_that_does_not_exist)
 {
     expect(ESRCH, "", able, "kernel 5.10.0 does not have this tracepoint");
+}
+
+Test(reason, asks_for_a_newer_kernel_only_where_this_one_is_old)
+{
+    struct ut_ebpf_circumstances c = able;
+    static const char *const newer[] = {"5.12.0-arch1", "5.15.0", "6.1.0-9-amd64", "10.0.1", "x"};
+    expect(EINVAL, "", c, " or later is needed");
+    expect(ENOMEM, "", c, "no memory for it: the limit of our cgroup");
+    for (size_t i = 0; i < sizeof(newer) / sizeof(newer[0]); i++) {
+        char reason[256];
+        snprintf(c.release, sizeof(c.release), "%s", newer[i]);
+        ut_ebpf_reason(reason, sizeof(reason), EINVAL, "", &c);
+        cr_expect_null(strstr(reason, "needed"), "%s", reason);
+        cr_expect_not_null(strstr(reason, newer[i]), "%s", reason);
+    }
 }
 
 Test(reason, fits_any_room)
