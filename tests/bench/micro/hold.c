@@ -5,7 +5,8 @@
  *
  *   floor_mb_s, hold_mb_s   the same groups of 8 bodies of 210 KB, written with pwrite + fdatasync
  *                           over a file of the same size; put into the hold, oldest finished
- *   floor_cpu_s_gb, hold_cpu_s_gb   what that costs
+ *   lmdb_mb_s               … and as bare LMDB takes them: what no hold on it can be quicker than
+ *   floor_cpu_s_gb, hold_cpu_s_gb, lmdb_cpu_s_gb   what that costs
  *   commit_p50_us, _p99_us  an LMDB transaction with one such record and one deletion, 39 a second
  *   answer_p50_us, _p99_us  from a put to its answer, at the same pace (20,000 spans a second)
  *   open_ms                 opening a hold with 1 GiB in it, its check in another process included
@@ -16,6 +17,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <lmdb.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -116,17 +118,61 @@ static double floor_rate(void)
     return rate;
 }
 
-static void one_commit(MDB_env *env, MDB_dbi dbi, uint64_t number)
+struct bare {
+    char path[PATH_MAX];
+    MDB_env *env;
+    MDB_dbi dbi;
+};
+
+static void open_bare(struct bare *bare, const char *name)
 {
     MDB_txn *txn;
-    uint64_t old = number - KEPT;
-    MDB_val key = {sizeof(number), &number}, gone = {sizeof(old), &old}, value = {BODY, NULL};
-    check(mdb_txn_begin(env, NULL, 0, &txn) == 0, "begin");
-    if (number > KEPT)
-        check(mdb_del(txn, dbi, &gone, NULL) == 0, "del");
-    check(mdb_put(txn, dbi, &key, &value, MDB_APPEND | MDB_RESERVE) == 0, "put");
-    memcpy(value.mv_data, body, BODY);
+    check(mdb_env_create(&bare->env) == 0 && mdb_env_set_mapsize(bare->env, FILE_BYTES) == 0,
+          "env");
+    check(mdb_env_open(bare->env, disk_scratch_file(&scratch, name, bare->path),
+                       MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD, 0600) == 0,
+          "open");
+    check(mdb_txn_begin(bare->env, NULL, 0, &txn) == 0, "begin");
+    check(mdb_dbi_open(txn, NULL, MDB_INTEGERKEY, &bare->dbi) == 0 && mdb_txn_commit(txn) == 0,
+          "dbi");
+}
+
+/* The records from `number` on come, as many go where KEPT are there. */
+static void one_commit(const struct bare *bare, uint64_t number, unsigned count)
+{
+    MDB_txn *txn;
+    check(mdb_txn_begin(bare->env, NULL, 0, &txn) == 0, "begin");
+    for (uint64_t i = number; i < number + count; i++) {
+        uint64_t old = i - KEPT;
+        MDB_val gone = {sizeof(old), &old};
+        if (i > KEPT)
+            check(mdb_del(txn, bare->dbi, &gone, NULL) == 0, "del");
+    }
+    for (uint64_t i = number; i < number + count; i++) {
+        MDB_val key = {sizeof(i), &i}, value = {BODY, NULL};
+        check(mdb_put(txn, bare->dbi, &key, &value, MDB_APPEND | MDB_RESERVE) == 0, "put");
+        memcpy(value.mv_data, body, BODY);
+    }
     check(mdb_txn_commit(txn) == 0, "commit");
+}
+
+static double bare_rate(void)
+{
+    struct bare bare;
+    uint64_t number = 1;
+    open_bare(&bare, "rate.mdb");
+    for (uint64_t warm = end_of(1); ut_clock_monotonic_ns() < warm; number += GROUP)
+        one_commit(&bare, number, GROUP);
+    uint64_t before = number, begin = ut_clock_monotonic_ns(), end = end_of(seconds);
+    double cpu = cpu_seconds();
+    for (; ut_clock_monotonic_ns() < end; number += GROUP)
+        one_commit(&bare, number, GROUP);
+    double bytes = (double)((number - before) * BODY);
+    double rate = bytes / (double)(ut_clock_monotonic_ns() - begin) * 1e3;
+    printf("lmdb_cpu_s_gb %.3f\n", (cpu_seconds() - cpu) / bytes * 1e9);
+    mdb_env_close(bare.env);
+    check(unlink(bare.path) == 0, bare.path);
+    return rate;
 }
 
 static void pace(uint64_t *due_ns)
@@ -139,24 +185,16 @@ static void pace(uint64_t *due_ns)
 
 static void commit_latency(struct samples *samples)
 {
-    char path[PATH_MAX];
-    MDB_env *env;
-    MDB_txn *txn;
-    MDB_dbi dbi;
-    check(mdb_env_create(&env) == 0 && mdb_env_set_mapsize(env, FILE_BYTES) == 0, "env");
-    check(mdb_env_open(env, disk_scratch_file(&scratch, "plain.mdb", path),
-                       MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD, 0600) == 0,
-          "open");
-    check(mdb_txn_begin(env, NULL, 0, &txn) == 0, "begin");
-    check(mdb_dbi_open(txn, NULL, MDB_INTEGERKEY, &dbi) == 0 && mdb_txn_commit(txn) == 0, "dbi");
+    struct bare bare;
+    open_bare(&bare, "plain.mdb");
     uint64_t end = end_of(seconds), due = ut_clock_monotonic_ns();
     for (uint64_t number = 1; ut_clock_monotonic_ns() < end; number++) {
         pace(&due);
         uint64_t before = ut_clock_monotonic_ns();
-        one_commit(env, dbi, number);
+        one_commit(&bare, number, 1);
         add(samples, ut_clock_monotonic_ns() - before);
     }
-    mdb_env_close(env);
+    mdb_env_close(bare.env);
 }
 
 /* ---- the hold -------------------------------------------------------------------------------- */
@@ -310,8 +348,13 @@ int main(int argc, char **argv)
     seconds = argc > 1 ? strtod(argv[1], NULL) : seconds;
     for (size_t i = 0; i < BODY; i++)
         body[i] = (uint8_t)(i * 2654435761u >> 13);
+    /* Pages that LMDB frees stay with the process, as collector/app_holds.c has it. */
+    (void)mallopt(M_ARENA_MAX, 1);
+    (void)mallopt(M_MMAP_THRESHOLD, 4 << 20);
+    (void)mallopt(M_TRIM_THRESHOLD, 16 << 20);
     disk_scratch_init(&scratch);
     printf("floor_mb_s %.1f\n", floor_rate());
+    printf("lmdb_mb_s %.1f\n", bare_rate());
     printf("hold_mb_s %.1f\n", hold_rate(&bench));
     commit_latency(&commits);
     print("commit", &commits);
