@@ -32,7 +32,8 @@ enum { BODY = 210000, GROUP = 8, KEPT = 32, PACE_US = 1000000 / 39, SAMPLES_MAX 
 #define FILE_BYTES ((size_t)256 << 20)
 #define GIB ((uint64_t)1 << 30)
 
-static uint8_t body[BODY];
+/* As many as are under way in the program: each has left the near caches when it is written. */
+static uint8_t bodies[KEPT][BODY];
 static struct disk_scratch scratch;
 static double seconds = 5;
 
@@ -96,9 +97,10 @@ static double floor_rate(void)
     uint64_t bytes = 0, begin = 0, end = UINT64_MAX;
     double cpu = 0;
     off_t at = 0;
+    unsigned next = 0;
     while (ut_clock_monotonic_ns() < end) {
         for (int i = 0; i < GROUP; i++, at += (BODY + 4095) / 4096 * 4096)
-            check(pwrite(fd, body, BODY, at) == BODY, "pwrite");
+            check(pwrite(fd, bodies[next++ % KEPT], BODY, at) == BODY, "pwrite");
         check(fdatasync(fd) == 0, "fdatasync");
         bytes += GROUP * BODY;
         if ((size_t)at + (size_t)GROUP * (BODY + 4096) < FILE_BYTES)
@@ -151,7 +153,7 @@ static void one_commit(const struct bare *bare, uint64_t number, unsigned count)
     for (uint64_t i = number; i < number + count; i++) {
         MDB_val key = {sizeof(i), &i}, value = {BODY, NULL};
         check(mdb_put(txn, bare->dbi, &key, &value, MDB_APPEND | MDB_RESERVE) == 0, "put");
-        memcpy(value.mv_data, body, BODY);
+        memcpy(value.mv_data, bodies[i % KEPT], BODY);
     }
     check(mdb_txn_commit(txn) == 0, "commit");
 }
@@ -211,7 +213,7 @@ struct bench {
     struct ut_worker worker;
     struct ut_hold *hold;
     struct ut_hold_record *stored[KEPT];
-    uint64_t next, answered, failed;
+    uint64_t put_count, next, answered, failed;
     struct samples *samples;
     struct slot slots[GROUP * 2];
     bool again, closed;
@@ -219,6 +221,7 @@ struct bench {
 
 static void put_one(struct slot *slot)
 {
+    const uint8_t *body = bodies[slot->bench->put_count++ % KEPT];
     slot->put_ns = ut_clock_monotonic_ns();
     slot->put.record =
         (struct ut_record){.spans = 512, .cursors = 1, .body = ut_slice_of(body, BODY)};
@@ -346,8 +349,8 @@ int main(int argc, char **argv)
     static struct bench bench;
     static struct samples commits, answers;
     seconds = argc > 1 ? strtod(argv[1], NULL) : seconds;
-    for (size_t i = 0; i < BODY; i++)
-        body[i] = (uint8_t)(i * 2654435761u >> 13);
+    for (size_t i = 0; i < sizeof(bodies); i++)
+        bodies[i / BODY][i % BODY] = (uint8_t)(i * 2654435761u >> 13);
     /* Pages that LMDB frees stay with the process, as collector/app_holds.c has it. */
     (void)mallopt(M_ARENA_MAX, 1);
     (void)mallopt(M_MMAP_THRESHOLD, 4 << 20);
