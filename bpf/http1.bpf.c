@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The work on each whole line of a stream of HTTP/1.1 requests (RFC 9112). A line's function
- * returns 0, or the enum ut_trace_loss that ends the following of the socket.
+ * The work on each line of a stream of HTTP/1.1 messages (RFC 9112). A line's function returns 0,
+ * or the enum ut_trace_loss that ends the following of the stream.
  *
  * The functions that are not inlined are so that the verifier looks at each once.
  */
@@ -84,6 +84,26 @@ __noinline int on_request_line(struct stream *s)
     if (size == 0 || size == 24)
         return UT_TRACE_NOT_HTTP;
     s->has = word_at(s, 0) == WORD("CONNECT ") ? HAS_UPGRADE : 0;
+    if ((word_at(s, 0) << 24) == (WORD("HEAD \0\0\0") << 24))
+        s->has = HAS_HEAD;
+    s->phase = HEADER;
+    return 0;
+}
+
+/* `HTTP/1.1 SP status`, maybe a reason behind it (RFC 9112, 4); HTTP/1.0 as well. */
+__noinline int on_status_line(struct stream *s)
+{
+    if (s == NULL)
+        return 0;
+    __u64 version = word_at(s, 0);
+    if (s->line < 12 || (version != WORD("HTTP/1.1") && version != WORD("HTTP/1.0")) ||
+        text_at(s, 8) != ' ' || (s->line > 12 && text_at(s, 12) != ' '))
+        return UT_TRACE_NOT_HTTP;
+    __u8 a = digit_at(s, 9), b = digit_at(s, 10), c = digit_at(s, 11);
+    if (a < 1 || a > 9 || b > 9 || c > 9)
+        return UT_TRACE_NOT_HTTP;
+    s->status = (__u16)(a * 100 + b * 10 + c);
+    s->has = version == WORD("HTTP/1.1") ? 0 : HAS_OLD_VERSION;
     s->phase = HEADER;
     return 0;
 }
@@ -165,62 +185,16 @@ static __always_inline void on_upgrade(struct stream *s)
         s->has |= HAS_UPGRADE;
 }
 
-static __always_inline void begin_body(struct stream *s, bool traced)
-{
-    if (s->has & HAS_CHUNKED) {
-        s->phase = CHUNK_SIZE;
-        s->growing = traced;
-    } else if (s->has & HAS_LENGTH) {
-        s->skip = s->length;
-    }
-}
-
-/* The head is whole. */
-static __always_inline int on_head_end(struct stream *s)
-{
-    struct ut_trace_counters *counted = trace_counted();
-    bool traced = (s->has & (HAS_TRACEPARENT | HAS_BAD_TRACEPARENT)) == HAS_TRACEPARENT;
-    bool length = (s->has & HAS_LENGTH) != 0, chunked = (s->has & HAS_CHUNKED) != 0;
-    int why = 0;
-    if ((s->has & HAS_BAD_FRAMING) || (length && chunked))
-        why = UT_TRACE_AMBIGUOUS;
-    else if (s->has & HAS_UPGRADE)
-        why = UT_TRACE_UPGRADE;
-    else if (s->has & HAS_EXPECT)
-        why = UT_TRACE_EXPECT; /* what comes next may be the body or another request */
-    else if (length && s->length > MESSAGE_MAX)
-        why = UT_TRACE_TOO_LONG;
-    if (traced) {
-        struct request *request = &s->requests[s->found % REQUESTS_KEPT];
-        if (s->found >= REQUESTS_KEPT && request->start + request->size > s->acked &&
-            counted != NULL)
-            count(&counted->displaced);
-        request->start = s->head;
-        request->size = (__u32)(s->offset - s->head);
-        if (why == 0 && length)
-            request->size += (__u32)s->length;
-        __builtin_memcpy(request->trace_id, s->trace_id, sizeof(request->trace_id));
-        __builtin_memcpy(request->span_id, s->span_id, sizeof(request->span_id));
-        s->found++;
-    }
-    if (counted != NULL)
-        count(traced ? &counted->traced_requests : &counted->untraced_requests);
-    __builtin_memset(s->text, 0, sizeof(s->text)); /* what it says besides is nobody's business */
-    s->phase = REQUEST_LINE;
-    if (why == 0)
-        begin_body(s, traced);
-    return why;
-}
-
 __noinline int on_header(struct stream *s)
 {
     if (s == NULL)
         return 0;
     __u32 end = s->line;
-    if (end == 0)
-        return on_head_end(s);
-    __u8 first = text_at(s, 0);
-    if (first == ' ')
+    if (end == 0) {
+        s->phase = HEAD_END;
+        return 0;
+    }
+    if (text_at(s, 0) == ' ')
         return UT_TRACE_MALFORMED; /* a folded line */
     __u64 word = lower_at(s, 0);
     if (word == WORD("tracepar") && end >= 12) {
@@ -281,8 +255,8 @@ __noinline int on_line(struct stream *s)
         return 0;
     int why = 0;
     switch (s->phase) {
-    case REQUEST_LINE:
-        why = on_request_line(s);
+    case FIRST_LINE:
+        why = s->answers ? on_status_line(s) : on_request_line(s);
         break;
     case HEADER:
         why = on_header(s);
@@ -295,14 +269,170 @@ __noinline int on_line(struct stream *s)
         s->phase = CHUNK_SIZE;
         break;
     default:
-        if (s->line == 0) {
-            s->phase = REQUEST_LINE;
-            s->growing = 0;
-        }
+        if (s->line == 0)
+            s->phase = FIRST_LINE;
     }
     s->line = 0;
     s->long_line = 0;
     return why;
+}
+
+/* ---- pieces --------------------------------------------------------------------------------- */
+
+#define SPACES 0x2020202020202020ULL
+#define BELOW_SPACE(w) (((w)-SPACES) & ~(w)&0x8080808080808080ULL) /* its lowest bit is right */
+
+/* Where the first control byte of text[from, from + size) is; ≥ 256: there is none. */
+__noinline int find_control(const struct stream *s, __u32 from, __u32 size)
+{
+    if (s == NULL)
+        return 256;
+    for (__u32 i = 0; i < PIECE; i += 8) {
+        if (i >= size)
+            break;
+        __u64 at = from + i;
+        asm volatile("%0 &= 0xff" : "+r"(at));
+        __u64 word = *(const volatile __u64 *)(s->text + at);
+        __u64 found = BELOW_SPACE(word);
+        if (found == 0)
+            continue;
+        __u32 byte = 0;
+        if ((found & 0xffffffff) == 0) {
+            byte += 4;
+            found >>= 32;
+        }
+        if ((found & 0xffff) == 0) {
+            byte += 2;
+            found >>= 16;
+        }
+        if ((found & 0xff) == 0)
+            byte += 1;
+        return i + byte < size ? (int)(at + byte) : 256;
+    }
+    return 256;
+}
+
+/* The line goes on in the next piece. Of a long one its first bytes stay, and its last ones before
+ * the next piece, so that its end can be read in one. */
+static __always_inline void on_unfinished(struct stream *s, __u64 total)
+{
+    if (total <= PIECE) {
+        s->line = (__u32)total;
+        return;
+    }
+    __u64 last = total - (PIECE - PREFIX);
+    asm volatile("%0 &= 0xff" : "+r"(last));
+    volatile __u64 *kept = (volatile __u64 *)(s->text + PREFIX);
+    const volatile __u64 *from = (const volatile __u64 *)(s->text + last);
+    kept[0] = from[0];
+    kept[1] = from[1];
+    s->line = PIECE;
+    s->long_line = 1;
+}
+
+static __always_inline bool in_head(const struct stream *s)
+{
+    return s->phase == FIRST_LINE || s->phase == HEADER;
+}
+
+/* Any control byte but one CR before one LF is not framing that all understand alike. */
+__noinline int on_piece(struct stream *s, __u32 from, __u32 size)
+{
+    if (s == NULL)
+        return 0;
+    if (s->phase == FIRST_LINE && from == 0)
+        s->head = s->offset;
+    __u8 first = text_at(s, 0);
+    if (s->phase == FIRST_LINE && first != '\r' && (first < 'A' || first > 'Z'))
+        return UT_TRACE_NOT_HTTP;
+    __u32 found = (__u32)find_control(s, from, size);
+    if (found >= 2 * PIECE) {
+        consume(s, size);
+        on_unfinished(s, from + size);
+        return in_head(s) && s->offset - s->head > HEAD_MAX ? UT_TRACE_TOO_LONG : 0;
+    }
+    if (text_at(s, found) != '\r')
+        return UT_TRACE_MALFORMED;
+    __u32 taken = found + 1 - from;
+    s->line = found;
+    if (taken == size) {
+        consume(s, taken);
+        s->cr = 1;
+        return 0;
+    }
+    if (text_at(s, found + 1) != '\n')
+        return UT_TRACE_MALFORMED;
+    consume(s, taken + 1);
+    if (in_head(s) && s->offset - s->head > HEAD_MAX)
+        return UT_TRACE_TOO_LONG;
+    return on_line(s);
+}
+
+__noinline int on_line_feed(struct stream *s, __u8 c)
+{
+    if (s == NULL)
+        return 0;
+    if (c != '\n')
+        return UT_TRACE_MALFORMED;
+    s->cr = 0;
+    consume(s, 1);
+    return on_line(s);
+}
+
+/* ---- bodies --------------------------------------------------------------------------------- */
+
+static __always_inline void end_head(struct stream *s)
+{
+    __builtin_memset(s->text, 0, sizeof(s->text)); /* what it says besides is nobody's business */
+    s->phase = FIRST_LINE;
+}
+
+/* Neither length nor chunks that all understand alike (RFC 9112, 6.3). */
+static __always_inline bool is_ambiguous(const struct stream *s)
+{
+    return (s->has & HAS_BAD_FRAMING) ||
+           ((s->has & HAS_CHUNKED) && (s->has & (HAS_LENGTH | HAS_OLD_VERSION)));
+}
+
+__noinline int begin_request_body(struct stream *s)
+{
+    if (s == NULL)
+        return 0;
+    end_head(s);
+    if (is_ambiguous(s))
+        return UT_TRACE_AMBIGUOUS;
+    if (s->has & HAS_UPGRADE)
+        return UT_TRACE_UPGRADE;
+    if (s->has & HAS_EXPECT)
+        return UT_TRACE_EXPECT; /* what comes next may be the body or another request */
+    if (s->has & HAS_CHUNKED)
+        s->phase = CHUNK_SIZE;
+    if (!(s->has & HAS_LENGTH))
+        return 0;
+    if (s->length > MESSAGE_MAX)
+        return UT_TRACE_TOO_LONG;
+    s->skip = s->length;
+    return 0;
+}
+
+/* RFC 9112, 6.3 */
+__noinline int begin_answer_body(struct stream *s, __u32 asked)
+{
+    if (s == NULL)
+        return 0;
+    end_head(s);
+    __u32 status = s->status;
+    if (status == 101 || (status >= 200 && (asked & HAS_UPGRADE)))
+        return UT_TRACE_UPGRADE;
+    if (status < 200 || status == 204 || status == 304 || (asked & HAS_HEAD))
+        return 0;
+    if (is_ambiguous(s))
+        return UT_TRACE_AMBIGUOUS;
+    if (s->has & HAS_CHUNKED)
+        s->phase = CHUNK_SIZE;
+    else
+        s->skip = s->has & HAS_LENGTH ? s->length : UNTIL_CLOSED;
+    return 0;
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /*
- * Requests of HTTP/1.1 in a stream of bytes that comes in pieces: what is known of a socket's
- * stream, and the work on each whole line (RFC 9112), for trace_context.bpf.c, which reads the
- * lines out of packets. A line's function returns 0, or the enum ut_trace_loss that ends the
- * following.
+ * HTTP/1.1 in a stream of bytes that comes in pieces (RFC 9112): what is known of a stream, and the
+ * work on each piece of a line. trace_context.bpf.c reads them out of packets that are sent,
+ * answers.bpf.c out of what a server reads. Functions return 0, or the enum ut_trace_loss that ends
+ * the following.
+ *
+ * At the end of each head the stream stands in HEAD_END; its owner takes what it wants to know of
+ * the head and goes on with begin_request_body or begin_answer_body.
  *
  * The functions that are not inlined are so that the verifier looks at each once.
  */
@@ -12,7 +15,6 @@
 
 #include "output.bpf.h"
 
-#define REQUESTS_KEPT 32 /* a power of two */
 #define PIECE                                                                                      \
     128            /* bytes that are read at once, and the most that is kept of an unfinished line \
                     */
@@ -20,17 +22,9 @@
 #define STEPS 4096 /* of one packet: pieces, lines and bodies */
 #define HEAD_MAX (64 << 10)
 #define MESSAGE_MAX (1 << 30)
-#define FORGOTTEN_BEHIND (1 << 30) /* sequence numbers come again after 4 GiB */
+#define UNTIL_CLOSED (~0ULL) /* a body that ends with its connection */
 
-struct request {
-    __u64 start; /* of its head */
-    __u32 size;  /* with its body, as far as it is known to reach */
-    __u32 reserved;
-    ut_u8 trace_id[16];
-    ut_u8 span_id[8];
-};
-
-enum phase { REQUEST_LINE, HEADER, CHUNK_SIZE, CHUNK_END, TRAILER };
+enum phase { FIRST_LINE, HEADER, HEAD_END, CHUNK_SIZE, CHUNK_END, TRAILER };
 
 enum {
     HAS_LENGTH = 1,
@@ -39,36 +33,31 @@ enum {
     HAS_TRACEPARENT = 8,
     HAS_BAD_TRACEPARENT = 16,
     HAS_EXPECT = 32,
-    HAS_UPGRADE = 64, /* or a tunnel */
+    HAS_UPGRADE = 64,      /* or a tunnel */
+    HAS_HEAD = 128,        /* the method: its answer has no body */
+    HAS_OLD_VERSION = 256, /* HTTP/1.0, which knows no chunks */
 };
 
+/* One direction of a connection. */
 struct stream {
-    __u64 offset;   /* of the next byte that has not been looked at; `next` is its number */
-    __u64 skip;     /* bytes from there on that are body */
-    __u64 head;     /* where the head at hand began */
-    __u64 length;   /* its Content-Length */
-    __u64 from, to; /* a retransmit's bytes */
-    __u64 acked;    /* what lies before has arrived */
+    __u64 offset; /* of the next byte that has not been looked at; `next` is its number */
+    __u64 skip;   /* bytes from there on that are body */
+    __u64 head;   /* where the head at hand began */
+    __u64 length; /* its Content-Length */
     __u32 next;
     __u32 at, end; /* in the packet at hand */
-    __u32 found;   /* requests with ids so far; the latest ones are kept */
     __u32 lost;    /* enum ut_trace_loss; 0: it is followed */
     __u32 line;    /* bytes of the line at hand in `text` */
-    __u32 hit_count, hits_more;
-    __u8 hits[UT_TRACE_IDS_MAX];
-    __u8 has; /* of the head at hand */
+    __u16 status;  /* of the answer at hand */
+    __u16 has;     /* of the head at hand */
     __u8 phase;
+    __u8 answers;   /* not requests */
     __u8 long_line; /* `text` holds its first PREFIX bytes and its last ones */
     __u8 cr;        /* the line's CR has been seen, its LF not yet */
-    __u8 growing;   /* the latest request found is not over */
-    __u32 busy;     /* somebody is at work on it */
     ut_u8 trace_id[16];
     ut_u8 span_id[8];
     char text[2 * PIECE + 16];
-    struct request requests[REQUESTS_KEPT];
 };
-
-_Static_assert(sizeof(struct stream) <= 2048, "a socket's storage outgrew its limit");
 
 struct trace_counters_map {
     __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -91,10 +80,34 @@ static __always_inline __u8 text_at(const struct stream *s, __u64 at)
     return *(const volatile __u8 *)(s->text + at);
 }
 
-/* A line is whole: its bytes up to the CR are in `text`. */
-int on_line(struct stream *s);
+static __always_inline void consume(struct stream *s, __u32 bytes)
+{
+    s->at += bytes;
+    s->next += bytes;
+    s->offset += bytes;
+}
 
-/* A packet goes out, with its link's header in front or without. Returns 0. */
-int follow_packet(struct __sk_buff *skb, bool link_header);
+/* Where in `text` the next piece goes and how many bytes it has, of [at, end). */
+static __always_inline bool place_piece(struct stream *s, __u64 *ret_from, __u64 *ret_size)
+{
+    __u64 from = s->line, beyond_first = s->end - s->at - 1;
+    if (beyond_first > PIECE - 1)
+        beyond_first = PIECE - 1;
+    /* Verifiers before 6.8 do not see from a test for 0 that a size is 1 at least. */
+    asm volatile("%0 &= 0xff" : "+r"(from));
+    asm volatile("%0 &= 0x7f" : "+r"(beyond_first));
+    *ret_from = from;
+    *ret_size = beyond_first + 1;
+    return from <= PIECE && s->at < s->end;
+}
+
+/* These bytes of the line at hand are in `text`, and are consumed: to the line's end, or all. */
+int on_piece(struct stream *s, __u32 from, __u32 size);
+/* What follows the CR of a line. */
+int on_line_feed(struct stream *s, __u8 c);
+/* The head of a request, or of an answer to one whose head had `asked` (HAS_…), is whole: what
+ * follows is its body. */
+int begin_request_body(struct stream *s);
+int begin_answer_body(struct stream *s, __u32 asked);
 
 #endif

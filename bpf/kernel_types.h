@@ -174,6 +174,7 @@ struct tcp_sock {
     __u32 snd_nxt;
     __u32 write_seq;
     __u32 undo_marker;
+    __u16 urg_data;
     bool is_mptcp; /* 5.6, where MPTCP is built in */
 };
 
@@ -193,7 +194,9 @@ struct tcp_request_sock {
 };
 
 struct sk_buff {
+    struct sock *sk;
     unsigned int len;
+    __u8 pkt_type : 3;
     char cb[48];
     unsigned char *head;
     __u16 transport_header;

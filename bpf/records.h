@@ -144,22 +144,20 @@ struct ut_record_tcp {
 };
 
 #define UT_TRACE_IDS_MAX 8
-
 struct ut_trace_id {
     ut_u8 trace_id[16];
     ut_u8 span_id[8];
-    ut_u32 bytes;  /* of the segment, that belong to the request which carries these ids */
+    ut_u32 bytes;  /* of the segment, that belong to the request with these ids, or its answer */
     ut_u32 offset; /* of their first one, from the segment's */
 };
 
-/* Follows the record of a retransmit, where its bytes belong to requests whose heads named spans.
- */
+/* Follows a retransmit's record where its bytes are of requests that named spans, or of answers. */
 struct ut_record_trace_ids {
     struct ut_record_header header;
     ut_u64 cookie;     /* of the socket */
     ut_u32 seq, bytes; /* as in the retransmit's record */
     ut_u32 count;      /* of ids, 1 to UT_TRACE_IDS_MAX */
-    ut_u32 more;       /* requests of which there is no room to tell */
+    ut_u32 more;       /* requests or answers of which there is no room to tell */
     struct ut_trace_id ids[UT_TRACE_IDS_MAX];
 };
 
@@ -235,15 +233,17 @@ enum ut_trace_loss {
     UT_TRACE_UNREADABLE,   /* a packet of a shape that is not known */
     UT_TRACE_MULTIPATH,    /* MPTCP: the bytes go over several connections */
     UT_TRACE_NO_ROOM,      /* as many sockets as may be are followed */
+    UT_TRACE_UNASKED,      /* an answer to no request that was seen */
 };
 
-#define UT_TRACE_LOSSES 11 /* one more than the highest */
+#define UT_TRACE_LOSSES 12 /* one more than the highest */
 
 /* What trace_context.bpf.c counted, per CPU. */
 struct ut_trace_counters {
     ut_u64 sockets;                            /* that were followed from their first byte on */
     ut_u64 traced_requests, untraced_requests; /* by whether the head named a span */
-    ut_u64 displaced; /* requests that made room for later ones before they were acknowledged */
+    ut_u64 traced_answers;
+    ut_u64 displaced; /* messages that made room for later ones before they were acknowledged */
     ut_u64 lost[UT_TRACE_LOSSES]; /* sockets, by the reason */
 };
 

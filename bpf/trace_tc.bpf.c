@@ -6,7 +6,7 @@
  * the like). A packet that goes through several interfaces comes by several times; all but the
  * first find nothing new in it.
  */
-#include "http1.bpf.h"
+#include "followed.bpf.h"
 
 enum { TC_ACT_UNSPEC = -1 }; /* the next program or filter decides, as if ours were not there */
 

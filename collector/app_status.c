@@ -75,6 +75,7 @@ static json_t *describe_trace_context(const struct ut_app *app)
     static const char *const rows[][2] = {
         {"followed", "undertrace_trace_context_sockets_total"},
         {"requests", "undertrace_trace_context_requests_total"},
+        {"answers", "undertrace_trace_context_answers_total"},
         {"lost", "undertrace_trace_context_lost_total"},
         {"displaced", "undertrace_trace_context_displaced_total"},
         {"untrusted", "undertrace_trace_context_untrusted_total"},

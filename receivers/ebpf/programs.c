@@ -26,7 +26,7 @@ enum {
                       1 << UT_EBPF_LIMIT_STALL_END | 1 << UT_EBPF_GLOBAL_STALL_BEGIN |
                       1 << UT_EBPF_GLOBAL_STALL_END,
     TRACE_PROGRAMS = 1 << UT_EBPF_TRACE_SOCKETS | 1 << UT_EBPF_TRACE_RETRANSMIT |
-                     1 << UT_EBPF_TRACE_EGRESS | 1 << UT_EBPF_TRACE_TC,
+                     1 << UT_EBPF_TRACE_EGRESS | 1 << UT_EBPF_TRACE_TC | 1 << UT_EBPF_TRACE_READER,
     CGROUP_ROOT_ID = 1, /* of the whole hierarchy; no other cgroup has it */
     BURST_SECONDS = 2,
 };
@@ -68,6 +68,7 @@ static const struct ut_ebpf_program descriptions[UT_EBPF_PROGRAMS] = {
     [UT_EBPF_TRACE_EGRESS] = {.name = "trace_egress",
                               .without = "no exact matches with attach: cgroup"},
     [UT_EBPF_TRACE_TC] = {.name = "trace_tc", .without = "no exact matches with attach: tc"},
+    [UT_EBPF_TRACE_READER] = {.name = "trace_reader", .without = "no exact matches of answers"},
     [UT_EBPF_ALLOCATIONS] = {.name = "page_alloc", .without = "no allocated bytes on spans"},
 };
 
@@ -108,6 +109,7 @@ static void find_slots(struct ut_bpf *skeleton, int index, struct bpf_program **
         [UT_EBPF_TRACE_RETRANSMIT] = SLOTS(trace_retransmit),
         [UT_EBPF_TRACE_EGRESS] = SLOTS(trace_egress),
         [UT_EBPF_TRACE_TC] = SLOTS(trace_tc),
+        [UT_EBPF_TRACE_READER] = SLOTS(trace_reader),
         [UT_EBPF_ALLOCATIONS] = SLOTS(page_alloc),
     };
 #undef SLOTS
@@ -197,6 +199,7 @@ static int open_object(struct ut_bpf **ret, const struct ut_ebpf_settings *setti
     skeleton->rodata->tick_ns = tick_length_ns();
     skeleton->rodata->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
     skeleton->rodata->max_streams = settings->max_sockets;
+    skeleton->rodata->answers_followed = (wanted >> UT_EBPF_TRACE_READER & 1) != 0;
     if ((wanted >> UT_EBPF_ALLOCATIONS & 1) != 0)
         set_charged_flags(skeleton);
     int error = bpf_map__set_max_entries(skeleton->maps.ring, (uint32_t)settings->ring_bytes);

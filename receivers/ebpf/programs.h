@@ -60,6 +60,7 @@ enum { /* indices of `states` */
        UT_EBPF_TRACE_RETRANSMIT, /* behind RETRANSMIT: its records come in this order */
        UT_EBPF_TRACE_EGRESS,
        UT_EBPF_TRACE_TC,
+       UT_EBPF_TRACE_READER,
        UT_EBPF_ALLOCATIONS,
 };
 

@@ -151,18 +151,21 @@ void ut_trace_context_init(struct ut_trace_context *context,
         [UT_TRACE_UNREADABLE] = "reason=\"unreadable\"",
         [UT_TRACE_MULTIPATH] = "reason=\"multipath\"",
         [UT_TRACE_NO_ROOM] = "reason=\"max_sockets\"",
+        [UT_TRACE_UNASKED] = "reason=\"unasked\"",
     };
     const char *requests = "undertrace_trace_context_requests_total";
     const char *help = "Requests whose heads were read, by whether they named a span.";
     context->traced = ut_metrics_counter(metrics, requests, "span=\"named\"", help);
     context->untraced = ut_metrics_counter(metrics, requests, "span=\"none\"", help);
+    context->answers = ut_metrics_counter(metrics, "undertrace_trace_context_answers_total", "",
+                                          "Answers to requests that named a span.");
     context->sockets =
         ut_metrics_counter(metrics, "undertrace_trace_context_sockets_total", "",
                            "Sockets whose requests were followed from their first byte on.");
-    context->displaced =
-        ut_metrics_counter(metrics, "undertrace_trace_context_displaced_total", "",
-                           "Requests that named a span and made room for later ones on their "
-                           "socket before they were acknowledged.");
+    context->displaced = ut_metrics_counter(
+        metrics, "undertrace_trace_context_displaced_total", "",
+        "Requests that named a span, and answers to such, that made room for later ones on their "
+        "socket before they were acknowledged.");
     for (int i = 1; i < UT_TRACE_LOSSES; i++)
         context->lost[i] =
             ut_metrics_counter(metrics, "undertrace_trace_context_lost_total", reasons[i],
@@ -190,6 +193,7 @@ static void add(struct ut_trace_counters *sum, const struct ut_trace_counters *c
     sum->sockets += cpu->sockets;
     sum->traced_requests += cpu->traced_requests;
     sum->untraced_requests += cpu->untraced_requests;
+    sum->traced_answers += cpu->traced_answers;
     sum->displaced += cpu->displaced;
     for (int i = 0; i < UT_TRACE_LOSSES; i++)
         sum->lost[i] += cpu->lost[i];
@@ -222,6 +226,7 @@ void ut_trace_context_count(struct ut_trace_context *context,
     *context->sockets += now.sockets - before->sockets;
     *context->traced += now.traced_requests - before->traced_requests;
     *context->untraced += now.untraced_requests - before->untraced_requests;
+    *context->answers += now.traced_answers - before->traced_answers;
     *context->displaced += now.displaced - before->displaced;
     for (int i = 1; i < UT_TRACE_LOSSES; i++)
         *context->lost[i] += now.lost[i] - before->lost[i];

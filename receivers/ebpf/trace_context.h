@@ -36,7 +36,8 @@ bool ut_trace_context_own(struct ut_trace_context_config *config);
 void ut_trace_context_disown(struct ut_trace_context_config *config);
 
 struct ut_trace_context {
-    uint64_t *sockets, *traced, *untraced, *displaced, *lost[UT_TRACE_LOSSES]; /* metrics */
+    uint64_t *sockets, *traced, *untraced, *answers, *displaced; /* metrics */
+    uint64_t *lost[UT_TRACE_LOSSES];
     struct ut_trace_counters *per_cpu; /* room for a reading of all CPUs; NULL: not started */
     int cpus;
     struct ut_trace_counters counted;    /* sums as of the last reading */

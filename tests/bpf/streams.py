@@ -4,10 +4,11 @@
 
   streams.py ADDRESS PORT FILE    FILE: a list of {"name", "how", "pieces": [hex, …]}
 
-`how` is the call that sends them: send, sendfile, zerocopy or splice; or what the socket is: mptcp,
-or options, with some in each packet's network header. Each connection is opened
-first, told as a line of JSON with its cookie; a line on standard input lets the bytes go, and each
-connection is told again once everything on it was acknowledged. Another line ends it.
+`how` is the call that sends them: send, sendfile, zerocopy, splice or urgent, with the last byte
+out of band; or what the socket is: mptcp, or options, with some in each packet's network header.
+Each connection is opened first, told as a line of JSON with its cookie; a line on standard input
+lets the bytes go, and each connection is told again once everything on it was acknowledged. Another
+line ends it.
 """
 import fcntl
 import json
@@ -70,8 +71,22 @@ def send_spliced(sock, data):
     os.close(into)
 
 
-HOWS = {"send": send, "sendfile": send_file, "zerocopy": send_zerocopy, "splice": send_spliced,
-        "mptcp": send, "options": send}
+def send_urgently(sock, data):
+    """The last byte does not reach who reads the others."""
+    sock.send(data, socket.MSG_OOB)
+
+
+HOWS = {"send": send, "urgent": send_urgently, "sendfile": send_file, "zerocopy": send_zerocopy,
+        "splice": send_spliced, "mptcp": send, "options": send}
+
+
+def drain(sock):
+    """What is answered, so that it never has to wait."""
+    try:
+        while sock.recv(1 << 16):
+            pass
+    except OSError:
+        pass
 
 
 def run(index, sock, stream):
@@ -95,8 +110,10 @@ def main():
     tell(what="ready")
     sys.stdin.readline()
     for index, stream in enumerate(streams):
+        threading.Thread(target=drain, args=(socks[index],), daemon=True).start()
         threading.Thread(target=run, args=(index, socks[index], stream)).start()
     sys.stdin.readline()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -194,9 +194,12 @@ class Sender(Lines):
         for index, stream in enumerate(streams):
             stream.cookie = self.find(what="opened", index=index)[0]["cookie"]
 
-    def send(self):
+    def begin(self):
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
+
+    def send(self):
+        self.begin()
         self.wait(len(self.streams), 90, what="streamed")
 
     def end(self):

@@ -130,7 +130,7 @@ class Request:
     client: str
     local: tuple
     instance: int
-    range: tuple
+    ranges: tuple  # of its own bytes, and of its answer's
     connection: list = None
     events: dict = dataclasses.field(default_factory=dict)  # span kind → [Told]
     cut: set = dataclasses.field(default_factory=set)  # kinds whose span has no room for all
@@ -143,7 +143,10 @@ class Request:
         offset = direction.offset(told.sequence)
         if offset is None or told.match != "exact":
             return offset is not None
-        return not told.from_client or overlap((offset, offset + told.bytes), self.range)
+        return self.is_mine(offset, offset + told.bytes, told.from_client)
+
+    def is_mine(self, begin, end, from_client):
+        return overlap((begin, end), self.ranges[0 if from_client else 1])
 
 
 def requests_of(folder, truth):
@@ -153,7 +156,8 @@ def requests_of(folder, truth):
         for line in (folder / f"{name}.told").read_text().splitlines():
             told = json.loads(line)
             local = tuple(told["local"])
-            request = Request(name, local, told["instance"], tuple(told["range"]))
+            request = Request(name, local, told["instance"],
+                              (tuple(told["range"]), tuple(told["answer"])))
             request.connection = truth.connections[local][request.instance]
             found[told["span"]] = request
     return found
@@ -194,16 +198,16 @@ def precision(requests):
     return counted
 
 
-def recall(requests, name, kind):
-    """Of a client's requests whose bytes were sent again: how many, and by the class of the best
-    event that its span of this kind has for these bytes; "cut": it has none, but more than it
-    shows; "none"."""
+def recall(requests, name, kind, from_client):
+    """Of a client's requests whose bytes, or whose answer's, were sent again: how many, and by the
+    class of the best event that its span of this kind has for these bytes; "cut": it has none, but
+    more than it shows; "none"."""
     counted = collections.Counter()
     for request in requests.values():
-        again = request.connection[0].again
-        if request.client != name or not any(overlap(one, request.range) for one in again):
+        again = request.connection[0 if from_client else 1].again
+        if request.client != name or not any(request.is_mine(*one, from_client) for one in again):
             continue
-        classes = {told.match for told in request.events[kind] if told.from_client
+        classes = {told.match for told in request.events[kind] if told.from_client == from_client
                    and request.right(told) and touches(request, told)}
         counted["all"] += 1
         counted[next((match for match in ("exact", "connection", "peer") if match in classes),
@@ -212,30 +216,35 @@ def recall(requests, name, kind):
 
 
 def touches(request, told):
-    offset = request.connection[0].offset(told.sequence)
-    return overlap((offset, offset + max(told.bytes, 1)), request.range)
+    offset = request.connection[0 if told.from_client else 1].offset(told.sequence)
+    return request.is_mine(offset, offset + max(told.bytes, 1), told.from_client)
 
 
 def print_table(requests):
     columns = ("all", "exact", "connection", "peer", "cut", "none")
     print(f"| sent again | {' | '.join(columns)} |")
-    for name in CLIENTS:
-        for kind in ("CLIENT", "SERVER"):
-            counted = recall(requests, name, kind)
-            print(f"| {name}, {kind} | {' | '.join(str(counted[key]) for key in columns)} |")
+    for what, from_client in (("requests", True), ("answers", False)):
+        for name in CLIENTS:
+            for kind in ("CLIENT", "SERVER"):
+                counted = recall(requests, name, kind, from_client)
+                print(f"| {what} of {name}, {kind} | "
+                      f"{' | '.join(str(counted[key]) for key in columns)} |")
     print("| class | events on spans | right |")
     for match, (events, right) in sorted(precision(requests).items()):
         print(f"| {match} | {events} | {right} |")
 
 
 def check(requests):
-    """The client's span waited for what was sent again; of a server's span nobody knows, for it
-    may have had the request already."""
+    """Each end's own: the other's needs both ends of the connection, of which the kernel may have
+    told no program. Of answers more may be missing: where it skips the program that reads, because
+    that runs on the CPU already, a connection is given up."""
     for match, (events, right) in precision(requests).items():
         if match in ("exact", "connection"):
             equal(right, events, f"events of class {match} that are right")
-    found = sum((recall(requests, name, "CLIENT") for name in CLIENTS), collections.Counter())
-    expect(found["exact"] >= 0.99 * found["all"], f"of all that was sent again: {found}")
+    for kind, least in (("CLIENT", 0.99), ("SERVER", 0.8)):
+        found = sum((recall(requests, name, kind, kind == "CLIENT") for name in CLIENTS),
+                    collections.Counter())
+        expect(found["exact"] >= least * found["all"], f"of all that was sent again: {found}")
 
 
 # ---- the run -------------------------------------------------------------------------------------

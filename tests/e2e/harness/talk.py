@@ -7,9 +7,9 @@ spans as an SDK sends them.
 
 A caller's threads keep a connection each, to one of the servers, close it now and then, and open
 the next from the same port. OUT gets a JSON line for each request: its span, its trace, the local
-end of its connection, how many connections that end has had before, and the range of the request's
-bytes in it. BOTH_ENDS 1: its spans name both ends of the socket, 0: the remote one alone, as most
-instrumentations do.
+end of its connection, how many connections that end has had before, and the ranges of the
+request's and the answer's bytes in it. BOTH_ENDS 1: its spans name both ends of the socket, 0: the
+remote one alone, as most instrumentations do.
 """
 import errno
 import json
@@ -83,6 +83,26 @@ class Spans:
         self.thread.join()
 
 
+class Counted:
+    """What is read of a file, and how many bytes that were."""
+
+    def __init__(self, file):
+        self.file, self.count = file, 0
+
+    def readline(self):
+        return self.counted(self.file.readline())
+
+    def read(self, *size):
+        return self.counted(self.file.read(*size))
+
+    def counted(self, data):
+        self.count += len(data)
+        return data
+
+    def close(self):
+        self.file.close()
+
+
 def read_head(stream):
     """(first line, headers) or None at the end of the connection."""
     first = stream.readline()
@@ -104,7 +124,30 @@ def read_body(stream, headers):
     stream.read(int(headers.get(b"content-length", 0)))
 
 
+def make_known(spans):
+    """Only the connections of workloads that are known to send spans are looked into."""
+    now = time.time_ns()
+    spans.add(INTERNAL, secrets.token_bytes(16), secrets.token_bytes(8), b"", (now, now), {})
+    time.sleep(KNOWN_AFTER_SECONDS)
+
+
 # ---- the server ----------------------------------------------------------------------------------
+
+def answer_to(method, size):
+    """Of one shape or another; bodies are full of what looks like another answer."""
+    body = (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc" * (size // 40 + 1))[:size]
+    shape = random.random()
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" if shape < 0.1 else b""
+    if method != b"HEAD" and 0.1 < shape < 0.4:
+        half = size // 2
+        return (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" +
+                b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:half], body[half:]))
+                + b"0\r\n\r\n")
+    if method != b"HEAD" and shape > 0.95:
+        return b"HTTP/1.1 204 No Content\r\n\r\n"
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+    return early + head + (b"" if method == b"HEAD" else body)
+
 
 def answer(connection, spans):
     peer = plainly(connection.getpeername())
@@ -115,8 +158,7 @@ def answer(connection, spans):
         start = time.time_ns()
         read_body(stream, headers)
         _, trace_id, parent_id, _ = headers[b"traceparent"].decode().split("-")
-        size = int(first.split()[1].rpartition(b"=")[2])
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
+        connection.sendall(answer_to(first.split()[0], int(first.split()[1].rpartition(b"=")[2])))
         spans.add(SERVER, bytes.fromhex(trace_id), secrets.token_bytes(8), bytes.fromhex(parent_id),
                   (start, time.time_ns()),
                   {"network.peer.address": peer[0], "network.peer.port": peer[1]})
@@ -129,6 +171,7 @@ def answer(connection, spans):
 def serve(name, collector, endpoint):
     spans = Spans(name, collector)
     address, port = endpoint.split(":")
+    make_known(spans)
     listener = socket.create_server((address, int(port)), backlog=128)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
@@ -151,7 +194,8 @@ def quietly(function, *arguments):
 class Request:
     def __init__(self, choose, last):
         self.trace_id, self.span_id = secrets.token_bytes(16), secrets.token_bytes(8)
-        lines = [f"GET /?n={choose.choice((20, 200, 2000, 6000))} HTTP/1.1", "Host: test",
+        self.method = choose.choice(("GET", "GET", "GET", "GET", "HEAD"))
+        lines = [f"{self.method} /?n={choose.choice((20, 200, 2000, 6000))} HTTP/1.1", "Host: test",
                  f"Traceparent: 00-{self.trace_id.hex()}-{self.span_id.hex()}-01"]
         # Before the header that is looked for, and after it, more than a packet has room for.
         if choose.random() < 0.15:
@@ -169,7 +213,7 @@ class Request:
         if last:
             lines += ["Connection: close"]
         self.bytes = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-        self.range = self.times = None
+        self.range = None
 
 
 class Caller(threading.Thread):
@@ -203,7 +247,7 @@ class Caller(threading.Thread):
         # The last connection of the port may still wait for the answer to its FIN.
         while not self.try_to_connect():
             time.sleep(0.05)
-        self.stream = self.connection.makefile("rb")
+        self.stream = Counted(self.connection.makefile("rb"))
         self.instance, self.offset = self.instance + 1, 0
         self.left = self.choose.randint(1, CALLS_A_CONNECTION)
 
@@ -236,26 +280,30 @@ class Caller(threading.Thread):
             request.range = self.offset, self.offset + len(request.bytes)
             self.offset = request.range[1]
         for request, start in zip(requests, starts):
-            _, headers = read_head(self.stream)
-            read_body(self.stream, headers)
-            self.tell(request, (start, time.time_ns()), local, plainly(peer))
+            begin = self.stream.count
+            first, headers = read_head(self.stream)
+            while first.split()[1] == b"103":
+                first, headers = read_head(self.stream)
+            if request.method != "HEAD":
+                read_body(self.stream, headers)
+            self.tell(request, (start, time.time_ns()), (local, plainly(peer)),
+                      (begin, self.stream.count))
 
-    def tell(self, request, times, local, peer):
+    def tell(self, request, times, ends, answered):
+        local, peer = ends
         ends = {"network.peer.address": peer[0], "network.peer.port": peer[1]}
         if self.both_ends:
             ends |= {"network.local.address": local[0], "network.local.port": local[1]}
         self.spans.add(CLIENT, request.trace_id, request.span_id, b"", times, ends)
         print(json.dumps({"trace": request.trace_id.hex(), "span": request.span_id.hex(),
-                          "local": local, "instance": self.instance, "range": request.range}),
+                          "local": local, "instance": self.instance, "range": request.range,
+                          "answer": answered}),
               file=self.out, flush=True)
 
 
 def call(name, collector, out, seed, requests, threads, both_ends, first_port, *targets):
     spans, threads = Spans(name, collector), int(threads)
-    # Only the connections of workloads that are known to send spans are looked into.
-    now = time.time_ns()
-    spans.add(INTERNAL, secrets.token_bytes(16), secrets.token_bytes(8), b"", (now, now), {})
-    time.sleep(KNOWN_AFTER_SECONDS)
+    make_known(spans)
     with open(out, "w", encoding="ascii") as told:
         callers = [Caller(spans, told, random.Random(f"{seed} {number}"), int(requests) // threads,
                           both_ends == "1", int(first_port) + number,

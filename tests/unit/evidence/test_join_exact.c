@@ -101,6 +101,80 @@ Test(join_exact, each_of_three_requests_has_its_bytes)
     cr_expect_eq(lab_int(&lab, 0, UT_ATTR_TCP_RETRANSMIT_BYTES), 100);
 }
 
+/* Row 2, with ids */
+Test(join_exact, answer_belongs_to_both_spans_of_its_request_though_one_has_ended)
+{
+    struct lab_pair pair = one_connection(40000);
+    named_timeout(&pair.server, 210, NAMED);
+    LAB_JOIN(&lab, payment, lab_span(KIND_CLIENT, NAMED, 0, 212, to_ledger),
+             lab_span(KIND_CLIENT, 5, 0, 212, to_ledger));
+    expect(0, "exact", "peer", 1);
+    cr_expect_eq(lab_int(&lab, 0, UT_ATTR_TCP_RETRANSMIT_BYTES), 800);
+    cr_expect(lab_gained_nothing(&lab, 1), "it waited on the same connection for something else");
+    LAB_JOIN(&lab, ledger, lab_span(KIND_SERVER, 8, 1, 3, from_40000));
+    expect(0, "exact", "local", 1);
+    cr_expect_str_eq(lab_event_text(&lab, 0, 0, UT_ATTR_MATCH), "exact");
+}
+
+Test(join_exact, request_and_answer_that_were_both_sent_again_are_both_told)
+{
+    struct lab_pair pair = one_connection(40000);
+    named_timeout(&pair.client, 205, NAMED);
+    named_timeout(&pair.server, 410, NAMED);
+    LAB_JOIN(&lab, payment, lab_span(KIND_CLIENT, NAMED, 0, 412, to_ledger));
+    expect(0, "exact", "both", 2);
+    LAB_JOIN(&lab, ledger, lab_span(KIND_SERVER, 8, 206, 207, from_40000));
+    expect(0, "exact", "both", 2);
+}
+
+/* Row 25, of answers */
+Test(join_exact, each_of_three_answers_has_its_bytes)
+{
+    struct lab_pair pair = one_connection(40000);
+    struct ut_record_trace_ids record = ids_of(&pair.server, 205);
+    lab_timeout(&lab, &pair.server, 205);
+    for (uint8_t i = 0; i < 3; i++)
+        add_id(&record, 1, (uint8_t)(NAMED + i), 100U * (i + 1));
+    lab_record(&lab, &record, sizeof(record));
+    LAB_JOIN(&lab, payment, lab_span(KIND_CLIENT, NAMED, 0, 212, to_ledger),
+             lab_span(KIND_CLIENT, NAMED + 1, 0, 212, to_ledger),
+             lab_span(KIND_CLIENT, NAMED + 2, 0, 212, to_ledger));
+    for (uint32_t i = 0; i < 3; i++) {
+        expect(i, "exact", "peer", 1);
+        cr_expect_eq(lab_int(&lab, i, UT_ATTR_TCP_RETRANSMIT_BYTES), 100 * (i + 1));
+    }
+}
+
+Test(join_exact, answer_to_one_of_several_server_spans_with_one_parent_is_not_sure)
+{
+    struct lab_pair pair = one_connection(40000);
+    named_timeout(&pair.server, 210, NAMED);
+    LAB_JOIN(&lab, ledger, lab_span(KIND_SERVER, 8, 1, 3, from_40000),
+             lab_span(KIND_SERVER, 9, 1, 3, from_40000));
+    expect(0, "connection", "local", 1);
+    expect(1, "connection", "local", 1);
+    LAB_JOIN(&lab, payment, lab_span(KIND_CLIENT, NAMED, 0, 212, to_ledger));
+    expect(0, "exact", "peer", 1);
+}
+
+/* Rows 24 and 33, of answers */
+Test(join_exact, ids_of_an_answer_count_only_for_who_owns_an_end)
+{
+    struct lab_pair pair = one_connection(40000);
+    named_timeout(&pair.server, 210, NAMED);
+    named_timeout(&pair.server, 211, 99);
+    LAB_JOIN(&lab, lab_sender(&lab, TWIN), lab_span(KIND_CLIENT, NAMED, 0, 212, to_ledger),
+             lab_span(KIND_SERVER, 8, 1, 3, NULL));
+    cr_expect(lab_gained_nothing(&lab, 0));
+    cr_expect(lab_gained_nothing(&lab, 1));
+    LAB_JOIN(&lab, ledger, lab_span(KIND_CLIENT, NAMED, 0, 212, NULL));
+    cr_expect(lab_gained_nothing(&lab, 0), "it sent the answer, and did not ask for it");
+    LAB_JOIN(&lab, payment, lab_span(KIND_SERVER, 8, 0, 212, NULL));
+    cr_expect(lab_gained_nothing(&lab, 0), "it asked, and did not answer");
+    LAB_JOIN(&lab, payment, lab_span(KIND_CLIENT, 5, 0, 212, to_ledger));
+    cr_expect(lab_gained_nothing(&lab, 0), "both answers are those of others");
+}
+
 Test(join_exact, where_there_is_no_room_for_all_the_surest_are_told)
 {
     struct lab_pair pair = one_connection(40000);
