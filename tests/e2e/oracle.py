@@ -3,7 +3,7 @@
 chosen segments and writes down every one (harness/switch.py), so that for each event on a span it
 is known whether it is that span's, and for each segment sent again whose it was.
 
-    oracle.py REQUESTS [tc]     tc: packets are read at the clients' interfaces, not by cgroup
+    oracle.py REQUESTS [tc]     tc: packets are read at all their interfaces, not by cgroup
 
 Connections are kept, pooled, closed and opened again from the same port; requests follow each other
 without waiting, have long heads, bodies full of heads, chunks; two workloads are the same program;
@@ -38,7 +38,8 @@ CLIENTS = {"named": (8, True, EVERY), "pool": (8, False, EVERY), "twin": (8, Fal
            "alone": (2, False, EVERY), "translated": (8, True, [SERVICE])}
 ATTACH = "cgroup"
 if sys.argv[2:] == ["tc"]:
-    ATTACH = f"tc, namespaces: [{', '.join(f'/run/netns/ute2e-{name}' for name in CLIENTS)}]"
+    NODES = [*CLIENTS, *(f"server-{port}" for port in SERVERS.values())]
+    ATTACH = f"tc, namespaces: [{', '.join(f'/run/netns/ute2e-{name}' for name in NODES)}]"
 EXACT = CONFIG.replace("  ebpf:\n",
                        f"  ebpf:\n    trace_context: {{{{enabled: true, attach: {ATTACH}}}}}\n")
 
