@@ -49,14 +49,29 @@ static __always_inline __u64 socket_cgroup(const struct sock *sk)
 }
 
 /* 3d368ab87cf6 ("net: initialize net->net_cookie at netns setup", 5.12) made the cookie a plain
- * number; before, it was given at the first question and could be missing. */
+ * number; before, it was given at the first question and could be missing. There the number of the
+ * namespace's inode stands for it, which may come again once the namespace is gone. */
 static __always_inline bool netns_cookie(const struct sock_common *common, __u64 *ret)
 {
-    if (!bpf_core_field_exists(struct net, net_cookie))
-        return false;
     const struct net *net = common->skc_net.net;
-    *ret = net->net_cookie;
+    *ret = bpf_core_field_exists(struct net, net_cookie) ? net->net_cookie : net->ns.inum;
     return *ret != 0;
+}
+
+/* 8e4597c627fb ("bpf: Allow using bpf_sk_storage in FENTRY/FEXIT/RAW_TP", 5.11). No type tells of
+ * it; the helper that is asked for is of the same release. */
+static __always_inline bool has_socket_storage(void)
+{
+    return bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_sock_from_file);
+}
+
+/* c5dbb89fc2ac ("bpf: Expose bpf_get_socket_cookie to tracing programs", 5.12), likewise. Before, a
+ * cookie can only be read, and is 0 until it has been asked for: cookies.bpf.c sees to that. */
+static __always_inline __u64 socket_cookie(struct sock *sk)
+{
+    if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_check_mtu))
+        return bpf_get_socket_cookie(sk);
+    return (__u64)sk->__sk_common.skc_cookie.counter;
 }
 
 /* Requests have a timeout of their own since "tcp: Use BPF timeout setting for SYN ACK RTO". */

@@ -87,8 +87,13 @@ struct sock_cgroup_data {
     struct cgroup *cgroup;
 };
 
+struct ns_common {
+    unsigned int inum;
+};
+
 struct net {
     __u64 net_cookie;
+    struct ns_common ns;
 };
 
 typedef struct {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /*
- * What the programs that watch sockets share: what is kept of a connection in its socket's own
- * storage, and how a record describes the socket and its path.
+ * What the programs that watch sockets share: what is kept of a connection, in its socket's own
+ * storage where the kernel lets them, and how a record describes the socket and its path.
  */
 #ifndef UT_BPF_SOCKET_H
 #define UT_BPF_SOCKET_H
@@ -17,7 +17,8 @@ struct connection {
     ut_u32 remote_isn;
     ut_u8 role; /* enum ut_tcp_role */
     ut_u8 known_isn;
-    ut_u8 told;                /* user space was: that it opened, or by the snapshot */
+    ut_u8 told; /* user space was: that it opened, or by the snapshot */
+    ut_u8 reserved[5];
     __u64 zero_window_boot_ns; /* since then bytes wait for the other end's window; 0: none do */
     __u64 episode_boot_ns;     /* when the loss recovery began that the kernel may undo; 0: none */
 };
@@ -30,6 +31,45 @@ struct connections_map {
 };
 
 extern struct connections_map connections SEC(".maps");
+
+/* Where a program of a tracepoint cannot reach the sockets' own storage: by the socket's address,
+ * until it closes. The least recently used one beyond is forgotten. */
+struct connections_by_address_map {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, 32768);
+    __type(key, __u64);
+    __type(value, struct connection);
+};
+
+extern struct connections_by_address_map connections_by_address SEC(".maps");
+
+/* What is kept of the connection; NULL: nothing. */
+static __always_inline struct connection *find_connection(struct sock *sk)
+{
+    if (has_socket_storage())
+        return bpf_sk_storage_get(&connections, sk, NULL, 0);
+    __u64 address = (__u64)sk;
+    return bpf_map_lookup_elem(&connections_by_address, &address);
+}
+
+/* Likewise, but where nothing is kept yet `fresh` is from now on. NULL: there is no room. */
+static __always_inline struct connection *find_or_add_connection(struct sock *sk,
+                                                                 struct connection *fresh)
+{
+    if (has_socket_storage())
+        return bpf_sk_storage_get(&connections, sk, fresh, BPF_SK_STORAGE_GET_F_CREATE);
+    __u64 address = (__u64)sk;
+    bpf_map_update_elem(&connections_by_address, &address, fresh, BPF_NOEXIST);
+    return bpf_map_lookup_elem(&connections_by_address, &address);
+}
+
+/* The socket is closed. Its own storage goes with it. */
+static __always_inline void forget_connection(struct sock *sk)
+{
+    __u64 address = (__u64)sk;
+    if (!has_socket_storage())
+        bpf_map_delete_elem(&connections_by_address, &address);
+}
 
 static __always_inline void write_v4(ut_u8 out[16], __be32 address)
 {
@@ -75,7 +115,7 @@ static __always_inline ut_u32 write_socket(struct ut_record_socket *out, struct 
     out->state = common->skc_state;
     out->reserved[0] = 0;
     out->reserved[1] = 0;
-    out->cookie = bpf_get_socket_cookie(sk);
+    out->cookie = socket_cookie(sk);
     if (out->cookie != 0)
         has |= UT_HAS_COOKIE;
     __u64 netns = 0;
@@ -127,7 +167,7 @@ static __always_inline struct ut_record_tcp *begin_tcp_record(__u32 type, struct
     struct ut_record_tcp *record = begin_record(type, sizeof(*record), owner, owner);
     if (record == NULL)
         return NULL;
-    struct connection *connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
+    struct connection *connection = find_connection(sk);
     ut_u32 has = write_socket(&record->socket, tcp, sk, connection);
     if (record->socket.state == TCP_SYN_SENT)
         record->socket.role = UT_ROLE_CONNECT;
@@ -141,7 +181,7 @@ static __always_inline struct ut_record_tcp *begin_tcp_record(__u32 type, struct
 /* The other end's window opens, or nothing can wait for it any more. */
 static __always_inline void end_zero_window(struct tcp_sock *tcp, struct sock *sk)
 {
-    struct connection *connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
+    struct connection *connection = find_connection(sk);
     if (connection == NULL || connection->zero_window_boot_ns == 0)
         return;
     __u64 ns = bpf_ktime_get_boot_ns() - connection->zero_window_boot_ns;

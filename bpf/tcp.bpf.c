@@ -4,9 +4,8 @@
  *
  * The owner of a record is always the socket's cgroup: the tracepoints fire in softirq, where
  * `current` is whoever was interrupted. What a connection's later records need (role and the pair
- * of initial sequence numbers) is kept in the socket's own storage, which goes when the socket
- * goes. Only bytes of packet *headers* that the kernel keeps about a segment are read, never its
- * payload.
+ * of initial sequence numbers) is kept until the socket goes. Only bytes of packet *headers* that
+ * the kernel keeps about a segment are read, never its payload.
  */
 #include "socket.bpf.h"
 
@@ -20,6 +19,7 @@ const volatile __u64 tick_ns = 4000000;
 int snapshot_pass = 0;
 
 struct connections_map connections SEC(".maps");
+struct connections_by_address_map connections_by_address SEC(".maps");
 
 struct listening_port {
     __u64 netns_cookie;
@@ -117,7 +117,7 @@ int BPF_PROG(tcp_retransmit_skb, struct sock *sk, struct sk_buff *skb)
         begin_record(UT_RECORD_RETRANSMIT, sizeof(*record), owner, owner);
     if (record == NULL)
         return 0;
-    struct connection *connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
+    struct connection *connection = find_connection(sk);
     ut_u32 has = write_socket(&record->socket, tcp, sk, connection);
     ut_u8 state = record->socket.state;
     if (state == TCP_SYN_SENT)
@@ -250,8 +250,7 @@ static __always_inline void on_established(struct sock *sk, struct tcp_sock *tcp
         .role = old_state == TCP_SYN_SENT ? UT_ROLE_CONNECT : UT_ROLE_ACCEPT,
     };
     /* What connect() left stays: both ends may have connected at once (SYN_SENT, then SYN_RECV). */
-    struct connection *connection =
-        bpf_sk_storage_get(&connections, sk, &fresh, BPF_SK_STORAGE_GET_F_CREATE);
+    struct connection *connection = find_or_add_connection(sk, &fresh);
     if (connection == NULL)
         connection = &fresh;
     learn_isn(connection, tcp);
@@ -263,7 +262,7 @@ static __always_inline void on_closed(struct sock *sk, struct tcp_sock *tcp, int
 {
     if (old_state == TCP_LISTEN || old_state == TCP_CLOSE)
         return;
-    struct connection *connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
+    struct connection *connection = find_connection(sk);
     if (old_state == TCP_SYN_RECV && connection == NULL)
         return; /* a request that the program has never seen */
     bool failed = old_state == TCP_SYN_SENT || old_state == TCP_SYN_RECV;
@@ -280,20 +279,17 @@ int BPF_PROG(inet_sock_set_state, struct sock *sk, int old_state, int new_state)
     if (old_state == TCP_ESTABLISHED)
         end_zero_window(tcp, sk);
     if (new_state == TCP_SYN_SENT) {
-        struct connection *connection =
-            bpf_sk_storage_get(&connections, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-        if (connection != NULL) {
-            connection->role = UT_ROLE_CONNECT;
-            connection->known_isn = 0; /* the socket may have been connected before */
-            connection->told = 0;
-            connection->zero_window_boot_ns = connection->episode_boot_ns = 0;
-        }
+        struct connection fresh = {.role = UT_ROLE_CONNECT};
+        struct connection *connection = find_or_add_connection(sk, &fresh);
+        if (connection != NULL)
+            *connection = fresh; /* the socket may have been connected before */
         record_connection(sk, tcp, UT_CONNECTION_CONNECTING, TCP_SYN_SENT, connection);
     } else if (new_state == TCP_ESTABLISHED &&
                (old_state == TCP_SYN_SENT || old_state == TCP_SYN_RECV)) {
         on_established(sk, tcp, old_state);
     } else if (new_state == TCP_CLOSE) {
         on_closed(sk, tcp, old_state);
+        forget_connection(sk);
     }
     return 0;
 }
@@ -329,8 +325,7 @@ static __always_inline void write_snapshot(struct seq_file *seq, struct sock *sk
     if (bpf_seq_write(seq, &record, sizeof(record)) != 0)
         return;
     connection->told = 1;
-    struct connection *kept =
-        bpf_sk_storage_get(&connections, sk, connection, BPF_SK_STORAGE_GET_F_CREATE);
+    struct connection *kept = find_or_add_connection(sk, connection);
     if (kept != NULL)
         *kept = *connection;
 }
@@ -365,7 +360,7 @@ int snapshot(struct bpf_iter__task_file *ctx)
     struct connection connection = {
         .role = bpf_map_lookup_elem(&listening, &key) != NULL ? UT_ROLE_ACCEPT : UT_ROLE_CONNECT,
     };
-    const struct connection *kept = bpf_sk_storage_get(&connections, sk, NULL, 0);
+    const struct connection *kept = find_connection(sk);
     if (kept != NULL && kept->told)
         return 0;
     if (kept != NULL && kept->role != UT_ROLE_UNKNOWN)

@@ -62,8 +62,8 @@ int BPF_PROG(tcp_probe, struct sock *sk, struct sk_buff *skb)
     }
     if (tcp->write_seq == tcp->snd_nxt)
         return 0; /* nothing waits for it */
-    struct connection *connection =
-        bpf_sk_storage_get(&connections, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+    struct connection fresh = {.role = UT_ROLE_UNKNOWN};
+    struct connection *connection = find_or_add_connection(sk, &fresh);
     if (connection != NULL && connection->zero_window_boot_ns == 0)
         connection->zero_window_boot_ns = bpf_ktime_get_boot_ns();
     return 0;
@@ -126,8 +126,8 @@ int BPF_PROG(tcp_cong_state_set, struct sock *sk, __u8 new_state)
     if (was == is)
         return 0;
     __u64 now = bpf_ktime_get_boot_ns();
-    struct connection *connection =
-        bpf_sk_storage_get(&connections, sk, NULL, is ? BPF_SK_STORAGE_GET_F_CREATE : 0);
+    struct connection fresh = {.role = UT_ROLE_UNKNOWN};
+    struct connection *connection = is ? find_or_add_connection(sk, &fresh) : find_connection(sk);
     if (connection == NULL)
         return 0;
     if (is) {

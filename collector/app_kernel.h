@@ -12,10 +12,11 @@
 struct ut_receiver;
 
 struct ut_kernel_program {
-    const char *name, *without; /* constant: its name, and what is missing without it */
+    /* Constant: its name, the release of Linux that it needs, what is missing without it. */
+    const char *name, *since, *without;
     bool works;
-    bool unwanted;    /* switched off */
-    char reason[256]; /* why not; "" where it works */
+    bool unwanted;    /* switched off, or of no use on this kernel */
+    char reason[256]; /* why not; where it works, what it cannot tell on this kernel, or "" */
     /* After a probe: the setting that would ask for it (constant), where none does; whether it
      * needs CAP_NET_ADMIN. */
     const char *option;

@@ -12,6 +12,7 @@ static size_t copy_states(struct ut_kernel_program *out, const struct ut_ebpf_pr
     for (size_t i = 0; i < UT_EBPF_PROGRAMS; i++) {
         out[i] = (struct ut_kernel_program){
             .name = states[i].name,
+            .since = states[i].since,
             .without = states[i].without,
             .works = states[i].works,
             .unwanted = states[i].unwanted,

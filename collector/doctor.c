@@ -25,13 +25,16 @@ void ut_doctor_line(const char *state, const char *name, const char *text)
 static int report_program(const struct ut_kernel_program *program)
 {
     bool asked_for = program->option == NULL;
+    if (program->unwanted)
+        return 0;
     if (program->works) {
-        ut_doctor_line("ok", program->name, "");
+        ut_doctor_line("ok", program->name, program->reason);
         return 0;
     }
     ut_doctor_line(asked_for ? "missing" : "note", program->name, program->reason);
     if (asked_for)
-        printf("%*swithout it: %s\n", TEXT_AT, "", program->without);
+        printf("%*sit needs Linux %s; without it: %s\n", TEXT_AT, "", program->since,
+               program->without);
     else
         printf("%*sonly for %s, which is not set\n", TEXT_AT, "", program->option);
     return asked_for;
@@ -70,7 +73,7 @@ int ut_doctor(const char *admin, const struct ut_config *config)
     printf("undertrace %s on %s %s %s\n", UT_VERSION, host.sysname, host.release, host.machine);
     size_t count = ut_kernel_probe(kernel_settings(config), programs);
     for (size_t i = 0; i < count; i++)
-        packets |= programs[i].net_admin && programs[i].option == NULL;
+        packets |= programs[i].net_admin && programs[i].option == NULL && !programs[i].unwanted;
     /* The cause before what follows from it. */
     int missing = ut_doctor_capabilities(packets);
     missing += report_programs(programs, count);

@@ -23,11 +23,13 @@ int ut_doctor_capabilities(bool packets)
     static const struct {
         unsigned capability;
         const char *name, *without;
-        bool packets; /* needed for programs that read them, and for those alone */
+        bool packets; /* needed for programs of cgroups, and for those alone */
     } wanted[] = {
         {CAP_BPF, "CAP_BPF", "no kernel program can be loaded", false},
         {CAP_PERFMON, "CAP_PERFMON", "no kernel program can be attached", false},
-        {CAP_NET_ADMIN, "CAP_NET_ADMIN", "no exact matches (receivers.ebpf.trace_context)", true},
+        {CAP_NET_ADMIN, "CAP_NET_ADMIN",
+         "no exact matches (receivers.ebpf.trace_context); before Linux 5.12 no senders over TCP",
+         true},
     };
     int missing = 0;
     ut_doctor_heading("capabilities");

@@ -10,18 +10,20 @@
 #include <stddef.h>
 
 enum {
-    UT_EBPF_PROGRAMS = 22,
+    UT_EBPF_PROGRAMS = 24,
     UT_EBPF_REASON = 256, /* bytes of a reason, with the terminator */
 };
 
 struct ut_receiver;
 
 struct ut_ebpf_program {
-    const char *name;            /* as in the object and in `bpftool prog`: "tcp_retransmit_skb" */
-    const char *without;         /* what is missing without it, one line; constant text */
-    bool works;                  /* loaded and attached, or, after ut_ebpf_doctor, able to be */
-    bool unwanted;               /* switched off; not tried */
-    char reason[UT_EBPF_REASON]; /* why not, and what would help; "" where it works */
+    const char *name;    /* as in the object and in `bpftool prog`: "tcp_retransmit_skb" */
+    const char *since;   /* the release of Linux that it needs: "5.17" */
+    const char *without; /* what is missing without it, one line; constant text */
+    bool works;          /* loaded and attached, or, after ut_ebpf_doctor, able to be */
+    bool unwanted;       /* switched off, or of no use on this kernel; not tried */
+    /* Why not, and what would help; where it works, what it cannot tell on this kernel, or "". */
+    char reason[UT_EBPF_REASON];
     /* After ut_ebpf_doctor: the setting that would ask for it (constant), where none does; whether
      * it needs CAP_NET_ADMIN. */
     const char *option;

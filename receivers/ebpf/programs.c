@@ -2,7 +2,6 @@
 #include "programs.h"
 
 #include <bpf/bpf.h>
-#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <bpf_skeletons/undertrace.skel.h>
 #include <errno.h>
@@ -17,6 +16,7 @@
 
 #include "base/cgroup_mount.h"
 #include "base/clock.h"
+#include "features.h"
 #include "reason.h"
 
 enum {
@@ -27,49 +27,89 @@ enum {
                       1 << UT_EBPF_GLOBAL_STALL_END,
     TRACE_PROGRAMS = 1 << UT_EBPF_TRACE_SOCKETS | 1 << UT_EBPF_TRACE_RETRANSMIT |
                      1 << UT_EBPF_TRACE_EGRESS | 1 << UT_EBPF_TRACE_TC | 1 << UT_EBPF_TRACE_READER,
+    COOKIE_PROGRAMS = 1 << UT_EBPF_COOKIE_MADE | 1 << UT_EBPF_COOKIE_ACCEPTED,
+    /* Those that go to the root of the cgroups. */
+    ROOT_PROGRAMS = 1 << UT_EBPF_TRACE_EGRESS | COOKIE_PROGRAMS,
+    NET_ADMIN_PROGRAMS = ROOT_PROGRAMS | 1 << UT_EBPF_TRACE_TC,
     CGROUP_ROOT_ID = 1, /* of the whole hierarchy; no other cgroup has it */
     BURST_SECONDS = 2,
 };
 
 static const struct ut_ebpf_program descriptions[UT_EBPF_PROGRAMS] = {
-    [UT_EBPF_RETRANSMIT] = {.name = "tcp_retransmit_skb", .without = "no retransmits on spans"},
+    [UT_EBPF_RETRANSMIT] = {.name = "tcp_retransmit_skb",
+                            .since = "5.9",
+                            .without = "no retransmits on spans"},
     [UT_EBPF_SYNACK] = {.name = "tcp_retransmit_synack",
+                        .since = "5.8",
                         .without = "no SYN-ACK retransmits on spans"},
     [UT_EBPF_CONNECTIONS] = {.name = "inet_sock_set_state",
+                             .since = "5.9",
                              .without = "senders of spans stay unknown, retransmits join no "
                                         "connection"},
     [UT_EBPF_CGROUP_CREATED] = {.name = "cgroup_mkdir",
+                                .since = "5.8",
                                 .without = "new containers are found late, by reading the cgroup "
                                            "tree"},
     [UT_EBPF_CGROUP_REMOVED] = {.name = "cgroup_rmdir",
+                                .since = "5.8",
                                 .without = "containers that are gone are noticed late"},
     [UT_EBPF_SNAPSHOT] = {.name = "snapshot",
+                          .since = "5.11",
                           .without = "connections that were open before the start are unknown"},
-    [UT_EBPF_OOM_KILL] = {.name = "mark_victim", .without = "no OOM kills on spans"},
+    [UT_EBPF_OOM_KILL] = {.name = "mark_victim",
+                          .since = "5.8",
+                          .without = "no OOM kills on spans"},
     [UT_EBPF_LIMIT_STALL_BEGIN] = {.name = "memcg_reclaim_begin",
+                                   .since = "5.8",
                                    .without = "no stalls at memory limits on spans"},
     [UT_EBPF_LIMIT_STALL_END] = {.name = "memcg_reclaim_end",
+                                 .since = "5.8",
                                  .without = "no stalls at memory limits on spans"},
     [UT_EBPF_GLOBAL_STALL_BEGIN] = {.name = "direct_reclaim_begin",
+                                    .since = "5.8",
                                     .without = "no stalls for want of memory of the machine"},
     [UT_EBPF_GLOBAL_STALL_END] = {.name = "direct_reclaim_end",
+                                  .since = "5.8",
                                   .without = "no stalls for want of memory of the machine"},
-    [UT_EBPF_RESET_SENT] = {.name = "tcp_send_reset", .without = "no sent resets on spans"},
+    [UT_EBPF_RESET_SENT] = {.name = "tcp_send_reset",
+                            .since = "5.9",
+                            .without = "no sent resets on spans"},
     [UT_EBPF_RESET_RECEIVED] = {.name = "tcp_receive_reset",
+                                .since = "5.9",
                                 .without = "no received resets on spans"},
     [UT_EBPF_ZERO_WINDOW] = {.name = "tcp_probe",
+                             .since = "5.9",
                              .without = "no stalls at the other end's shut window on spans"},
     [UT_EBPF_RECEIVE_DROP] = {.name = "kfree_skb",
+                              .since = "6.11",
                               .without = "no segments that found a full receive queue on spans"},
     [UT_EBPF_UNDO] = {.name = "tcp_cong_state_set",
+                      .since = "5.18",
                       .without = "needless retransmits are not marked as spurious"},
-    [UT_EBPF_TRACE_SOCKETS] = {.name = "trace_sockets", .without = "no exact matches"},
-    [UT_EBPF_TRACE_RETRANSMIT] = {.name = "trace_retransmit", .without = "no exact matches"},
+    [UT_EBPF_TRACE_SOCKETS] = {.name = "trace_sockets",
+                               .since = "5.17",
+                               .without = "no exact matches"},
+    [UT_EBPF_TRACE_RETRANSMIT] = {.name = "trace_retransmit",
+                                  .since = "5.17",
+                                  .without = "no exact matches"},
     [UT_EBPF_TRACE_EGRESS] = {.name = "trace_egress",
+                              .since = "5.17",
                               .without = "no exact matches with attach: cgroup"},
-    [UT_EBPF_TRACE_TC] = {.name = "trace_tc", .without = "no exact matches with attach: tc"},
-    [UT_EBPF_TRACE_READER] = {.name = "trace_reader", .without = "no exact matches of answers"},
-    [UT_EBPF_ALLOCATIONS] = {.name = "page_alloc", .without = "no allocated bytes on spans"},
+    [UT_EBPF_TRACE_TC] = {.name = "trace_tc",
+                          .since = "5.17",
+                          .without = "no exact matches with attach: tc"},
+    [UT_EBPF_TRACE_READER] = {.name = "trace_reader",
+                              .since = "6.12",
+                              .without = "no exact matches of answers"},
+    [UT_EBPF_ALLOCATIONS] = {.name = "page_alloc",
+                             .since = "5.8",
+                             .without = "no allocated bytes on spans"},
+    [UT_EBPF_COOKIE_MADE] = {.name = "cookie_when_made",
+                             .since = "5.8",
+                             .without = "senders of spans over TCP stay unknown"},
+    [UT_EBPF_COOKIE_ACCEPTED] = {.name = "cookie_when_accepted",
+                                 .since = "5.8",
+                                 .without = "senders of spans over TCP stay unknown"},
 };
 
 const char *ut_ebpf_program_name(int index)
@@ -111,6 +151,8 @@ static void find_slots(struct ut_bpf *skeleton, int index, struct bpf_program **
         [UT_EBPF_TRACE_TC] = SLOTS(trace_tc),
         [UT_EBPF_TRACE_READER] = SLOTS(trace_reader),
         [UT_EBPF_ALLOCATIONS] = SLOTS(page_alloc),
+        [UT_EBPF_COOKIE_MADE] = SLOTS(cookie_when_made),
+        [UT_EBPF_COOKIE_ACCEPTED] = SLOTS(cookie_when_accepted),
     };
 #undef SLOTS
     *program = *slots[index].program;
@@ -125,9 +167,10 @@ static struct bpf_program *program_of(struct ut_bpf *skeleton, int index)
     return program;
 }
 
-static int wanted_programs(const struct ut_ebpf_settings *settings)
+static int wanted_programs(const struct ut_ebpf_settings *settings,
+                           const struct ut_ebpf_features *features)
 {
-    int wanted = ALL_PROGRAMS;
+    int wanted = features->socket_cookies ? ALL_PROGRAMS & ~COOKIE_PROGRAMS : ALL_PROGRAMS;
     if (!settings->memory)
         wanted &= ~MEMORY_PROGRAMS;
     if (!settings->allocations)
@@ -148,42 +191,23 @@ static uint64_t tick_length_ns(void)
     return (uint64_t)tick.tv_sec * UT_NS_PER_S + (uint64_t)tick.tv_nsec;
 }
 
-/* The value of an enumerator; `fallback` where the kernel has none of that name. */
-static uint32_t enumerator(const struct btf *btf, const char *name, uint32_t fallback)
+/* Tables that no program writes to take no memory. */
+static int leave_out_tables(struct ut_bpf *skeleton, const struct ut_ebpf_features *features,
+                            bool allocations)
 {
-    uint32_t types = btf != NULL ? btf__type_cnt(btf) : 0;
-    for (uint32_t id = 1; id < types; id++) {
-        const struct btf_type *type = btf__type_by_id(btf, id);
-        if (!btf_is_enum(type))
-            continue;
-        const struct btf_enum *values = btf_enum(type);
-        for (int i = 0; i < btf_vlen(type); i++) {
-            if (strcmp(btf__name_by_offset(btf, values[i].name_off), name) == 0)
-                return (uint32_t)values[i].val;
-        }
-    }
-    return fallback;
-}
-
-/* The enumerators came with 772dd0342727 ("mm: enumerate all gfp flags", 6.9) and stand in a type
- * without a name, so that CO-RE cannot find them. */
-static void set_charged_flags(struct ut_bpf *skeleton)
-{
-    struct btf *btf = btf__load_vmlinux_btf();
-    skeleton->rodata->charged_flags = UINT32_C(1) << enumerator(btf, "___GFP_MOVABLE_BIT", 3) |
-                                      UINT32_C(1) << enumerator(btf, "___GFP_ACCOUNT_BIT", 22);
-    btf__free(btf);
-}
-
-/* The tables of a program that is not loaded take no memory. */
-static int leave_out_allocations(struct ut_bpf *skeleton)
-{
-    int error = bpf_map__set_max_entries(skeleton->maps.allocated_even, 1);
-    return error != 0 ? error : bpf_map__set_max_entries(skeleton->maps.allocated_odd, 1);
+    int error = 0;
+    if (!allocations)
+        error = bpf_map__set_max_entries(skeleton->maps.allocated_even, 1);
+    if (error == 0 && !allocations)
+        error = bpf_map__set_max_entries(skeleton->maps.allocated_odd, 1);
+    if (error == 0 && features->socket_storage)
+        error = bpf_map__set_max_entries(skeleton->maps.connections_by_address, 1);
+    return error;
 }
 
 /* Opens the object with the programs of `wanted` alone. 0 or a negative errno. */
-static int open_object(struct ut_bpf **ret, const struct ut_ebpf_settings *settings, int wanted)
+static int open_object(struct ut_bpf **ret, const struct ut_ebpf_settings *settings,
+                       const struct ut_ebpf_features *features, int wanted)
 {
     struct ut_bpf *skeleton = ut_bpf__open();
     if (skeleton == NULL)
@@ -200,11 +224,10 @@ static int open_object(struct ut_bpf **ret, const struct ut_ebpf_settings *setti
     skeleton->rodata->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
     skeleton->rodata->max_streams = settings->max_sockets;
     skeleton->rodata->answers_followed = (wanted >> UT_EBPF_TRACE_READER & 1) != 0;
-    if ((wanted >> UT_EBPF_ALLOCATIONS & 1) != 0)
-        set_charged_flags(skeleton);
+    skeleton->rodata->charged_flags = features->charged_flags;
     int error = bpf_map__set_max_entries(skeleton->maps.ring, (uint32_t)settings->ring_bytes);
-    if (error == 0 && (wanted >> UT_EBPF_ALLOCATIONS & 1) == 0)
-        error = leave_out_allocations(skeleton);
+    if (error == 0)
+        error = leave_out_tables(skeleton, features, (wanted >> UT_EBPF_ALLOCATIONS & 1) != 0);
     if (error != 0) {
         ut_bpf__destroy(skeleton);
         return error;
@@ -213,10 +236,11 @@ static int open_object(struct ut_bpf **ret, const struct ut_ebpf_settings *setti
     return 0;
 }
 
-static int load_object(struct ut_bpf **ret, const struct ut_ebpf_settings *settings, int wanted)
+static int load_object(struct ut_bpf **ret, const struct ut_ebpf_settings *settings,
+                       const struct ut_ebpf_features *features, int wanted)
 {
     struct ut_bpf *skeleton;
-    int error = open_object(&skeleton, settings, wanted);
+    int error = open_object(&skeleton, settings, features, wanted);
     if (error != 0)
         return error;
     error = ut_bpf__load(skeleton);
@@ -229,11 +253,12 @@ static int load_object(struct ut_bpf **ret, const struct ut_ebpf_settings *setti
 }
 
 /* Loads program `index` alone, with the verifier's words into `log`, and lets it go again. */
-static int try_alone(const struct ut_ebpf_settings *settings, int index, char *log)
+static int try_alone(const struct ut_ebpf_settings *settings,
+                     const struct ut_ebpf_features *features, int index, char *log)
 {
     struct ut_bpf *skeleton;
     log[0] = '\0';
-    int error = open_object(&skeleton, settings, 1 << index);
+    int error = open_object(&skeleton, settings, features, 1 << index);
     if (error != 0)
         return error;
     bpf_program__set_log_buf(program_of(skeleton, index), log, VERIFIER_LOG_BYTES);
@@ -242,14 +267,14 @@ static int try_alone(const struct ut_ebpf_settings *settings, int index, char *l
     return error;
 }
 
-static void refuse(struct ut_ebpf_program *state, int error, const char *text,
+static void refuse(struct ut_ebpf_programs *programs, int index, int error, const char *text,
                    const struct ut_ebpf_circumstances *circumstances)
 {
     const uint64_t net_admin = UINT64_C(1) << CAP_NET_ADMIN | UINT64_C(1) << CAP_SYS_ADMIN;
+    struct ut_ebpf_program *state = &programs->states[index];
     state->works = false;
-    bool reads_packets = strcmp(state->name, descriptions[UT_EBPF_TRACE_EGRESS].name) == 0 ||
-                         strcmp(state->name, descriptions[UT_EBPF_TRACE_TC].name) == 0;
-    if (error == -EPERM && reads_packets && (circumstances->capabilities & net_admin) == 0) {
+    if (error == -EPERM && (NET_ADMIN_PROGRAMS >> index & 1) != 0 &&
+        (circumstances->capabilities & net_admin) == 0) {
         snprintf(state->reason, sizeof(state->reason), "not permitted: CAP_NET_ADMIN missing");
         return;
     }
@@ -264,14 +289,14 @@ static int find_loadable(struct ut_ebpf_programs *programs, const struct ut_ebpf
     char *text = calloc(1, VERIFIER_LOG_BYTES);
     UT_CHECK_MEMORY(text != NULL);
     for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
-        if ((wanted_programs(settings) >> i & 1) == 0)
+        if (programs->states[i].unwanted)
             continue;
-        int error = try_alone(settings, i, text);
+        int error = try_alone(settings, &programs->features, i, text);
         if (error == 0) {
             loadable |= 1 << i;
             continue;
         }
-        refuse(&programs->states[i], error, text, circumstances);
+        refuse(programs, i, error, text, circumstances);
         if (text[0] != '\0') {
             char quoted[1024];
             size_t size = strlen(text);
@@ -335,13 +360,33 @@ static void attach(struct ut_ebpf_programs *programs, int loaded,
             continue;
         find_slots(programs->skeleton, i, &program, &link);
         struct ut_ebpf_program *state = &programs->states[i];
-        *link = i == UT_EBPF_TRACE_EGRESS ? attach_to_root(program, state->reason)
-                                          : bpf_program__attach(program);
+        *link = (ROOT_PROGRAMS >> i & 1) != 0 ? attach_to_root(program, state->reason)
+                                              : bpf_program__attach(program);
         if (*link != NULL)
             state->works = true;
         else if (state->reason[0] == '\0')
-            refuse(state, -errno, "", circumstances);
+            refuse(programs, i, -errno, "", circumstances);
     }
+}
+
+static void note_lost(struct ut_ebpf_program *state, const char *lost)
+{
+    if (state->works)
+        snprintf(state->reason, sizeof(state->reason), "%s", lost);
+}
+
+/* What programs that work cannot tell on this kernel. */
+static void note_losses(struct ut_ebpf_programs *programs)
+{
+    char lost[UT_EBPF_REASON];
+    uint32_t most = bpf_map__max_entries(programs->skeleton->maps.connections_by_address);
+    snprintf(lost, sizeof(lost),
+             "before Linux 5.11 who began a connection, and how, is known of the latest %u", most);
+    if (!programs->features.socket_storage)
+        note_lost(&programs->states[UT_EBPF_CONNECTIONS], lost);
+    if (!programs->features.victims)
+        note_lost(&programs->states[UT_EBPF_OOM_KILL],
+                  "before Linux 6.9 kills are counted, but not whose, and on no spans");
 }
 
 void ut_ebpf_programs_init(struct ut_ebpf_programs *programs,
@@ -354,28 +399,32 @@ void ut_ebpf_programs_init(struct ut_ebpf_programs *programs,
 
     /* libbpf would write to stderr; what it knows reaches us as errno and as the verifier's log. */
     libbpf_set_print(NULL);
-    int loaded = wanted_programs(settings);
+    ut_ebpf_features_read(&programs->features);
+    int loaded = wanted_programs(settings, &programs->features);
     for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
         if ((loaded >> i & 1) != 0)
             continue;
         programs->states[i].unwanted = true;
-        snprintf(programs->states[i].reason, UT_EBPF_REASON, "switched off");
+        snprintf(programs->states[i].reason, UT_EBPF_REASON, "not wanted");
     }
-    int error = load_object(&programs->skeleton, settings, loaded);
+    int error = load_object(&programs->skeleton, settings, &programs->features, loaded);
     if (error != 0) {
         loaded = find_loadable(programs, settings, &circumstances, log);
-        error = loaded != 0 ? load_object(&programs->skeleton, settings, loaded) : 0;
+        error = loaded != 0
+                    ? load_object(&programs->skeleton, settings, &programs->features, loaded)
+                    : 0;
     }
     if (programs->skeleton != NULL) {
         attach(programs, loaded, &circumstances);
         if ((loaded >> UT_EBPF_TRACE_TC & 1) != 0)
             attach_to_interfaces(programs, &settings->tc, log);
+        note_losses(programs);
         return;
     }
     /* Each alone, but not together: memory, or something that changed meanwhile. */
     for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
         if ((loaded >> i & 1) != 0)
-            refuse(&programs->states[i], error, "", &circumstances);
+            refuse(programs, i, error, "", &circumstances);
     }
 }
 
@@ -436,8 +485,9 @@ void ut_ebpf_programs_probe(const struct ut_ebpf_settings *wanted,
     ut_ebpf_programs_init(&programs, &settings, NULL);
     memcpy(ret, programs.states, sizeof(programs.states));
     for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
-        ret[i].option = (wanted_programs(wanted) >> i & 1) == 0 ? option_of(i) : NULL;
-        ret[i].net_admin = i == UT_EBPF_TRACE_EGRESS || i == UT_EBPF_TRACE_TC;
+        bool asked_for = (wanted_programs(wanted, &programs.features) >> i & 1) != 0;
+        ret[i].option = asked_for ? NULL : option_of(i);
+        ret[i].net_admin = (NET_ADMIN_PROGRAMS >> i & 1) != 0;
     }
     ut_ebpf_programs_done(&programs);
 }

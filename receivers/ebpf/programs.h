@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "bpf/records.h"
 #include "doctor.h"
+#include "features.h"
 #include "tc.h"
 
 struct ut_bpf; /* the skeleton */
@@ -37,6 +38,7 @@ struct ut_ebpf_programs {
     struct ut_ebpf_program states[UT_EBPF_PROGRAMS];
     struct ut_bpf *skeleton; /* NULL: nothing could be loaded */
     struct ut_tc *tc;        /* NULL: no interface has a program */
+    struct ut_ebpf_features features;
 };
 
 enum { /* indices of `states` */
@@ -62,6 +64,8 @@ enum { /* indices of `states` */
        UT_EBPF_TRACE_TC,
        UT_EBPF_TRACE_READER,
        UT_EBPF_ALLOCATIONS,
+       UT_EBPF_COOKIE_MADE, /* both only where the kernel tells the others no cookies */
+       UT_EBPF_COOKIE_ACCEPTED,
 };
 
 const char *ut_ebpf_program_name(int index); /* as in `states` */

@@ -119,7 +119,7 @@ void ut_ebpf_reason(char *out, size_t size, int error, const char *log,
     } else if (!is_old(circumstances->release)) {
         snprintf(out, size, "%s (kernel %s)", strerror(error), circumstances->release);
     } else {
-        snprintf(out, size, "%s (kernel %s; 5.12 or later is needed)", strerror(error),
+        snprintf(out, size, "%s (kernel %s; 5.9 or later is needed)", strerror(error),
                  circumstances->release);
     }
     make_printable(out);

@@ -362,11 +362,13 @@ static int doctor(void)
 {
     struct ut_ebpf_program programs[UT_EBPF_PROGRAMS];
     ut_ebpf_doctor(NULL, programs);
-    for (int i = 0; i < UT_EBPF_PROGRAMS; i++)
-        printf("{\"type\":\"program\",\"name\":\"%s\",\"works\":%s,\"without\":\"%s\","
-               "\"reason\":\"%s\"}\n",
-               programs[i].name, programs[i].works ? "true" : "false", programs[i].without,
-               programs[i].reason);
+    for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
+        if (!programs[i].unwanted)
+            printf("{\"type\":\"program\",\"name\":\"%s\",\"works\":%s,\"without\":\"%s\","
+                   "\"reason\":\"%s\"}\n",
+                   programs[i].name, programs[i].works ? "true" : "false", programs[i].without,
+                   programs[i].reason);
+    }
     return 0;
 }
 

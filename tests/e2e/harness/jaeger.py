@@ -42,7 +42,7 @@ class Jaeger:
             self.process = self.lab.start(
                 [self.program, "--config", HERE / "jaeger.yaml"], self.lab.cgroup("jaeger"),
                 stdout=log, stderr=log)
-        until(self.answers, 30, "Jaeger answers")
+        until(self.answers, 120, "Jaeger answers")
         return self
 
     def answers(self):
@@ -73,7 +73,7 @@ class Jaeger:
         answer = fetch(f"/api/traces?service={service}&limit=1000&lookback=1h&tags={tags}")
         return {trace["traceID"] for trace in answer["data"]}
 
-    def wait_for(self, trace_id, count, seconds=20):
+    def wait_for(self, trace_id, count, seconds=60):
         """A trace once it has that many spans."""
         deadline = time.monotonic() + seconds
         while True:

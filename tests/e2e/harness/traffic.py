@@ -23,7 +23,7 @@ class Server:
             self.process = node.start(
                 [sys.executable, "-B", HERE / "server.py", name, f"{bracketed(address)}:{port}",
                  collector, delay_ms], stdout=log, stderr=log)
-        until(self.listens, 60, f"{name} listens")
+        until(self.listens, 180, f"{name} listens")
 
     def listens(self):
         if self.process.poll() is not None:
@@ -53,7 +53,7 @@ class Client:
         self.process.stdin.write(json.dumps(asked) + "\n")
         self.process.stdin.flush()
 
-    def receive(self, seconds=60):
+    def receive(self, seconds=180):
         ready, _, _ = select.select([self.process.stdout], [], [], seconds)
         line = self.process.stdout.readline() if ready else ""
         if not line:

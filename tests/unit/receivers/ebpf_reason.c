@@ -55,7 +55,7 @@ Test(reason, quotes_the_last_complaint_of_the_verifier)
            "processed 10 insns (limit 1000000) max_states_per_insn 0\n",
            able, "unknown func bpf_get_socket_cookie#46");
     expect(EACCES, "invalid mem access\x01 'scalar'", able, "invalid mem access  'scalar'");
-    expect(EINVAL, "processed 1 insns\n\n", able, "5.12 or later");
+    expect(EINVAL, "processed 1 insns\n\n", able, "5.9 or later");
 }
 
 Test(reason, tells_a_tracepoint_that_does_not_exist)
