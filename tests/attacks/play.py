@@ -8,7 +8,7 @@ client on connections of its own is answered all along.
 The attacks that end by time are played at the same time. Each connection ends as the table says
 and moves its counter by one, and the honest client loses no answer and no connection. --memory also
 bounds the resident memory (not for a sanitized program): 1 MiB for each connection that is open,
-and, from 10,000 connections on, no growth in their second half. In the end the
+and, from 10,000 connections on, no growth in the last four tenths of them. In the end the
 program must stop with 0, which it does not if it leaks.
 """
 import argparse
@@ -34,6 +34,7 @@ AT_ONCE_SLOW = 200     # of each, and so within what one address may have
 PATIENCE = 60          # seconds until a connection that should have been cut is a failure
 GROWTH_KIB = 8192      # of the resident memory: what the pool may keep (collector/loop/worker.c)
 MANY = 10_000          # connections of each, from which on growth is looked for
+PARTS = (1, 1, 4, 4)   # tenths; each part begins with all at once, and the heap learns that twice
 
 CONFIG = """
 receivers:
@@ -209,11 +210,11 @@ async def wait_hung_up(transport, peer):
 
 
 class Memory:
-    """What the program holds, from its kernel: at the peak, and at that of the first half."""
+    """What the program holds, from its kernel: at the peak, and at that of the parts before."""
 
     def __init__(self, program):
         self.program, self.base_kib = program, program.resident_kib()
-        self.peak_kib, self.half_kib = 0, 0  # 0: too few have been there
+        self.peak_kib, self.first_kib = 0, 0  # 0: too few have been there
 
     def look(self):
         self.peak_kib = max(self.peak_kib, self.program.resident_kib())
@@ -227,8 +228,8 @@ class Memory:
         self.look()
         if self.peak_kib - self.base_kib > at_once * 1024:
             yield f"{self.peak_kib - self.base_kib} KiB for {at_once} connections"
-        if self.half_kib and self.peak_kib - self.half_kib > GROWTH_KIB:
-            yield f"grew from {self.half_kib} KiB to {self.peak_kib} KiB"
+        if self.first_kib and self.peak_kib - self.first_kib > GROWTH_KIB:
+            yield f"grew from {self.first_kib} KiB to {self.peak_kib} KiB"
 
 
 async def play_in_turn(attack, port, turns):
@@ -259,12 +260,12 @@ def play(program, attacks, connections, with_memory):
     """Plays attacks, each from so many connections; returns what was wrong."""
     before, memory = program.limits(), Memory(program)
     at_once = min(connections, AT_ONCE_SLOW if attacks[0].slow else AT_ONCE)
-    half = (connections + 1) // 2
-    faults = asyncio.run(play_steadily(attacks, program.ports, half, at_once, memory))
-    if connections >= MANY:
-        memory.half_kib = memory.peak_kib
-    faults += asyncio.run(play_steadily(attacks, program.ports, connections - half, at_once,
-                                        memory))
+    faults = []
+    for part, tenths in enumerate(PARTS):
+        if part == len(PARTS) - 1 and connections >= MANY:
+            memory.first_kib = memory.peak_kib
+        count = connections * tenths // 10 + (connections % 10 if part == 0 else 0)
+        faults += asyncio.run(play_steadily(attacks, program.ports, count, at_once, memory))
     found = sorted(set(faults))[:5]
     if faults:
         found.append(f"{len(faults)} of {connections * len(attacks)} connections went wrong")

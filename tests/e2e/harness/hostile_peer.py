@@ -22,6 +22,8 @@ import time
 import grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
+from talk import read_answer
+
 METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 CLOSED_PORT = 9
 CGROUPS_PER_SECOND = 1000
@@ -53,9 +55,7 @@ class Peer:
         start = time.time_ns()
         self.socket.sendall(f"GET /?n=20 HTTP/1.1\r\nHost: test\r\nCookie: {'c' * 100}\r\n"
                             f"traceparent: 00-{trace}-{span}-01\r\n\r\n".encode())
-        while self.stream.readline() != b"\r\n":
-            pass
-        self.stream.read(20)
+        read_answer(self.stream, "GET")
         return {"times": [start, time.time_ns()]}
 
     def span(self, trace, span, times, attributes=None, resource=None, events=None):

@@ -124,6 +124,15 @@ def read_body(stream, headers):
     stream.read(int(headers.get(b"content-length", 0)))
 
 
+def read_answer(stream, method):
+    """The whole of it, after those that only announce it."""
+    first, headers = read_head(stream)
+    while first.split()[1] == b"103":
+        first, headers = read_head(stream)
+    if method != "HEAD":
+        read_body(stream, headers)
+
+
 def make_known(spans):
     """Only the connections of workloads that are known to send spans are looked into."""
     now = time.time_ns()
@@ -281,11 +290,7 @@ class Caller(threading.Thread):
             self.offset = request.range[1]
         for request, start in zip(requests, starts):
             begin = self.stream.count
-            first, headers = read_head(self.stream)
-            while first.split()[1] == b"103":
-                first, headers = read_head(self.stream)
-            if request.method != "HEAD":
-                read_body(self.stream, headers)
+            read_answer(self.stream, request.method)
             self.tell(request, (start, time.time_ns()), (local, plainly(peer)),
                       (begin, self.stream.count))
 
