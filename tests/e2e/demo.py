@@ -84,7 +84,7 @@ class Run:
                 self.lines.append((time.monotonic() - begin, line.rstrip("\n")))
         self.status = process.returncode
         passed = [now - then for now, then in zip(jiffies(), before)]
-        self.idle = passed[3] / sum(passed)
+        self.idle = passed[3] / max(sum(passed), 1)
 
     def matching(self, pattern):
         """(seconds, match) of all lines that have it."""
