@@ -77,12 +77,12 @@ Test(join_exact, ids_of_a_span_that_never_comes_leave_nothing_for_others)
     cr_expect(lab_gained_nothing(&lab, 0));
 }
 
-/* Row 25 */
-Test(join_exact, each_of_three_requests_has_its_bytes)
+/* Bytes of three messages are sent again at once, by an end of the client's connection: each of its
+ * spans has its own. */
+static void join_three(const struct lab_end *loser, const char *side)
 {
-    struct lab_pair pair = one_connection(40000);
-    struct ut_record_trace_ids record = ids_of(&pair.client, 205);
-    lab_timeout(&lab, &pair.client, 205);
+    struct ut_record_trace_ids record = ids_of(loser, 205);
+    lab_timeout(&lab, loser, 205);
     for (uint8_t i = 0; i < 3; i++)
         add_id(&record, 1, (uint8_t)(NAMED + i), 100U * (i + 1));
     lab_record(&lab, &record, sizeof(record));
@@ -90,12 +90,19 @@ Test(join_exact, each_of_three_requests_has_its_bytes)
              lab_span(KIND_CLIENT, NAMED + 1, 0, 212, to_ledger),
              lab_span(KIND_CLIENT, NAMED + 2, 0, 212, to_ledger));
     for (uint32_t i = 0; i < 3; i++) {
-        expect(i, "exact", "local", 1);
+        expect(i, "exact", side, 1);
         cr_expect_eq(lab_int(&lab, i, UT_ATTR_TCP_RETRANSMIT_BYTES), 100 * (i + 1));
         cr_expect_eq(lab_event_int(&lab, i, 0, UT_ATTR_TCP_BYTES), 100 * (i + 1));
         static const int64_t before[] = {0, 100, 300};
         cr_expect_eq(lab_event_int(&lab, i, 0, UT_ATTR_TCP_SEQ), record.seq + before[i]);
     }
+}
+
+/* Row 25 */
+Test(join_exact, each_of_three_requests_has_its_bytes)
+{
+    struct lab_pair pair = one_connection(40000);
+    join_three(&pair.client, "local");
     LAB_JOIN(&lab, ledger, lab_span(KIND_SERVER, 8, 206, 210, from_40000));
     expect(0, "exact", "peer", 1);
     cr_expect_eq(lab_int(&lab, 0, UT_ATTR_TCP_RETRANSMIT_BYTES), 100);
@@ -131,18 +138,7 @@ Test(join_exact, request_and_answer_that_were_both_sent_again_are_both_told)
 Test(join_exact, each_of_three_answers_has_its_bytes)
 {
     struct lab_pair pair = one_connection(40000);
-    struct ut_record_trace_ids record = ids_of(&pair.server, 205);
-    lab_timeout(&lab, &pair.server, 205);
-    for (uint8_t i = 0; i < 3; i++)
-        add_id(&record, 1, (uint8_t)(NAMED + i), 100U * (i + 1));
-    lab_record(&lab, &record, sizeof(record));
-    LAB_JOIN(&lab, payment, lab_span(KIND_CLIENT, NAMED, 0, 212, to_ledger),
-             lab_span(KIND_CLIENT, NAMED + 1, 0, 212, to_ledger),
-             lab_span(KIND_CLIENT, NAMED + 2, 0, 212, to_ledger));
-    for (uint32_t i = 0; i < 3; i++) {
-        expect(i, "exact", "peer", 1);
-        cr_expect_eq(lab_int(&lab, i, UT_ATTR_TCP_RETRANSMIT_BYTES), 100 * (i + 1));
-    }
+    join_three(&pair.server, "peer");
 }
 
 Test(join_exact, answer_to_one_of_several_server_spans_with_one_parent_is_not_sure)
