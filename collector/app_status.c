@@ -68,11 +68,26 @@ static json_t *describe_programs(const struct ut_app *app)
     return list;
 }
 
-/* How far the reading of requests for their ids has come; metrics tell more. Empty where it is off.
- */
+struct total {
+    const char *key, *metric;
+};
+
+/* Those that are not zero, each summed over its labels; metrics tell more. */
+static json_t *describe_totals(const struct ut_app *app, const struct total *totals, size_t count)
+{
+    json_t *object = json_object();
+    for (size_t i = 0; i < count; i++) {
+        uint64_t sum = (uint64_t)ut_metrics_sum(app->metrics, totals[i].metric);
+        if (sum > 0)
+            set_count(object, totals[i].key, sum);
+    }
+    return object;
+}
+
+/* How far the reading of requests for their ids has come. Empty where it is off. */
 static json_t *describe_trace_context(const struct ut_app *app)
 {
-    static const char *const rows[][2] = {
+    static const struct total rows[] = {
         {"followed", "undertrace_trace_context_sockets_total"},
         {"requests", "undertrace_trace_context_requests_total"},
         {"answers", "undertrace_trace_context_answers_total"},
@@ -84,13 +99,36 @@ static json_t *describe_trace_context(const struct ut_app *app)
         {"interfaces", "undertrace_trace_context_interfaces"},
         {"interfaces refused", "undertrace_trace_context_interfaces_refused_total"},
     };
-    json_t *object = json_object();
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        uint64_t count = (uint64_t)ut_metrics_sum(app->metrics, rows[i][1]);
-        if (count > 0)
-            set_count(object, rows[i][0], count);
-    }
-    return object;
+    return describe_totals(app, rows, sizeof(rows) / sizeof(rows[0]));
+}
+
+/* What tables had no room for, or no room left. */
+static json_t *describe_no_room(const struct ut_app *app)
+{
+    static const struct total rows[] = {
+        {"connections", "undertrace_connections_evicted_total"},
+        {"events", "undertrace_kernel_events_evicted_total"},
+        {"stalls", "undertrace_memory_stalls_evicted_total"},
+        {"workloads and cgroups", "undertrace_workloads_overflow_total"},
+        {"requests of workloads whose memory is not read",
+         "undertrace_memory_unwatched_requests_total"},
+        {"containers to ask for", "undertrace_containerd_refused_total"},
+        {"ids from the wire", "undertrace_trace_context_refused_total"},
+    };
+    return describe_totals(app, rows, sizeof(rows) / sizeof(rows[0]));
+}
+
+/* Spans that may have less evidence than there was, or none. */
+static json_t *describe_doubts(const struct ut_app *app)
+{
+    static const struct total rows[] = {
+        {"unsettled", "undertrace_correlate_unsettled_spans_total"},
+        {"late", "undertrace_join_late_spans_total"},
+        {"of impossible times", "undertrace_unjoined_spans_total"},
+        {"without room for it", "undertrace_evidence_dropped_spans_total"},
+        {"in requests of too many events", "undertrace_join_events_exceeded_total"},
+    };
+    return describe_totals(app, rows, sizeof(rows) / sizeof(rows[0]));
 }
 
 static json_t *describe_containerd(const struct ut_containerd *containerd)
@@ -158,6 +196,10 @@ static void describe_evidence(const struct ut_app *app, json_t *root)
     set_count(kernel, "withheld_events", figures.withheld_events);
     set_count(kernel, "withheld_counts", figures.withheld_counts);
     set_count(kernel, "events", figures.events);
+    set_count(kernel, "unowned_events",
+              (uint64_t)ut_metrics_sum(app->metrics, "undertrace_unowned_events_total"));
+    json_object_set_new(kernel, "no_room_in_tables", describe_no_room(app));
+    json_object_set_new(kernel, "spans_in_doubt", describe_doubts(app));
     set_count(kernel, "connections_open", figures.connections_open);
     set_count(kernel, "connections_closed", figures.connections_closed);
     set_count(kernel, "workloads", figures.workloads);

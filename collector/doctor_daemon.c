@@ -84,6 +84,11 @@ static void print_records(const json_t *kernel)
     snprintf(text, sizeof(text), "%" PRIu64 " open, %" PRIu64 " workloads known",
              count_of(kernel, "connections_open"), count_of(kernel, "workloads"));
     ut_doctor_line("", "connections", text);
+    snprintf(text, sizeof(text), "%" PRIu64 ", of sockets and tasks that are in no workload",
+             count_of(kernel, "unowned_events"));
+    ut_doctor_line("", "events of nobody", text);
+    print_counts("no room in tables", json_object_get(kernel, "no_room_in_tables"));
+    print_counts("spans in doubt", json_object_get(kernel, "spans_in_doubt"));
 }
 
 /* That a span of one connection meets an event of another happens wherever a workload has two. */

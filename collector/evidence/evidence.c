@@ -175,6 +175,9 @@ static void count_join(struct ut_evidence *e)
                               "Spans that name an end to which no connection of their workload "
                               "led.");
     join->ends_before_start = counter(e, unjoined, "reason=\"ends_before_start\"", unjoined_help);
+    join->late = counter(e, "undertrace_join_late_spans_total", "",
+                         "Spans that began when what happened to their workload is no longer "
+                         "known in full.");
     join->in_future = counter(e, unjoined, "reason=\"in_future\"", unjoined_help);
     join->dropped_budget = counter(e, dropped, "reason=\"budget\"", dropped_help);
     join->dropped_memory = counter(e, dropped, "reason=\"memory\"", dropped_help);

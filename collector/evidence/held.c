@@ -226,6 +226,15 @@ void ut_held_window(struct ut_held *held, uint64_t from_ns, uint64_t to_ns)
 
 /* ---- what is asked -------------------------------------------------------------------------- */
 
+bool ut_held_latest(const struct ut_held_watch *watch, uint64_t *ret)
+{
+    uint32_t kept = ut_series_kept(&watch->held);
+    if (watch->workload == 0 || watch->file < 0 || kept == 0)
+        return false;
+    *ret = ut_series_point(&watch->held, kept - 1)->value;
+    return true;
+}
+
 bool ut_held_at(const struct ut_held_watch *watch, uint64_t unix_ns, uint64_t *ret)
 {
     const struct ut_series *held = &watch->held;

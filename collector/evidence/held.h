@@ -63,6 +63,8 @@ void ut_held_forget_workload(struct ut_held *held, uint32_t slot);
 
 /* NULL: it is not read. */
 const struct ut_held_watch *ut_held_of(const struct ut_held *held, uint32_t workload);
+/* What was read last; false: nothing, or its cgroup is gone, or nobody watches. */
+bool ut_held_latest(const struct ut_held_watch *watch, uint64_t *ret);
 /* What it held then, between two readings in proportion; false where no reading is near. */
 bool ut_held_at(const struct ut_held_watch *watch, uint64_t unix_ns, uint64_t *ret);
 /* The most that it can have changed by between the two times. */

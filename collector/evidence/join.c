@@ -302,8 +302,7 @@ static bool is_partial(const struct ut_join *join, const struct ut_span *span)
 {
     const struct ut_tables *tables = join->tables;
     return join->exceeded || tables->attached_ns == 0 || span->start_ns < tables->attached_ns ||
-           span->start_ns < ut_event_store_horizon(&tables->events, join->workload->id) ||
-           span->start_ns < ut_memory_store_horizon(&tables->memory, join->workload->id) ||
+           span->start_ns < join->horizon_ns ||
            ut_tables_lost_in(tables, span->start_ns, span->end_ns);
 }
 
@@ -369,6 +368,13 @@ static bool has_sane_times(struct ut_join *join, const struct ut_span *span)
     return true;
 }
 
+static uint64_t horizon_of(const struct ut_tables *tables, uint32_t workload)
+{
+    uint64_t events_ns = ut_event_store_horizon(&tables->events, workload);
+    uint64_t memory_ns = ut_memory_store_horizon(&tables->memory, workload);
+    return events_ns > memory_ns ? events_ns : memory_ns;
+}
+
 bool ut_join_begin(struct ut_join *join, const struct ut_body *body,
                    const struct ut_workload *workload, const struct ut_join_options *options,
                    uint64_t now_ns)
@@ -377,6 +383,7 @@ bool ut_join_begin(struct ut_join *join, const struct ut_body *body,
     join->workload = workload;
     join->slack_ns = options->slack_ns;
     join->now_ns = now_ns;
+    join->horizon_ns = horizon_of(join->tables, workload->id);
     join->no_room = false;
     join->named_by = NULL;
     join->span_count = join->match_count = join->exact_count = 0;
@@ -401,7 +408,10 @@ void ut_join_resource(struct ut_join *join, struct ut_body *body,
     uint8_t skipped = UT_SPAN_LEFT_OUT | (body->sender.is_forwarder ? UT_SPAN_FORGED : 0);
     for (uint32_t row = resource->first_span; row < end; row++) {
         const struct ut_span *span = &body->spans[row];
-        if ((span->flags & skipped) || !has_sane_times(join, span) || nothing)
+        if ((span->flags & skipped) || !has_sane_times(join, span))
+            continue;
+        *join->counters.late += span->start_ns < join->horizon_ns;
+        if (nothing)
             continue;
         uint32_t first = first_view(join, span);
         bool views =

@@ -19,6 +19,7 @@ struct ut_join_counters {
     uint64_t *unmatched;     /* spans whose named end no connection led to */
     uint64_t *ids_untrusted; /* pairs again: named on the wire, by a connection of others */
     uint64_t *ends_before_start, *in_future;
+    uint64_t *late;                            /* spans that began when not all is known any more */
     uint64_t *dropped_budget, *dropped_memory; /* spans whose evidence found no room */
     uint64_t *views_exceeded;                  /* bodies that met more events than are looked at */
     uint64_t *added_bytes;                     /* to spans */

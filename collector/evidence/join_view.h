@@ -116,6 +116,7 @@ struct ut_join {
     struct ut_allowance *allowance;
     struct ut_join_counters counters;
     uint64_t slack_ns, now_ns;
+    uint64_t horizon_ns; /* not all is known of what was before it */
     const struct ut_workload *workload;
     uint32_t pass; /* of the group marks in connections */
 

@@ -37,7 +37,8 @@ int ut_tables_init(struct ut_tables *t)
         ut_connections_init(&t->connections, &t->workloads) != 0 ||
         ut_event_store_init(&t->events, &t->connections) != 0 ||
         ut_memory_store_init(&t->memory) != 0 || ut_held_init(&t->held) != 0 ||
-        ut_unix_links_init(&t->unix_links) != 0 || ut_tally_init(&t->tally, &t->workloads) != 0) {
+        ut_unix_links_init(&t->unix_links) != 0 ||
+        ut_tally_init(&t->tally, &t->workloads, &t->held) != 0) {
         ut_tables_done(t);
         return -ENOMEM;
     }

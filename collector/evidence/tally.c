@@ -2,6 +2,7 @@
 #include "evidence/tally.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,9 +15,10 @@ enum { ROW_NOBODY, ROW_OTHERS, ROW_FIRST, ROWS = ROW_FIRST + UT_TALLY_ROWS };
 
 _Static_assert(ROWS <= UINT8_MAX + 1, "a row is told in a byte");
 
-int ut_tally_init(struct ut_tally *t, const struct ut_workloads *workloads)
+int ut_tally_init(struct ut_tally *t, const struct ut_workloads *workloads,
+                  const struct ut_held *held)
 {
-    *t = (struct ut_tally){.workloads = workloads};
+    *t = (struct ut_tally){.workloads = workloads, .held = held};
     t->rows = calloc(ROWS, sizeof(t->rows[0]));
     t->row_of = calloc(UT_WORKLOADS_MAX, sizeof(t->row_of[0]));
     if (t->rows == NULL || t->row_of == NULL) {
@@ -77,7 +79,9 @@ static struct ut_tally_row *row_of(struct ut_tally *t, uint32_t id)
 void ut_tally_add(struct ut_tally *t, uint32_t workload, int figure, uint64_t amount)
 {
     UT_CHECK(figure >= 0 && figure < UT_TALLY_FIGURES);
-    row_of(t, workload)->counts[figure] += amount;
+    struct ut_tally_row *row = row_of(t, workload);
+    row->counts[figure] += amount;
+    t->unowned_events += row == &t->rows[ROW_NOBODY];
 }
 
 void ut_tally_forget_workload(struct ut_tally *t, uint32_t slot)
@@ -156,6 +160,35 @@ static void write_family(void *arg, struct ut_metrics_out *out)
     }
 }
 
+/* The sums of what was read last, of workloads that are read. */
+static void write_held(void *arg, struct ut_metrics_out *out)
+{
+    struct ut_tally *t = arg;
+    bool known[ROWS] = {false};
+    char path[2 * sizeof(t->rows[0].path)], labels[UT_TALLY_LABEL];
+    uint64_t bytes[ROWS] = {0}, latest;
+    for (int i = 0; i < UT_HELD_MAX; i++) {
+        const struct ut_held_watch *watch = &t->held->watches[i];
+        if (!ut_held_latest(watch, &latest))
+            continue;
+        ptrdiff_t row = row_of(t, watch->workload) - t->rows;
+        bytes[row] += latest;
+        known[row] = true;
+    }
+    for (int row = 0; row < ROWS; row++) {
+        if (!known[row])
+            continue;
+        (void)ut_metrics_escape(path, sizeof(path), t->rows[row].path);
+        snprintf(labels, sizeof(labels), "workload=\"%s\"", path);
+        ut_metrics_tell(out, labels, (double)bytes[row]);
+    }
+}
+
+static double read_unowned(void *arg)
+{
+    return (double)((const struct ut_tally *)arg)->unowned_events;
+}
+
 void ut_tally_show(struct ut_tally *t, struct ut_metrics *metrics)
 {
     for (int i = 0; i < UT_TALLY_FAMILIES; i++) {
@@ -163,10 +196,16 @@ void ut_tally_show(struct ut_tally *t, struct ut_metrics *metrics)
         ut_metrics_family(metrics, families[i].name, families[i].help, write_family,
                           &t->families[i]);
     }
+    ut_metrics_gauge_family(metrics, "undertrace_workload_memory_held_bytes",
+                            "What a workload holds, of those that send spans and are read.",
+                            write_held, t);
+    ut_metrics_counter_read(metrics, "undertrace_unowned_events_total", "",
+                            "Kernel events that belong to no workload.", read_unowned, t);
 }
 
 void ut_tally_hide(struct ut_tally *t, struct ut_metrics *metrics)
 {
     for (int i = 0; i < UT_TALLY_FAMILIES; i++)
         ut_metrics_remove(metrics, &t->families[i]);
+    ut_metrics_remove(metrics, t);
 }

@@ -2,7 +2,8 @@
 /*
  * What happened to each workload, counted, for the metrics: at most UT_TALLY_ROWS workloads have
  * counts of their own, by the path that names them, and all beyond share one row, "other". Events
- * that belong to nobody are "unowned".
+ * that belong to nobody are "unowned", and counted besides. What workloads hold is told by the same
+ * rows.
  *
  * A row stays when its workload is forgotten, and goes to another one when all others are taken: a
  * series ends then, and counts are never added to a row that did not see them.
@@ -10,6 +11,7 @@
 #ifndef UT_EVIDENCE_TALLY_H
 #define UT_EVIDENCE_TALLY_H
 
+#include "evidence/held.h"
 #include "evidence/memory_store.h"
 #include "evidence/workloads.h"
 #include "telemetry/metrics.h"
@@ -43,15 +45,17 @@ struct ut_tally_row {
 struct ut_tally {
     struct ut_tally_row *rows; /* nobody's, all others', then UT_TALLY_ROWS of their own */
     uint8_t *row_of;           /* by workload slot; 0: none yet */
-    const struct ut_workloads *workloads; /* borrowed */
+    const struct ut_workloads *workloads; /* borrowed, as is `held` */
+    const struct ut_held *held;
+    uint64_t unowned_events;
     struct ut_tally_family {
         struct ut_tally *tally;
         int index;
     } families[UT_TALLY_FAMILIES];
 };
 
-int ut_tally_init(struct ut_tally *tally,
-                  const struct ut_workloads *workloads) UT_MUST_USE; /* 0 or -ENOMEM */
+int ut_tally_init(struct ut_tally *tally, const struct ut_workloads *workloads,
+                  const struct ut_held *held) UT_MUST_USE; /* 0 or -ENOMEM */
 void ut_tally_done(struct ut_tally *tally);
 
 /* `workload` 0: nobody's. */
@@ -59,8 +63,8 @@ void ut_tally_add(struct ut_tally *tally, uint32_t workload, int figure, uint64_
 /* A workload's slot will be used again. */
 void ut_tally_forget_workload(struct ut_tally *tally, uint32_t slot);
 
-/* The families undertrace_workload_…; counts of zero are left out. The tally stays where it is
- * until it is hidden. */
+/* The families undertrace_workload_… and undertrace_unowned_events_total; counts of zero are left
+ * out. The tally stays where it is until it is hidden. */
 void ut_tally_show(struct ut_tally *tally, struct ut_metrics *metrics);
 void ut_tally_hide(struct ut_tally *tally, struct ut_metrics *metrics);
 

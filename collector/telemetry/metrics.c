@@ -176,14 +176,25 @@ void ut_metrics_counter_read(struct ut_metrics *metrics, const char *name, const
     add_reader(sample, read, arg);
 }
 
-void ut_metrics_family(struct ut_metrics *metrics, const char *name, const char *help,
-                       void (*write)(void *arg, struct ut_metrics_out *out), void *arg)
+static void add_writer(struct family *family, void (*write)(void *arg, struct ut_metrics_out *out),
+                       void *arg)
 {
-    struct family *family = find_family(metrics, name, "counter", help);
     struct writer *writer = calloc(1, sizeof(*writer));
     UT_CHECK(writer != NULL && family->first == NULL);
     *writer = (struct writer){.older = family->newest, .write = write, .arg = arg};
     family->newest = writer;
+}
+
+void ut_metrics_family(struct ut_metrics *metrics, const char *name, const char *help,
+                       void (*write)(void *arg, struct ut_metrics_out *out), void *arg)
+{
+    add_writer(find_family(metrics, name, "counter", help), write, arg);
+}
+
+void ut_metrics_gauge_family(struct ut_metrics *metrics, const char *name, const char *help,
+                             void (*write)(void *arg, struct ut_metrics_out *out), void *arg)
+{
+    add_writer(find_family(metrics, name, "gauge", help), write, arg);
 }
 
 static void remove_writers(struct family *family, const void *arg)

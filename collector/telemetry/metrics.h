@@ -35,12 +35,14 @@ void ut_metrics_counter_read(struct ut_metrics *metrics, const char *name, const
                              const char *help, double (*read)(void *arg), void *arg);
 void ut_metrics_remove(struct ut_metrics *metrics, void *arg);
 
-/* A family of counters whose samples come and go: at each look `write(arg, out)` tells those that
- * there are, each once, by ut_metrics_tell. It has no other samples, and is not among what
- * ut_metrics_sum adds up. Taken out by `remove`; of several the newest is asked. */
+/* A family of counters, or gauges, whose samples come and go: at each look `write(arg, out)` tells
+ * those that there are, each once, by ut_metrics_tell. It has no other samples, and is not among
+ * what ut_metrics_sum adds up. Taken out by `remove`; of several the newest is asked. */
 struct ut_metrics_out;
 void ut_metrics_family(struct ut_metrics *metrics, const char *name, const char *help,
                        void (*write)(void *arg, struct ut_metrics_out *out), void *arg);
+void ut_metrics_gauge_family(struct ut_metrics *metrics, const char *name, const char *help,
+                             void (*write)(void *arg, struct ut_metrics_out *out), void *arg);
 void ut_metrics_tell(struct ut_metrics_out *out, const char *labels, double value);
 /* Writes `text` as a label's value may stand, cut to `size` with the terminator; returns `out`. */
 char *ut_metrics_escape(char *out, size_t size, const char *text);

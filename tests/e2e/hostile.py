@@ -5,6 +5,7 @@ are its own, whole, and nobody else's.
     hostile.py SECONDS    of each flood
 """
 import json
+import re
 import secrets
 import subprocess
 import sys
@@ -222,6 +223,23 @@ def play_connections(stage):
     equal(stage.metric("undertrace_ebpf_lost_total"), 0, "records without room")
 
 
+def check_doctor(stage):
+    """What was held back, distrusted and owned by nobody stands there as in the metrics."""
+    before = stage.undertrace.metrics()
+    doctor = stage.undertrace.command("doctor", "--admin", stage.undertrace.admin).stdout
+    for name, pattern in (("ebpf_rate_limited", r", (\d+) over a rate limit"),
+                          ("trace_context_untrusted", r"trace context .*\buntrusted (\d+)"),
+                          ("join_contradicted", r"not joined +(\d+) pairs"),
+                          ("unowned_events", r"events of nobody +(\d+),")):
+        least = sum(value for key, value in before.items()
+                    if key.split("{")[0] == f"undertrace_{name}_total")
+        told = re.search(pattern, doctor)
+        expect(int(told[1]) >= least if told else least == 0, f"{name}, {least}:\n{doctor}")
+        expect(least > 0 or name in ("unowned_events", "join_contradicted"), f"{name} is counted")
+    for line in ("no room in tables", "spans in doubt"):
+        expect(re.search(rf" {line} +\S", doctor), doctor)
+
+
 @case
 def test(lab, folder):
     sink = wire.ByteSink().start()
@@ -233,6 +251,7 @@ def test(lab, folder):
         play_claims(stage)
         play_cgroups(stage)
         play_connections(stage)
+        check_doctor(stage)
         stage.undertrace.stop()
     finally:
         sink.stop()

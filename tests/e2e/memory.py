@@ -148,7 +148,17 @@ def shrink(node, arrived, limits, folder):
     expect("memory.stall_ns" not in span.evidence, f"{span} has not stalled: {span.evidence}")
 
 
-def hold(node, arrived, limits, folder, exact=False):
+def expect_in_metrics(undertrace, path, held):
+    """It is read ten times a second, and what is held rests."""
+    name = "undertrace_workload_memory_held_bytes"
+
+    def told():
+        return next((value for key, value in undertrace.metrics().items()
+                     if key.startswith(name) and key.endswith(f'{path.name}"}}')), 0)
+    until(lambda: abs(told() - held) < HELD // 20, 10, f"{name} says {held}")
+
+
+def hold(node, arrived, limits, folder, undertrace, exact=False):
     """Without any limit: what the workload holds, and by how much that changed."""
     path, unlimited = place(node.lab, limits, "holder")
     task = Pressed(node, "holder", path, unlimited, folder)
@@ -167,6 +177,7 @@ def hold(node, arrived, limits, folder, exact=False):
         expect(abs(span.evidence["memory.held_bytes"] - held) < HELD // 20,
                f"{span}; now it holds {held}")
         expect("memory.stall_ns" not in span.evidence, f"{span} has not stalled")
+        expect_in_metrics(undertrace, path, held)
         allocated = span.evidence.get("memory.allocated_bytes")
         if not exact:
             equal(allocated, None, "what was allocated, which nobody counts")
@@ -203,12 +214,12 @@ def test(lab, folder):
     pressure.write_file(folder / "large", FILE)
     try:
         if exact:
-            hold(node, arrived, limits, folder, exact=True)
+            hold(node, arrived, limits, folder, undertrace, exact=True)
         else:
             be_killed(stall(node, arrived, limits, folder), arrived)
             stall_below(node, arrived, limits, folder)
             shrink(node, arrived, limits, folder)
-            hold(node, arrived, limits, folder)
+            hold(node, arrived, limits, folder, undertrace)
     finally:
         for process in list(lab.processes):
             if process is not undertrace.process:

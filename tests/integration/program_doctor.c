@@ -66,8 +66,26 @@ Test(program_doctor, events_without_a_record_are_told_by_cause)
                  " \"no_room\": 4, \"rate_limited\": 5, \"skipped_runs\": 6}}");
     expect_in(said, " kernel records         100 read, 3 of them malformed; not recorded: 4 for "
                     "want of room, 5 over a rate limit, 6 in runs that were skipped\n");
+    expect_in(said, " no room in tables      none yet\n");
+    expect_in(said, " spans in doubt         none yet\n");
     cr_expect_null(strstr(said, "not joined"), "nothing was contradicted");
     cr_expect_null(strstr(said, "ends not found"));
+}
+
+Test(program_doctor, each_loss_has_its_line)
+{
+    const char *said =
+        diagnose("{\"kernel\": {\"programs\": [], \"added_bytes\": 70, \"withheld_events\": 8,"
+                 " \"withheld_counts\": 9, \"unowned_events\": 10,"
+                 " \"no_room_in_tables\": {\"connections\": 11, \"events\": 12},"
+                 " \"spans_in_doubt\": {\"unsettled\": 13, \"late\": 14}},"
+                 " \"trace_context\": {\"lost\": 15, \"untrusted\": 16}}");
+    expect_in(said, " evidence               70 bytes on spans; over max_bytes_per_hour: 8 events, "
+                    "9 spans without counts\n");
+    expect_in(said, " events of nobody       10, of sockets and tasks that are in no workload\n");
+    expect_in(said, " no room in tables      connections 11, events 12\n");
+    expect_in(said, " spans in doubt         unsettled 13, late 14\n");
+    expect_in(said, " trace context          lost 15, untrusted 16\n");
 }
 
 Test(program_doctor, an_end_that_no_connection_leads_to_is_named_with_its_workload)

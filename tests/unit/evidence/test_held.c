@@ -113,6 +113,24 @@ Test(held, nothing_is_told_of_times_that_were_not_read)
     cr_expect(lab_gained_nothing(&lab, 1));
 }
 
+Test(held, what_was_read_last_is_in_the_metrics)
+{
+    static const char name[] = "undertrace_workload_memory_held_bytes";
+    size_t size;
+    sends();
+    char *text = ut_metrics_text(lab.metrics, &size);
+    cr_expect_null(strstr(text, name), "nothing was read yet: %s", text);
+    free(text);
+    holds(0, 10 * MIB);
+    holds(100, 30 * MIB);
+    text = ut_metrics_text(lab.metrics, &size);
+    cr_expect_not_null(strstr(text, "# TYPE undertrace_workload_memory_held_bytes gauge\n"
+                                    "undertrace_workload_memory_held_bytes{"
+                                    "workload=\"/undertrace-demo/payment\"} 31457280\n"),
+                       "%s", text);
+    free(text);
+}
+
 Test(held, stands_beside_an_oom_kill_however_little_it_changed)
 {
     sends();

@@ -127,9 +127,13 @@ Test(join_rows_more, span_longer_than_the_horizon_is_partial)
         ut_evidence_tick(lab.evidence, lab_ns(s * 1000.0));
     lab_timeout(&lab, &pair.client, 999000);
     lab.now_ms = 1000500;
-    LAB_JOIN(&lab, payment, lab_span(KIND_CLIENT, 1, 0, 1000000, to_ledger));
+    LAB_JOIN(&lab, payment, lab_span(KIND_CLIENT, 1, 0, 1000000, to_ledger),
+             lab_span(KIND_CLIENT, 2, 0, 500, to_ledger),
+             lab_span(KIND_CLIENT, 3, 999500, 1000000, to_ledger));
     cr_expect_eq(lab_int(&lab, 0, UT_ATTR_TCP_RETRANSMITS), 1);
     cr_expect_eq(lab_int(&lab, 0, UT_ATTR_PARTIAL), 1);
+    cr_expect_eq(lab_metric(&lab, "undertrace_join_late_spans_total", ""), 2,
+                 "the one that gained nothing among them");
 }
 
 Test(join_rows_more, span_over_a_loss_of_records_is_partial)

@@ -59,6 +59,7 @@ Test(tally, sockets_of_nobody_are_counted_as_such)
     lab_timeout(&lab, &pair.client, 205);
     expect_line("undertrace_workload_tcp_retransmits_total{workload=\"unowned\","
                 "cause=\"timeout\"} 1\n");
+    expect_line("undertrace_unowned_events_total 1\n");
 }
 
 static void count_one(uint64_t cgroup, double ms)
