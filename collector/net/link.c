@@ -178,8 +178,8 @@ static void on_end(struct ut_stream *stream, int error)
                  link->options.id, "exporter=%s calls=%" PRIu32 " error=%s", link->options.id,
                  ut_h2_client_calls(&connection->client),
                  ut_log_quote(text, sizeof(text), link->trouble));
-    ut_timer_cancel(&link->worker->timers, &connection->probe);
-    ut_timer_cancel(&link->worker->timers, &connection->keepalive);
+    ut_patience_cancel(&connection->probe);
+    ut_patience_cancel(&connection->keepalive);
     if (link->securing == connection)
         (*link->connect_failures)++;
     if (link->current == connection || link->securing == connection) {
@@ -219,10 +219,10 @@ static const struct ut_stream_ops stream_ops = {
 /* The handshake, or a PING, is unanswered. As long as bytes leave, the peer is slow but there; its
  * host may also take for ever what it reads no more, while sends that are tried again keep leaving.
  */
-static void on_probe(struct ut_timer *timer, uint64_t now_ns)
+static void on_probe(struct ut_patience *patience, uint64_t now_ns)
 {
     struct ut_link_connection *connection =
-        UT_CONTAINER_OF(timer, struct ut_link_connection, probe);
+        UT_CONTAINER_OF(patience, struct ut_link_connection, probe);
     if (connection->link->securing == connection) {
         ut_stream_close(&connection->stream, -ETIMEDOUT);
         return;
@@ -237,19 +237,19 @@ static void on_probe(struct ut_timer *timer, uint64_t now_ns)
         return;
     }
     connection->probe_bytes_out = stream->bytes_out;
-    ut_timer_set(&connection->link->worker->timers, timer, now_ns + PROBE_NS);
+    ut_patience_begin(patience, &connection->link->worker->timers, now_ns, PROBE_NS);
 }
 
 static void probe(struct ut_link_connection *connection)
 {
     struct ut_worker *worker = connection->link->worker;
-    if (ut_timer_is_set(&connection->probe))
+    if (ut_patience_has_begun(&connection->probe))
         return;
     ut_h2_client_ping(&connection->client);
     connection->probe_bytes_out = connection->stream.bytes_out;
     connection->probe_bytes_in = connection->stream.bytes_in;
     connection->probe_turns = PROBE_TURNS;
-    ut_timer_set(&worker->timers, &connection->probe, ut_worker_now(worker) + PROBE_NS);
+    ut_patience_begin(&connection->probe, &worker->timers, ut_worker_now(worker), PROBE_NS);
 }
 
 /* ---- signs of life --------------------------------------------------------------------------- */
@@ -259,14 +259,14 @@ static void watch_life(struct ut_link_connection *connection, uint64_t after_ns,
     struct ut_worker *worker = connection->link->worker;
     connection->keepalive_asked = asked;
     connection->keepalive_bytes_in = connection->stream.bytes_in;
-    ut_timer_set(&worker->timers, &connection->keepalive, ut_worker_now(worker) + after_ns);
+    ut_patience_begin(&connection->keepalive, &worker->timers, ut_worker_now(worker), after_ns);
 }
 
 /* Nothing may have come for a while. Whatever comes is an answer. */
-static void on_keepalive(struct ut_timer *timer, uint64_t now_ns)
+static void on_keepalive(struct ut_patience *patience, uint64_t now_ns)
 {
     struct ut_link_connection *connection =
-        UT_CONTAINER_OF(timer, struct ut_link_connection, keepalive);
+        UT_CONTAINER_OF(patience, struct ut_link_connection, keepalive);
     const struct ut_link_keepalive *keepalive = &connection->link->options.keepalive;
     bool silent = connection->stream.bytes_in == connection->keepalive_bytes_in;
     bool wanted = keepalive->permit_without_stream || ut_h2_client_calls(&connection->client) > 0;
@@ -287,7 +287,7 @@ void ut_link_connection_ready(struct ut_link_connection *connection)
     struct ut_link *link = connection->link;
     if (link->options.keepalive.time_ns > 0)
         watch_life(connection, link->options.keepalive.time_ns, false);
-    ut_timer_cancel(&link->worker->timers, &connection->probe);
+    ut_patience_cancel(&connection->probe);
     link->securing = NULL;
     link->current = connection;
     link->trouble[0] = '\0';
@@ -309,8 +309,8 @@ static int secure(struct ut_link_connection *connection)
     int error = ut_link_secure_open(connection);
     if (error != 0)
         return error;
-    ut_timer_set(&link->worker->timers, &connection->probe,
-                 ut_worker_now(link->worker) + link->options.connect_timeout_ns);
+    ut_patience_begin(&connection->probe, &link->worker->timers, ut_worker_now(link->worker),
+                      link->options.connect_timeout_ns);
     return 0;
 }
 
@@ -325,7 +325,7 @@ static int open_connection(struct ut_link *link, int fd)
     if (connection == NULL)
         goto fail;
     *connection = (struct ut_link_connection){
-        .link = link, .probe = {.fire = on_probe}, .keepalive = {.fire = on_keepalive}};
+        .link = link, .probe = {.over = on_probe}, .keepalive = {.over = on_keepalive}};
     memcpy(connection->where, link->connector.where, sizeof(connection->where));
     error = ut_h2_client_init(&connection->client, &worker->pool, &options);
     if (error != 0)

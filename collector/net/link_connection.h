@@ -4,6 +4,7 @@
 #ifndef UT_NET_LINK_CONNECTION_H
 #define UT_NET_LINK_CONNECTION_H
 
+#include "loop/patience.h"
 #include "net/link.h"
 #include "net/tls_end.h"
 
@@ -15,14 +16,14 @@ struct ut_link_connection {
     bool secure;
     struct ut_tls tls; /* if secure */
     /* Before it takes calls: bounds the handshake. Then: an answer is overdue. */
-    struct ut_timer probe;
-    uint64_t probe_bytes_out; /* `bytes_out` of the stream when the probe was set */
+    struct ut_patience probe;
+    uint64_t probe_bytes_out; /* `bytes_out` of the stream when the probe began */
     uint64_t probe_bytes_in;  /* … and `bytes_in` when the PING was sent */
     uint32_t probe_turns;     /* that are left to a peer from which nothing comes */
     bool answered;            /* at least one call */
     bool given_up;            /* it takes no more calls by our own will */
-    struct ut_timer keepalive;
-    uint64_t keepalive_bytes_in; /* `bytes_in` of the stream when that was set */
+    struct ut_patience keepalive;
+    uint64_t keepalive_bytes_in; /* `bytes_in` of the stream when that began */
     bool keepalive_asked;        /* … for the answer to a PING */
     char where[UT_CONNECTOR_WHERE];
 };

@@ -413,6 +413,28 @@ Test(otlp_grpc, silent_backend_costs_the_timeout_and_the_connection_lives_on)
     close_bench(bench);
 }
 
+/* An answer is overdue, the backend is asked for a sign of life, and then we are stopped for longer
+ * than it has for that. */
+Test(otlp_grpc, a_process_that_did_not_run_gives_no_connection_up)
+{
+    struct bench *bench = open_bench(BACKEND_SILENT);
+    bench->config.grpc.timeout_ns = SHORT_MS * UT_NS_PER_MS;
+    start_exporter(bench);
+    struct test_item *item = send_item(bench, 0);
+    WAIT_UNTIL(bench, connections(bench) == 1);
+    while (item->done == 0)
+        ut_timers_run(&bench->worker.timers, ut_worker_now(&bench->worker) + UT_NS_PER_S);
+    check_result(item, UT_RETRY, "did not answer within 400 ms");
+    ut_timers_run(&bench->worker.timers, ut_worker_now(&bench->worker) + 60 * UT_NS_PER_S);
+    bench->backend.manner = BACKEND_OK;
+    bench->config.grpc.timeout_ns = LONG_MS * UT_NS_PER_MS;
+    item = send_item(bench, 1);
+    turn(bench, 2, PATIENCE_MS);
+    check_result(item, UT_SENT, "");
+    cr_expect_eq(bench->backend.accepted, 1, "it is the connection that there was");
+    close_bench(bench);
+}
+
 Test(otlp_grpc, frozen_backend_is_given_up_and_the_bytes_are_kept_till_then)
 {
     struct bench *bench = open_bench(BACKEND_FROZEN);
