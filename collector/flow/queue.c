@@ -315,6 +315,7 @@ void ut_queue_put(struct ut_queue *queue, struct ut_batch *batch)
     }
     struct ut_entry *entry = ut_queue_take_place(queue);
     if (entry == NULL) {
+        ut_queue_log_no_memory(queue, batch->spans);
         drop_batch(queue, batch, UT_DROP_MEMORY);
         return;
     }

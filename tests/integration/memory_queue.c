@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Memory runs out under a queue that retries, joins and splits; in virtual time. */
+#include <fcntl.h>
+
 #include "flow/pipeline.h"
 #include "memory_faults.h"
 #include "queue_lab.h"
@@ -68,4 +70,45 @@ static void play_queue(void)
 Test(memory, a_queue_sends_what_it_took)
 {
     memory_sweep("queue", play_queue);
+}
+
+/* Batches come that nobody made a place for, as where processors split them. */
+static void play_unprepared(void)
+{
+    static char text[32 << 10];
+    int ends[2];
+    memory_spares(true);
+    prepare();
+    open_queue();
+    MEMORY_EXPECT(pipe2(ends, O_NONBLOCK | O_CLOEXEC) == 0);
+    worker.log = ut_log_new(ends[1], UT_LOG_INFO);
+    MEMORY_EXPECT(worker.log != NULL);
+    fake.answer = retry;
+    memory_spares(false);
+    memory_begins();
+    memory_runs();
+    for (uint32_t i = 0; i < 6; i++) {
+        memory_spares(true);
+        struct ut_batch *batch = fake_batch(&worker, 3);
+        memory_spares(false);
+        ut_queue_put(queue, batch);
+    }
+    memory_is_back();
+    fake.answer = sent;
+    virtual_worker_advance(&worker, 3600000);
+    uint64_t lost = balanced_books(queue).dropped[UT_DROP_MEMORY];
+    MEMORY_EXPECT(fake.spans + lost == 18);
+    MEMORY_EXPECT(read(ends[0], text, sizeof(text) - 1) > 0);
+    bool said = strstr(text, " event=export_no_memory exporter=fake spans=3 ") != NULL;
+    MEMORY_EXPECT(said == (lost > 0), "%s", text);
+    struct ut_log *log = worker.log;
+    ut_queue_free(queue);
+    virtual_worker_done(&worker);
+    ut_log_free(log);
+    memory_passed();
+}
+
+Test(memory, spans_that_a_queue_has_no_memory_for_are_told_of)
+{
+    memory_sweep("unprepared", play_unprepared);
 }
