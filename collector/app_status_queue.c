@@ -41,6 +41,7 @@ static json_t *describe_endpoints(const struct ut_queue_figures *figures)
     if (text == NULL)
         text = json_string(ut_log_quote(words, sizeof(words), figures->words));
     json_object_set_new(object, "last_failure", text);
+    set_count(object, "last_failure_ms", figures->words_ns / UT_NS_PER_MS);
     return object;
 }
 

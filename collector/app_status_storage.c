@@ -2,6 +2,7 @@
 /* The disk holds as JSON, for /status: how full they are, how their disks do, who has what there.
  */
 #include <jansson.h>
+#include <string.h>
 
 #include "app_parts.h"
 #include "base/clock.h"
@@ -29,6 +30,18 @@ static json_t *describe_cursors(const struct ut_hold *hold)
     return cursors;
 }
 
+/* What went wrong last; nothing where all has gone well. */
+static void describe_trouble(const struct ut_hold_figures *figures, json_t *row)
+{
+    if (figures->trouble == NULL)
+        return;
+    bool by_disk = figures->trouble_error != 0;
+    json_object_set_new(row, "last_trouble",
+                        json_sprintf("%s%s%s", by_disk ? strerror(-figures->trouble_error) : "",
+                                     by_disk ? ": " : "", figures->trouble));
+    set_count(row, "last_trouble_ms", figures->trouble_ns / UT_NS_PER_MS);
+}
+
 static json_t *describe_hold(const struct ut_app_hold *hold)
 {
     struct ut_hold_figures figures;
@@ -45,6 +58,7 @@ static json_t *describe_hold(const struct ut_app_hold *hold)
     set_count(row, "refused", figures.refused);
     set_count(row, "damaged", figures.damaged);
     json_object_set_new(row, "set_aside", json_boolean(figures.set_aside));
+    describe_trouble(&figures, row);
     json_object_set_new(row, "cursors", describe_cursors(hold->hold));
     return row;
 }

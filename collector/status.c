@@ -64,9 +64,19 @@ static void print_counts(const char *title, const json_t *object)
         printf("\n");
 }
 
+/* What went wrong last, and when; nothing where nothing did. Uncut: what to do comes last. */
+static void print_last(const json_t *object, const char *key, const char *age_key)
+{
+    char shown[512], time[32];
+    const char *text = json_string_value(json_object_get(object, key));
+    if (text != NULL && text[0] != '\0')
+        printf("    last failure, %s ago: %s\n", show_ms(count_of(object, age_key), time),
+               ut_log_quote(shown, sizeof(shown), text));
+}
+
 static void print_trouble(const json_t *endpoints)
 {
-    char text[160], time[32];
+    char time[32];
     uint64_t failing = count_of(endpoints, "failing_spans");
     uint64_t wait_ms = count_of(endpoints, "next_try_ms");
     if (count_of(endpoints, "down") > 0)
@@ -75,9 +85,9 @@ static void print_trouble(const json_t *endpoints)
     if (wait_ms > 0)
         printf("    nothing is sent for %s\n", show_ms(wait_ms, time));
     if (failing > 0)
-        printf("    %" PRIu64 " spans tried in vain for %s: %s\n", failing,
-               show_ms(count_of(endpoints, "failing_ms"), time),
-               text_of(endpoints, "last_failure", text));
+        printf("    %" PRIu64 " spans tried in vain for %s\n", failing,
+               show_ms(count_of(endpoints, "failing_ms"), time));
+    print_last(endpoints, "last_failure", "last_failure_ms");
 }
 
 static void print_queue(const json_t *exporter)
@@ -136,6 +146,7 @@ static void print_storage(const json_t *storage)
                count_of(storage, "damaged"));
     if (json_is_true(json_object_get(storage, "set_aside")))
         printf("    the file that was found at the start was damaged, and is set aside\n");
+    print_last(storage, "last_trouble", "last_trouble_ms");
     json_array_foreach(json_object_get(storage, "cursors"), i, cursor)
     {
         print_cursor(cursor);

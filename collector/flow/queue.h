@@ -92,6 +92,7 @@ struct ut_queue_figures {
     uint32_t endpoints, endpoints_down;
     uint64_t silent_ns; /* until anything is sent again; 0: now, or nobody knows */
     const char *words;  /* of the last failure; "" */
+    uint64_t words_ns;  /* how long ago that was */
 };
 
 /* Registers its metrics. NULL when out of memory. */

@@ -4,9 +4,10 @@
 
 #include "base/clock.h"
 #include "flow/queue_parts.h"
+#include "net/grpc_status.h"
 
 enum {
-    LOG_TEXT = 240,
+    LOG_TEXT = UT_QUEUE_WORDS + 32,
     /* Pieces in a row that the backend takes before the next one is twice as large. */
     PIECES_BEFORE_GROWTH = 2,
 };
@@ -16,13 +17,32 @@ enum {
 
 /* ---- words ---------------------------------------------------------------------------------- */
 
+/* Where what the backend refuses for good, whatever the spans are, may be put right by us. */
+static const char *advise(const struct ut_outcome *outcome)
+{
+    if (outcome->result != UT_PERMANENT)
+        return "";
+    switch (outcome->status) {
+    case UT_GRPC_UNAUTHENTICATED:
+    case UT_GRPC_PERMISSION_DENIED:
+        return "look at `auth` and `headers` of the exporter, or at who may send to the backend";
+    case UT_GRPC_UNIMPLEMENTED:
+        return "are the port and the path of the endpoint those for such spans?";
+    default:
+        return "";
+    }
+}
+
+/* Spans that go no further say so: `done` is what became of them. */
 static void log_outcome(const struct ut_entry *entry, const char *event,
-                        const struct ut_outcome *outcome, uint64_t spans)
+                        const struct ut_outcome *outcome, uint64_t spans, const char *done)
 {
     char text[LOG_TEXT];
+    const char *advice = advise(outcome);
     ut_log_cause(entry->queue->worker->log, UT_LOG_WARN, event, entry->queue->id,
-                 "exporter=%s spans=%" PRIu64 " text=%s", entry->queue->id, spans,
-                 ut_log_quote(text, sizeof(text), outcome->text != NULL ? outcome->text : ""));
+                 "exporter=%s spans=%" PRIu64 "%s text=%s%s%s%s", entry->queue->id, spans, done,
+                 ut_log_quote(text, sizeof(text), outcome->text != NULL ? outcome->text : ""),
+                 advice[0] != '\0' ? " advice=\"" : "", advice, advice[0] != '\0' ? "\"" : "");
 }
 
 static void log_given_up(const struct ut_queue *queue, uint64_t spans, const char *words)
@@ -37,8 +57,12 @@ static void log_given_up(const struct ut_queue *queue, uint64_t spans, const cha
 
 static void keep_words(struct ut_queue *queue, const struct ut_outcome *outcome)
 {
-    if (outcome->text != NULL)
-        (void)snprintf(queue->words, sizeof(queue->words), "%s", outcome->text);
+    const char *advice = advise(outcome);
+    if (outcome->text == NULL)
+        return;
+    (void)snprintf(queue->words, sizeof(queue->words), "%s%s%s", outcome->text,
+                   advice[0] != '\0' ? "; " : "", advice);
+    queue->failed_ns = ut_worker_now(queue->worker);
 }
 
 static void log_endpoint(struct ut_queue *queue, uint32_t endpoint, enum ut_circuit_change change)
@@ -90,7 +114,7 @@ static void on_sent(struct ut_entry *entry, const struct ut_outcome *outcome)
     uint64_t rejected = outcome->rejected_spans < spans ? outcome->rejected_spans : spans;
     if (rejected > 0) {
         ut_queue_count_dropped(queue, UT_DROP_REJECTED, rejected);
-        log_outcome(entry, "export_partly_rejected", outcome, rejected);
+        log_outcome(entry, "export_partly_rejected", outcome, rejected, " action=dropped");
     }
     queue->sent += spans - rejected;
     *queue->counters.sent += spans - rejected;
@@ -157,7 +181,7 @@ static void on_retry(struct ut_entry *entry, const struct ut_outcome *outcome)
     if (ut_queue_settle(entry))
         return;
     ++*queue->counters.retries[outcome->after_ms != 0 ? UT_SETBACK_THROTTLED : outcome->cause];
-    log_outcome(entry, "export_retry", outcome, entry->item.span_count);
+    log_outcome(entry, "export_retry", outcome, entry->item.span_count, "");
     tell_when_stuck(queue, clock.now_ns);
     /* A pause that was asked for is the endpoint's, not the entry's. */
     if (outcome->after_ms != 0 || try_elsewhere(entry))
@@ -178,7 +202,7 @@ static void on_too_large(struct ut_entry *entry, const struct ut_outcome *outcom
         return;
     }
     ut_queue_count_dropped(entry->queue, UT_DROP_TOO_LARGE, 1);
-    log_outcome(entry, "export_span_too_large", outcome, 1);
+    log_outcome(entry, "export_span_too_large", outcome, 1, " action=dropped");
     /* The odd one is out; the spans after it need not be sent one by one. */
     entry->piece_max = UINT32_MAX;
     advance(entry, 1, &refused);
@@ -187,7 +211,7 @@ static void on_too_large(struct ut_entry *entry, const struct ut_outcome *outcom
 static void on_permanent(struct ut_entry *entry, const struct ut_outcome *outcome)
 {
     ut_queue_count_dropped(entry->queue, UT_DROP_PERMANENT, entry->item.span_count);
-    log_outcome(entry, "export_refused", outcome, entry->item.span_count);
+    log_outcome(entry, "export_refused", outcome, entry->item.span_count, " action=dropped");
     advance(entry, entry->item.span_count, outcome);
 }
 

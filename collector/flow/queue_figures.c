@@ -58,6 +58,7 @@ void ut_queue_figures(const struct ut_queue *queue, struct ut_queue_figures *ret
         .endpoints_down = count_down(queue),
         .silent_ns = gate_ns != UINT64_MAX && gate_ns > now ? gate_ns - now : 0,
         .words = queue->words,
+        .words_ns = queue->words[0] != '\0' ? now - queue->failed_ns : 0,
     };
     uint64_t since_ns = ut_queue_failing(queue, &ret->failing_spans);
     ret->failing_ns = since_ns != UINT64_MAX ? now - since_ns : 0;

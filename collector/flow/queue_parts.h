@@ -9,7 +9,7 @@
 #include "flow/queue_counters.h"
 #include "flow/queue_entry.h"
 
-#define UT_QUEUE_WORDS 160
+#define UT_QUEUE_WORDS 448 /* what went wrong and what to do about it, uncut */
 
 /* A read of what is on the disk; it may outlive its queue. */
 struct ut_queue_reader;
@@ -53,6 +53,7 @@ struct ut_queue {
     struct ut_timer sweep; /* withdrawn spans are looked for */
     struct ut_timer stuck; /* what is tried in vain is told of */
     char words[UT_QUEUE_WORDS]; /* of the last failure */
+    uint64_t failed_ns;         /* when that was, monotonic */
     struct ut_queue_backlog backlog;
     bool due_went_last, pumping, draining, abandoned;
     bool gave_room; /* since the feeds were last told */

@@ -320,3 +320,29 @@ const char *ut_connector_error_text(int error)
 {
     return uv_strerror(error);
 }
+
+const char *ut_connector_advice(int error)
+{
+    static const struct {
+        int error;
+        const char *advice;
+    } rows[] = {
+        {-ECONNREFUSED, ": nobody listens there: is the backend running, and is the port right?"},
+        {-ENOENT, ": there is no such socket: is the backend running, and is the path right?"},
+        {-EACCES, ": we may not: look at the owner and the mode of the socket"},
+        {-ETIMEDOUT, ": is the host up, and does no firewall stand between?"},
+        {-EHOSTUNREACH, ": no way leads there from here: look at routes and firewalls"},
+        {-ENETUNREACH, ": no way leads there from here: look at routes and firewalls"},
+        {-EMFILE, ": raise the limit of open files of the process (LimitNOFILE=, ulimit -n)"},
+        {-ENFILE, ": the whole host has too many files open (sysctl fs.file-max)"},
+        {-EADDRNOTAVAIL, ": no local port is free for it (sysctl net.ipv4.ip_local_port_range)"},
+        {UV_EAI_NONAME, ": is the name in the endpoint right?"},
+        {UV_EAI_NODATA, ": is the name in the endpoint right?"},
+        {UV_EAI_AGAIN, ": no name server answers: look at /etc/resolv.conf and the network"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (rows[i].error == error)
+            return rows[i].advice;
+    }
+    return "";
+}

@@ -46,5 +46,8 @@ void ut_connector_start(struct ut_connector *connector, struct ut_worker *worker
 void ut_connector_cancel(struct ut_connector *connector);
 /* The text for an `error` of done: "connection refused". */
 const char *ut_connector_error_text(int error);
+/* What to look at then, to be put behind that text: ": is the backend running…"; "" where the text
+ * says it all. For any negative errno or UV_EAI_*. */
+const char *ut_connector_advice(int error);
 
 #endif

@@ -26,7 +26,8 @@ enum {
     UT_HTTP_CLIENT_BODY = 16 << 10,
     UT_HTTP_CLIENT_BODY_READ = 1 << 20,
     UT_HTTP_CLIENT_HEAD_READ = 64 << 10, /* bytes of header fields */
-    UT_HTTP_CLIENT_ERROR = 256,
+    UT_HTTP_CLIENT_ERROR = 256,          /* what libcurl may write at most */
+    UT_HTTP_CALL_ERROR = 448,            /* … with what to do about it */
     UT_HTTP_CLIENT_FIELD_ROOM = 128,
 };
 
@@ -41,7 +42,7 @@ struct ut_http_call {
 
     /* Valid in `done`. */
     int status;                             /* 0: no answer came, and `error` says why */
-    char error[UT_HTTP_CLIENT_ERROR];       /* for people */
+    char error[UT_HTTP_CALL_ERROR];         /* for people */
     enum ut_setback cause;                  /* where no answer came */
     uint32_t retry_after_ms;                /* what Retry-After asked for; 0: nothing */
     char type[UT_HTTP_CLIENT_FIELD_ROOM];   /* Content-Type of the answer */

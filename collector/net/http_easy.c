@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "base/clock.h"
+#include "net/connector.h"
 #include "net/tls_ciphers.h"
 
 enum {
@@ -122,38 +123,70 @@ static bool is_cut_off(const struct ut_http_call *call, CURLcode code)
            strstr(call->error, "getpeername") != NULL;
 }
 
-/* What to do about a certificate that libcurl has said does not hold; NULL: its words will do. */
-static const char *advise(CURL *handle, CURLcode code)
+/* What to do about a certificate that does not hold. */
+static const char *advise_certificate(CURL *handle)
 {
     long verdict = X509_V_OK;
     (void)curl_easy_getinfo(handle, CURLINFO_SSL_VERIFYRESULT, &verdict);
-    if (code != CURLE_PEER_FAILED_VERIFICATION || verdict == X509_V_OK)
-        return NULL;
-    return verdict == X509_V_ERR_CERT_HAS_EXPIRED     ? "; renew it at the backend"
-           : verdict == X509_V_ERR_CERT_NOT_YET_VALID ? "; compare the clocks of both hosts"
-                                                      : "; is its CA in tls.ca_file?";
+    switch (verdict) {
+    case X509_V_OK:
+        return "";
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+        return "; renew it at the backend";
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return "; compare the clocks of both hosts";
+    case X509_V_ERR_UNSPECIFIED: /* libcurl looks at the name before it asks for a verdict */
+        return "; connect by a name that it has, or set tls.server_name_override to one";
+    default:
+        return "; is its CA in tls.ca_file?";
+    }
+}
+
+static const char *advise_cut_off(const struct ut_http_easy *easy, CURLcode code)
+{
+    const struct ut_tls_settings *tls = &easy->options->settings->tls;
+    bool secure = strncasecmp(easy->options->url, "https:", 6) == 0;
+    if (secure && tls->cert_file == NULL && tls->cert_pem == NULL)
+        return "; maybe the backend wants a client certificate (tls.cert_file)";
+    return !secure && code == CURLE_GOT_NOTHING
+               ? "; if the backend wants TLS, write the endpoint with https://"
+               : "";
+}
+
+/* What to look at, behind the words that say what went wrong; "": they will do. */
+static const char *advise(const struct ut_http_easy *easy, CURL *handle,
+                          const struct ut_http_call *call, CURLcode code)
+{
+    if (is_cut_off(call, code))
+        return advise_cut_off(easy, code);
+    switch (code) {
+    case CURLE_PEER_FAILED_VERIFICATION:
+        return advise_certificate(handle);
+    case CURLE_COULDNT_RESOLVE_HOST:
+        return ": is the name in the endpoint right, and do the name servers answer?";
+    case CURLE_OPERATION_TIMEDOUT:
+        return ": is it overloaded, or stands a firewall between? (timeout)";
+    default:
+        return "";
+    }
 }
 
 static void say_why(const struct ut_http_easy *easy, CURL *handle, struct ut_http_call *call,
                     CURLcode code)
 {
-    const struct ut_tls_settings *tls = &easy->options->settings->tls;
-    bool cut_off = is_cut_off(call, code);
-    bool secure = strncasecmp(easy->options->url, "https:", 6) == 0;
     char reason[96];
     long system_error = 0;
     (void)curl_easy_getinfo(handle, CURLINFO_OS_ERRNO, &system_error);
-    if (call->error[0] == '\0' || cut_off)
+    const char *advice = advise(easy, handle, call, code);
+    if (call->error[0] == '\0' || is_cut_off(call, code))
         (void)snprintf(call->error, sizeof(call->error), "%s", curl_easy_strerror(code));
     size_t size = strlen(call->error);
     if (code == CURLE_COULDNT_CONNECT && system_error != 0)
-        (void)snprintf(call->error + size, sizeof(call->error) - size, ": %s",
-                       strerror_r((int)system_error, reason, sizeof(reason)));
-    else if (cut_off && secure && tls->cert_file == NULL && tls->cert_pem == NULL)
-        (void)snprintf(call->error + size, sizeof(call->error) - size,
-                       "; maybe the backend wants a client certificate (tls.cert_file)");
-    else if (advise(handle, code) != NULL)
-        (void)snprintf(call->error + size, sizeof(call->error) - size, "%s", advise(handle, code));
+        (void)snprintf(call->error + size, sizeof(call->error) - size, ": %s%s",
+                       strerror_r((int)system_error, reason, sizeof(reason)),
+                       ut_connector_advice((int)-system_error));
+    else
+        (void)snprintf(call->error + size, sizeof(call->error) - size, "%s", advice);
 }
 
 void ut_http_easy_end(const struct ut_http_easy *easy, CURL *handle, struct ut_http_call *call,

@@ -146,6 +146,17 @@ static void on_consumed(struct ut_stream *stream, size_t bytes)
         ut_link_connection_consumed(connection, bytes);
 }
 
+/* What to look at when a connection has ended with `error`. */
+static const char *advice_for(const struct ut_link_connection *connection, int error)
+{
+    bool was_heard = connection->stream.bytes_in > 0;
+    if (was_heard || connection->secure || connection->link->stopping)
+        return "";
+    return error == 0 || error == -ECONNRESET
+               ? " before it said a word: if it wants TLS, write the endpoint with https://"
+               : "";
+}
+
 /* Why the connection has ended, into the link's `trouble`. Whether TLS was the reason. */
 static bool describe_end(struct ut_link_connection *connection, int error)
 {
@@ -157,12 +168,12 @@ static bool describe_end(struct ut_link_connection *connection, int error)
         (void)snprintf(link->trouble, sizeof(link->trouble), "no TLS with %s: %s",
                        connection->where, text);
     else
-        (void)snprintf(link->trouble, sizeof(link->trouble), "connection to %s lost: %s%s%s",
+        (void)snprintf(link->trouble, sizeof(link->trouble), "connection to %s lost: %s%s%s%s",
                        connection->where,
                        link->stopping ? "stopping"
                        : error == 0   ? "closed by the backend"
                                       : ut_connector_error_text(error),
-                       reason[0] != '\0' ? ": " : "", reason);
+                       advice_for(connection, error), reason[0] != '\0' ? ": " : "", reason);
     return by_tls;
 }
 
@@ -361,15 +372,16 @@ static void report_failure(struct ut_link *link, int error)
 {
     const struct ut_endpoint_text *endpoint = &link->options.endpoint;
     const char *where = link->connector.where;
+    char text[sizeof(link->trouble) + 32];
     (*link->connect_failures)++;
     count_failure(link);
-    (void)snprintf(link->trouble, sizeof(link->trouble), "cannot %s %.100s: %s",
+    (void)snprintf(link->trouble, sizeof(link->trouble), "cannot %s %.100s: %s%s",
                    where[0] != '\0' ? "connect to" : "resolve",
-                   where[0] != '\0' ? where : endpoint->host, ut_connector_error_text(error));
+                   where[0] != '\0' ? where : endpoint->host, ut_connector_error_text(error),
+                   ut_connector_advice(error));
     ut_log_cause(link->worker->log, UT_LOG_WARN, "export_connect_failed", link->options.id,
-                 "exporter=%s endpoint=%s:%u address=%s error=\"%s\" retry_ms=%" PRIu64,
-                 link->options.id, endpoint->host, endpoint->port, where,
-                 ut_connector_error_text(error),
+                 "exporter=%s endpoint=%s:%u error=%s retry_ms=%" PRIu64, link->options.id,
+                 endpoint->host, endpoint->port, ut_log_quote(text, sizeof(text), link->trouble),
                  (link->next_start_ns - ut_worker_now(link->worker)) / UT_NS_PER_MS);
 }
 

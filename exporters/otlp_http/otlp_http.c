@@ -84,7 +84,7 @@ static void finish_answered(struct send *send)
 static void on_done(struct ut_http_call *call)
 {
     struct send *send = UT_CONTAINER_OF(call, struct send, call);
-    char text[UT_HTTP_CLIENT_ERROR];
+    char text[UT_HTTP_CALL_ERROR];
     if (call->status != 0) {
         finish_answered(send);
         return;

@@ -48,8 +48,8 @@ EXPORTERS = {
     # name: (port, lines of tls, what the error says (a pattern) or None)
     "otlp_http/tls": (TLS, [CA, NAME, *CLIENT], None),
     "otlp_http/skip": (TLS, [*CLIENT, "insecure_skip_verify: true"], None),
-    "otlphttp/name": (TLS, [CA, *CLIENT], "127.0.0.1"),
-    "otlp_http/system": (TLS, [NAME, *CLIENT], "self-signed certificate in certificate chain"),
+    "otlphttp/name": (TLS, [CA, *CLIENT], "127.0.0.1.*set tls.server_name_override"),
+    "otlp_http/system": (TLS, [NAME, *CLIENT], "self-signed certificate in certificate chain.*tls.ca_file"),
     "otlp_http/anonymous": (TLS, [CA, NAME], "client certificate|certificate required"),
     "otlp_http/old": (TLS, [CA, NAME, *CLIENT, "max_version: '1.2'"], "protocol version"),
     "otlp_http/json": (PLAIN, None, None),

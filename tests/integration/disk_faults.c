@@ -76,9 +76,12 @@ static void survive(enum tape_call call, int error, int wanted)
     ut_hold_figures(harness.hold, &figures);
     cr_expect_eq(figures.failures, 1);
     cr_expect_eq(figures.promised, 0);
+    cr_expect_eq(figures.trouble_error, wanted);
+    cr_expect_str_eq(figures.trouble, "look at its disk, and at the kernel's log");
     harness_close(&harness);
     open_hold();
     ut_hold_figures(harness.hold, &figures);
+    cr_expect_null(figures.trouble);
     cr_expect_not(figures.set_aside);
     harness_read_all(&harness, 0);
     cr_expect(was_read(1));
@@ -130,6 +133,7 @@ Test(disk_faults, a_full_disk_refuses_what_comes_and_lets_go_what_is_finished)
     ut_hold_figures(harness.hold, &figures);
     cr_expect_eq(figures.failures, 0);
     cr_expect_eq(figures.refused, 1);
+    cr_expect_str_eq(figures.trouble, "make room on its disk, or raise max_bytes");
     cr_expect_eq(figures.taken, 0);
     put_and_settle(3);
     cr_expect_eq(harness.puts[2]->error, 0);

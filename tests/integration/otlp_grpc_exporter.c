@@ -360,7 +360,7 @@ Test(otlp_grpc, backend_that_never_comes_is_named)
     start_exporter(bench);
     struct test_item *item = send_item(bench, 0);
     turn(bench, 1, PATIENCE_MS);
-    check_result(item, UT_RETRY, "connection refused");
+    check_result(item, UT_RETRY, "connection refused: nobody listens there: ");
     check_result(item, UT_RETRY, bench->endpoint + strlen("http://"));
     close_bench(bench);
 }

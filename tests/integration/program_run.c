@@ -231,7 +231,10 @@ Test(program_run, status_shows_what_cannot_be_sent_and_why)
     expect_in(status.out, "\notlp_grpc\n    accepted 4, sent 0, held 4 (in flight 0), dropped 0\n"
                           "    queue 1 of 1000 requests, ");
     expect_in(status.out, "    retries: transport 1\n    4 spans tried in vain for ");
-    expect_in(status.out, "\"cannot connect to 127.0.0.1:1: connection refused\"\n");
+    expect_in(status.out, "    last failure, ");
+    expect_in(status.out,
+              " ago: \"cannot connect to 127.0.0.1:1: connection refused: nobody listens there: "
+              "is the backend running, and is the port right?\"\n");
     cr_expect_str_empty(status.err);
     program_done(&status);
     program_init(&status);

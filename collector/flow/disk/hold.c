@@ -220,9 +220,17 @@ size_t ut_hold_backlogs(const struct ut_hold *hold, struct ut_hold_backlog *out,
 
 /* ---- putting and reading --------------------------------------------------------------------- */
 
+void ut_hold_note_trouble(struct ut_hold *hold, int error, const char *advice)
+{
+    hold->figures.trouble = advice;
+    hold->figures.trouble_error = error;
+    hold->trouble_at_ns = ut_worker_now(hold->worker);
+}
+
 void ut_hold_refused(struct ut_hold *hold, size_t requests, const char *advice)
 {
     hold->figures.refused += requests;
+    ut_hold_note_trouble(hold, 0, advice);
     ut_log(hold->worker->log, UT_LOG_WARN, "hold_full",
            "directory=%s text=\"requests are refused, to be sent again; %s\"", hold->directory.path,
            advice);
@@ -262,6 +270,7 @@ void ut_hold_read(struct ut_hold *hold, struct ut_hold_read *read)
 void ut_hold_figures(const struct ut_hold *hold, struct ut_hold_figures *ret)
 {
     *ret = hold->figures;
+    ret->trouble_ns = ut_worker_now(hold->worker) - hold->trouble_at_ns;
 }
 
 /* ---- whose turn it is ------------------------------------------------------------------------ */

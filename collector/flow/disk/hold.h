@@ -136,6 +136,9 @@ struct ut_hold_figures {
     uint64_t refused;                   /* puts that found no room */
     uint64_t damaged;                   /* records, indexes and names */
     bool set_aside;                     /* at this start a damaged file was moved away */
+    const char *trouble;                /* the last one, and what to do; NULL: there was none */
+    int trouble_error;   /* … of the disk, negative errno; 0: it was not the disk */
+    uint64_t trouble_ns; /* … how long ago */
 };
 
 void ut_hold_figures(const struct ut_hold *hold, struct ut_hold_figures *ret);

@@ -77,6 +77,7 @@ struct ut_hold {
     struct ut_hold_outcome *outcomes, *outcomes_last;
     uint64_t next_sequence;
     struct ut_hold_figures figures;
+    uint64_t trouble_at_ns; /* of the last trouble, monotonic */
 
     struct ut_work work;
     enum ut_hold_job job;
@@ -119,6 +120,8 @@ void ut_hold_outcome_drop(struct ut_hold *hold, struct ut_hold_outcome *outcome)
 void ut_hold_wake(struct ut_hold *hold);
 void ut_hold_wake_later(struct ut_hold *hold);
 
+/* Remembers what went wrong last, for people; `advice` is a constant. */
+void ut_hold_note_trouble(struct ut_hold *hold, int error, const char *advice);
 /* Counts requests that found no room and says what to do. */
 void ut_hold_refused(struct ut_hold *hold, size_t requests, const char *advice);
 

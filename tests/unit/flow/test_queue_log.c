@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "net/grpc_status.h"
 #include "queue_lab.h"
 
 static int ends[2];
@@ -119,4 +120,55 @@ Test(queue_log, spans_that_time_out_while_nothing_is_sent_are_told_of)
     cr_expect_eq(all_retries(), 1);
     expect_said(" event=export_given_up exporter=fake spans=5 "
                 "setting=retry_on_failure.max_elapsed_time text=never\n");
+}
+
+/* Spans that a backend refuses whatever they are: somebody has to put that right, and has to be
+ * told that they are gone. */
+Test(queue_log, a_refusal_for_good_says_what_became_of_the_spans_and_what_to_look_at)
+{
+    static const struct {
+        uint8_t status;
+        const char *advice;
+    } rows[] = {
+        {UT_GRPC_UNAUTHENTICATED, " advice=\"look at `auth` and `headers` of the exporter"},
+        {UT_GRPC_PERMISSION_DENIED, " advice=\"look at `auth` and `headers` of the exporter"},
+        {UT_GRPC_UNIMPLEMENTED, " advice=\"are the port and the path of the endpoint"},
+        {UT_GRPC_INVALID_ARGUMENT, "\n"},
+    };
+    char line[160];
+    open_queue();
+    for (uint32_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        fake.answer = permanent;
+        fake.answer.status = rows[i].status;
+        put(i + 1);
+        (void)snprintf(line, sizeof(line),
+                       " event=export_refused exporter=fake spans=%u action=dropped "
+                       "text=\"no such tenant\"%s",
+                       i + 1, rows[i].advice);
+        expect_said(line);
+    }
+    cr_expect_str_eq(ut_queue_words(queue), "no such tenant");
+    fake.answer.status = UT_GRPC_UNIMPLEMENTED;
+    put(1);
+    virtual_worker_advance(&worker, 1500);
+    struct ut_queue_figures figures;
+    ut_queue_figures(queue, &figures);
+    cr_expect_str_eq(figures.words, "no such tenant; are the port and the path of the endpoint "
+                                    "those for such spans?");
+    cr_expect_eq(figures.words_ns, 1500 * UT_NS_PER_MS);
+}
+
+/* The advice stands at the end, where a cut would take it. */
+Test(queue_log, words_of_some_length_are_not_cut)
+{
+    char words[401];
+    memset(words, 'w', sizeof(words) - 1);
+    words[sizeof(words) - 1] = '\0';
+    memcpy(words + sizeof(words) - 5, "tail", 4);
+    open_queue();
+    fake.answer = retry;
+    fake.answer.text = words;
+    put(1);
+    expect_said("wwwtail\n");
+    cr_expect_str_eq(ut_queue_words(queue), words);
 }

@@ -116,3 +116,15 @@ Test(connector, name_that_there_is_not)
     cr_expect_lt(attempt("no-such-host.invalid", 1, where), 0);
     cr_expect_str_empty(where);
 }
+
+Test(connector, what_to_look_at_is_told_where_the_code_does_not_say_it)
+{
+    cr_expect_str_eq(ut_connector_advice(-ECONNREFUSED), ": nobody listens there: is the backend "
+                                                         "running, and is the port right?");
+    cr_expect_str_eq(ut_connector_advice(UV_EAI_NONAME), ": is the name in the endpoint right?");
+    cr_expect_str_eq(ut_connector_advice(UV_EAI_AGAIN), ": no name server answers: look at "
+                                                        "/etc/resolv.conf and the network");
+    cr_expect_not_null(strstr(ut_connector_advice(-EMFILE), "LimitNOFILE"));
+    cr_expect_str_empty(ut_connector_advice(-EPIPE));
+    cr_expect_str_empty(ut_connector_advice(0));
+}
