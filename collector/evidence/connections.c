@@ -15,7 +15,7 @@
 
 #include "evidence/connection_mirror.h"
 
-enum { BUCKETS = 32768, SWEEP_ROWS = 1024 };
+enum { BUCKETS = UT_TABLE_SIZE(32768, 8), SWEEP_ROWS = UT_TABLE_SIZE(1024, 4) };
 #define UNANSWERED_KEPT_NS (150 * UT_NS_PER_S)
 
 /* ---- indexes -------------------------------------------------------------------------------- */

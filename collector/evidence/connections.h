@@ -21,10 +21,11 @@
 
 #include "base/clock.h"
 #include "bpf/records.h"
+#include "evidence/table_size.h"
 #include "evidence/workloads.h"
 #include "model/address.h"
 
-#define UT_CONNECTIONS_MAX 32768
+#define UT_CONNECTIONS_MAX UT_TABLE_SIZE(32768, 20)
 #define UT_CONNECTION_KEPT_NS (900 * UT_NS_PER_S)
 
 enum ut_connection_index {

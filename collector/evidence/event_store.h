@@ -16,9 +16,9 @@
 #include "evidence/connections.h"
 #include "evidence/trace_ids.h"
 
-#define UT_EVENTS_MAX 65536
+#define UT_EVENTS_MAX UT_TABLE_SIZE(65536, 24)
 #define UT_EVENT_BYTES_MAX 96
-#define UT_FOLDS_MAX 10922 /* 1 MiB of them */
+#define UT_FOLDS_MAX UT_TABLE_SIZE(10922, 12) /* 1 MiB of them */
 #define UT_EVENT_KEPT_NS (120 * UT_NS_PER_S)
 #define UT_FOLD_KEPT_NS (900 * UT_NS_PER_S)
 #define UT_FOLD_SPAN_NS (10 * UT_NS_PER_S)

@@ -16,7 +16,7 @@
 #include "evidence/series.h"
 #include "evidence/workloads.h"
 
-#define UT_HELD_MAX 128 /* workloads; each has an open file */
+#define UT_HELD_MAX UT_TABLE_SIZE(128, 3) /* workloads; each has an open file */
 #define UT_HELD_INTERVAL_NS (100 * UT_NS_PER_MS)
 #define UT_HELD_WANTED_NS (60 * UT_NS_PER_S)
 

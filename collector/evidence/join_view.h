@@ -7,14 +7,15 @@
 #include "otlp/span_reader.h"
 
 enum {
-    UT_VIEWS_MAX = 4096,       /* events looked at for one body; the newest ones */
-    UT_EXACT_VIEWS_MAX = 4096, /* beside them, that name spans in hand */
+    UT_VIEWS_MAX = UT_TABLE_SIZE(4096, 16), /* events looked at for one body; the newest ones */
+    UT_EXACT_VIEWS_MAX = UT_TABLE_SIZE(4096, 6), /* beside them, that name spans in hand */
     UT_GROUPS_MAX = UT_VIEWS_MAX + UT_EXACT_VIEWS_MAX,
-    UT_MATCHES_MAX = 131072, /* pairs of span and event in hand at once */
-    UT_JOIN_SPANS_MAX = 4096,
+    UT_MATCHES_MAX = UT_TABLE_SIZE(131072, 64), /* pairs of span and event in hand at once */
+    UT_JOIN_SPANS_MAX = UT_TABLE_SIZE(4096, 3),
     UT_SPAN_EVENTS_MAX = 16,
-    UT_STALLS_VIEWED_MAX = 8192, /* of one workload, for one body; the newest ones */
-    UT_KILLS_VIEWED_MAX = 256,
+    UT_STALLS_VIEWED_MAX =
+        UT_TABLE_SIZE(8192, 6), /* of one workload, for one body; the newest ones */
+    UT_KILLS_VIEWED_MAX = UT_TABLE_SIZE(256, 4),
 };
 
 /* A change of what the workload holds by less is no evidence of its own. */

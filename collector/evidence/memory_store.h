@@ -13,8 +13,8 @@
 #include "bpf/records.h"
 #include "evidence/workloads.h"
 
-#define UT_STALLS_MAX 32768
-#define UT_OOM_KILLS_MAX 4096
+#define UT_STALLS_MAX UT_TABLE_SIZE(32768, 16)
+#define UT_OOM_KILLS_MAX UT_TABLE_SIZE(4096, 8)
 #define UT_MEMORY_KEPT_NS (900 * UT_NS_PER_S)
 
 /* Whose want of memory it was: a limit of the workload's own, one above it, the machine's. */

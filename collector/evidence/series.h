@@ -10,7 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define UT_SERIES_POINTS 1200
+#include "evidence/table_size.h"
+#define UT_SERIES_POINTS UT_TABLE_SIZE(1200, 12)
 
 struct ut_point {
     uint64_t unix_ns, value;

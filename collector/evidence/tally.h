@@ -17,7 +17,7 @@
 #include "telemetry/metrics.h"
 
 enum {
-    UT_TALLY_ROWS = 128,
+    UT_TALLY_ROWS = UT_TABLE_SIZE(128, 3),
     UT_TALLY_FAMILIES = 9,
     UT_TALLY_CLASSES = 5, /* as many as enum ut_match_class has */
     UT_TALLY_LABEL = 600, /* a path of 255 bytes, each escaped, and what stands around it */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUCKETS = 16384 };
+enum { BUCKETS = UT_TABLE_SIZE(16384, 4) };
 
 int ut_trace_ids_init(struct ut_trace_ids *ids)
 {

@@ -11,8 +11,9 @@
 
 #include "base/check.h"
 #include "bpf/records.h"
+#include "evidence/table_size.h"
 
-#define UT_TRACED_MAX 16384
+#define UT_TRACED_MAX UT_TABLE_SIZE(16384, 24)
 
 struct ut_traced {
     uint8_t trace_id[16];

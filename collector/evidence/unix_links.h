@@ -11,8 +11,9 @@
 #include <stdint.h>
 
 #include "base/check.h"
+#include "evidence/table_size.h"
 
-enum { UT_UNIX_LINK_SETS = 512, UT_UNIX_LINK_WAYS = 8 };
+enum { UT_UNIX_LINK_SETS = UT_TABLE_SIZE(512, 4), UT_UNIX_LINK_WAYS = 8 };
 
 struct ut_unix_link {
     uint64_t cookie;   /* 0: free */

@@ -10,7 +10,11 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { BUCKETS = 16384, POD_BUCKETS = 1024, CONTAINER_BUCKETS = 1024 };
+enum {
+    BUCKETS = UT_TABLE_SIZE(16384, 4),
+    POD_BUCKETS = UT_TABLE_SIZE(1024, 4),
+    CONTAINER_BUCKETS = UT_TABLE_SIZE(1024, 4),
+};
 
 struct ut_cgroup_entry {
     uint64_t id;

@@ -22,11 +22,12 @@
 #include "base/clock.h"
 #include "evidence/cgroup_path.h"
 #include "evidence/container_names.h"
+#include "evidence/table_size.h"
 
-#define UT_WORKLOADS_MAX 4096 /* slots; slot 0 is nobody */
-#define UT_CGROUPS_MAX 16384
+#define UT_WORKLOADS_MAX UT_TABLE_SIZE(4096, 6) /* slots; slot 0 is nobody */
+#define UT_CGROUPS_MAX UT_TABLE_SIZE(16384, 6)
 /* Of one workload that live: whoever makes more takes no room of others, their owner is unknown. */
-#define UT_CGROUPS_OF_ONE_MAX 4096
+#define UT_CGROUPS_OF_ONE_MAX UT_TABLE_SIZE(4096, 4)
 #define UT_WORKLOAD_PATH_MAX 512
 #define UT_WORKLOAD_KEPT_NS (900 * UT_NS_PER_S)
 #define UT_WORKLOAD_SLOT(id) ((id)&0xffff)
