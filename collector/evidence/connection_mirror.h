@@ -5,9 +5,9 @@
 
 #include "evidence/connections.h"
 
-/* Looks for the mirror of a row that has learnt something. True if the row's own mirror changed;
- * other rows that changed with it are told by `changed`. */
-bool ut_connection_pair(struct ut_connections *connections, struct ut_connection *connection);
+/* Looks for the mirror of a row that has learnt something, and again for those of the rows with the
+ * same endpoints. All whose mirror changes are told by `changed`, the row itself too. */
+void ut_connection_pair(struct ut_connections *connections, struct ut_connection *connection);
 /* The row goes: its mirror, if there is one, has none from now on. */
 void ut_connection_unpair(struct ut_connections *connections, struct ut_connection *connection);
 /* Rows of one chain; in connections.c. */

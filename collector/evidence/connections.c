@@ -205,7 +205,7 @@ static struct ut_connection *new_row(struct ut_connections *t, uint64_t now_ns)
         take_from(t, &t->free, c);
     }
     uint32_t generation = (c->id >> 16) + 1;
-    *c = (struct ut_connection){.id = slot_of(t, c) | generation << 16};
+    *c = (struct ut_connection){.id = slot_of(t, c) | generation << 16, .known_ns = now_ns};
     append_to(t, &t->open, c);
     t->open_count++;
     return c;
@@ -382,6 +382,7 @@ static void note_change(struct ut_connections *t, struct ut_connection *c,
         break;
     case UT_CONNECTION_CLOSED:
     case UT_CONNECTION_FAILED:
+        c->failed |= c->closed_ns == 0 && change == UT_CONNECTION_FAILED;
         close_row(t, c, fact->unix_ns);
         break;
     case UT_CONNECTION_SNAPSHOT:
@@ -400,8 +401,10 @@ static void close_predecessors(struct ut_connections *t, const struct ut_connect
         next = other->links[UT_BY_TUPLE].next;
         if (other != c && other->closed_ns == 0 && other->netns_cookie == c->netns_cookie &&
             ut_connection_same_end(&other->local, &c->local) &&
-            ut_connection_same_end(&other->remote, &c->remote))
+            ut_connection_same_end(&other->remote, &c->remote)) {
+            other->failed = other->established_ns == 0 && other->opened_ns != 0;
             close_row(t, other, c->opened_ns);
+        }
     }
 }
 
@@ -437,8 +440,8 @@ struct ut_connection *ut_connections_learn(struct ut_connections *t,
         link_index(t, c, (enum ut_connection_index)i);
     if (change == UT_CONNECTION_OPENED)
         close_predecessors(t, c);
-    bool paired = ut_connection_pair(t, c);
-    if ((paired || c->workload != workload) && t->changed != NULL)
+    ut_connection_pair(t, c);
+    if (c->workload != workload && t->changed != NULL)
         t->changed(t->arg, c);
     return c;
 }

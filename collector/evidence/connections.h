@@ -5,9 +5,10 @@
  *
  * Mirrors are found by the pair of initial sequence numbers, which both ends know, NAT keeps and
  * nobody off the path can guess. Where one end does not know the pair (it was open before the
- * programs were attached) or something rewrites sequences, by the tuple: the same two endpoints the
- * other way round, if there is only one such end. Three ends that would be two are ambiguous from
- * then on, and have no mirror.
+ * programs were attached, or the kernel skipped them) or something rewrites sequences, by the
+ * tuple: the same two endpoints the other way round, if that end can be no other's mirror and no
+ * other end its. Ends of which several would do are ambiguous, and have no mirror, until more is
+ * known.
  *
  * Rows are kept after the close, because spans come late. The table is bounded: for a new row the
  * one that was closed first goes, of those without kernel events before those with; then the one
@@ -45,6 +46,7 @@ struct ut_connection {
     uint64_t netns_cookie;   /* 0: not known */
     uint64_t opened_ns;      /* UNIX; when connect() began or it was established; 0: before us */
     uint64_t established_ns; /* 0: not (yet), or before us */
+    uint64_t known_ns;       /* of the first record of it */
     uint64_t closed_ns;      /* 0: open */
     uint64_t last_event_ns;  /* of its newest kernel event; 0: none */
     uint64_t instance;       /* fingerprint of the service instance that sends on it; 0: none */
@@ -53,10 +55,12 @@ struct ut_connection {
     uint8_t role; /* enum ut_tcp_role */
     bool has_isn;
     bool mirror_by_isn;
-    bool ambiguous;  /* several ends could be the mirror */
-    bool forwarder;  /* brought several service instances */
-    bool kept;       /* closed with kernel events on it */
-    uint16_t mirror; /* slot; 0: none */
+    bool ambiguous;   /* several ends could be the mirror, or one that could be another's */
+    bool isn_claimed; /* three rows have its sequence numbers, or more: ambiguous for good */
+    bool failed;      /* closed before it was established, as far as is known */
+    bool forwarder;   /* brought several service instances */
+    bool kept;        /* closed with kernel events on it */
+    uint16_t mirror;  /* slot; 0: none */
     struct {
         uint16_t next, previous; /* slots */
     } links[UT_CONNECTION_INDEXES];

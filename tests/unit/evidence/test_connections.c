@@ -252,3 +252,125 @@ Test(connections, one_that_opens_closes_what_was_open_on_its_endpoints)
     cr_assert_eq(second->closed_ns, 0);
     cr_assert_eq(peer->closed_ns, 0);
 }
+
+/* ---- whose mirror is whose --------------------------------------------------------------------
+ */
+
+static struct ut_connection_fact when(struct ut_connection_fact fact, uint64_t unix_ms)
+{
+    fact.unix_ns = unix_ms * UT_NS_PER_MS;
+    return fact;
+}
+
+/* The port was still in use: connect() failed at once, and was tried again. */
+Test(connections, failed_attempts_on_a_port_do_not_touch_the_one_that_succeeds)
+{
+    for (uint64_t i = 0; i < 5; i++) {
+        learn(when(client(10 + i, 4000), 10000 + i * 50), UT_CONNECTION_CONNECTING);
+        learn(when(client(10 + i, 4000), 10000 + i * 50), UT_CONNECTION_FAILED);
+    }
+    learn(when(client(1, 4000), 10300), UT_CONNECTION_CONNECTING);
+    struct ut_connection *a =
+        learn(when(with_isn(client(1, 4000), 7, 9), 10310), UT_CONNECTION_OPENED);
+    struct ut_connection *b =
+        learn(when(with_isn(server(2, 4000), 9, 7), 10311), UT_CONNECTION_OPENED);
+    cr_expect_eq(ut_connections_mirror(table, a), b);
+    cr_expect_eq(table->ambiguous, 0);
+}
+
+Test(connections, failed_attempts_do_not_hide_an_end_whose_establishment_was_not_told)
+{
+    learn(when(client(10, 4000), 10000), UT_CONNECTION_CONNECTING);
+    learn(when(client(10, 4000), 10001), UT_CONNECTION_FAILED);
+    struct ut_connection *a =
+        learn(when(with_isn(client(1, 4000), 7, 9), 10310), UT_CONNECTION_OPENED);
+    struct ut_connection_fact untold = when(server(2, 4000), 10900);
+    untold.role = UT_ROLE_UNKNOWN;
+    struct ut_connection *b = learn(untold, UT_CONNECTION_CLOSED);
+    cr_expect_eq(ut_connections_mirror(table, a), b);
+}
+
+Test(connections, sequence_numbers_settle_what_tuples_left_ambiguous)
+{
+    struct ut_connection *a = learn(client(1, 4000), UT_CONNECTION_SNAPSHOT);
+    struct ut_connection_fact twin = client(3, 4000);
+    twin.netns_cookie = 53;
+    struct ut_connection *elsewhere = learn(twin, UT_CONNECTION_SNAPSHOT);
+    struct ut_connection *b = learn(server(2, 4000), UT_CONNECTION_SNAPSHOT);
+    cr_assert(a->ambiguous && b->ambiguous && elsewhere->ambiguous);
+    learn(with_isn(client(1, 4000), 7, 9), UT_CONNECTION_SEEN);
+    learn(with_isn(server(2, 4000), 9, 7), UT_CONNECTION_SEEN);
+    cr_expect_eq(ut_connections_mirror(table, a), b);
+    cr_expect(!a->ambiguous && !b->ambiguous && !elsewhere->ambiguous);
+    cr_expect_null(ut_connections_mirror(table, elsewhere));
+}
+
+Test(connections, twin_ends_a_mirror_by_tuple_until_it_has_its_own)
+{
+    struct ut_connection *a = learn(client(1, 4000), UT_CONNECTION_SNAPSHOT);
+    struct ut_connection *b = learn(server(2, 4000), UT_CONNECTION_SNAPSHOT);
+    cr_assert_eq(ut_connections_mirror(table, a), b);
+    struct ut_connection_fact twin = with_isn(client(3, 4000), 70, 90);
+    twin.netns_cookie = 53;
+    struct ut_connection *elsewhere = learn(twin, UT_CONNECTION_SNAPSHOT);
+    cr_expect_null(ut_connections_mirror(table, a));
+    cr_expect_null(ut_connections_mirror(table, elsewhere));
+    struct ut_connection_fact its_own = with_isn(server(4, 4000), 90, 70);
+    its_own.netns_cookie = 54;
+    learn(its_own, UT_CONNECTION_SNAPSHOT);
+    cr_expect_eq(ut_connections_mirror(table, a), b);
+}
+
+/* The accepted end of the port's first use has no record but its close, which comes late. */
+Test(connections, end_mirrors_none_that_connected_after_it_was_known_or_gone)
+{
+    struct ut_connection_fact untold = when(server(2, 4000), 10500);
+    untold.role = UT_ROLE_UNKNOWN;
+    learn(untold, UT_CONNECTION_SEEN);
+    struct ut_connection *later =
+        learn(when(with_isn(client(3, 4000), 70, 90), 10600), UT_CONNECTION_OPENED);
+    cr_expect_null(ut_connections_mirror(table, later), "known before");
+    struct ut_connection_fact connecting = when(client(5, 4001), 11000);
+    struct ut_connection *slow = learn(connecting, UT_CONNECTION_CONNECTING);
+    untold = when(server(4, 4001), 11100);
+    untold.role = UT_ROLE_UNKNOWN;
+    struct ut_connection *gone = learn(untold, UT_CONNECTION_CLOSED);
+    learn(when(with_isn(client(5, 4001), 71, 91), 11200), UT_CONNECTION_OPENED);
+    cr_expect_null(ut_connections_mirror(table, slow), "gone before");
+    cr_expect(!gone->ambiguous && !later->ambiguous);
+}
+
+Test(connections, end_mirrors_none_that_was_gone_before_it_was_established)
+{
+    struct ut_connection_fact fact = when(client(1, 4000), 10000);
+    struct ut_connection *a = learn(fact, UT_CONNECTION_CONNECTING);
+    learn(when(fact, 10100), UT_CONNECTION_CLOSED);
+    struct ut_connection *b =
+        learn(when(with_isn(server(2, 4000), 9, 7), 12000), UT_CONNECTION_OPENED);
+    cr_expect_null(ut_connections_mirror(table, a));
+    cr_expect_not(b->ambiguous);
+}
+
+Test(connections, connect_that_never_succeeds_mirrors_the_request_that_was_never_answered)
+{
+    struct ut_connection *a = learn(when(client(1, 4000), 10000), UT_CONNECTION_CONNECTING);
+    struct ut_connection *request =
+        learn(when(with_isn(server(0, 4000), 9, 7), 11000), UT_CONNECTION_SEEN);
+    cr_expect_eq(ut_connections_mirror(table, a), request);
+    learn(when(client(1, 4000), 12000), UT_CONNECTION_FAILED);
+    cr_expect_eq(ut_connections_mirror(table, a), request);
+}
+
+Test(connections, more_rows_of_two_endpoints_than_are_compared_have_no_mirror_by_tuple)
+{
+    struct ut_connection *b = learn(server(2, 4000), UT_CONNECTION_SNAPSHOT);
+    struct ut_connection *last = NULL;
+    for (uint64_t i = 0; i < 40; i++) {
+        struct ut_connection_fact fact = client(100 + i, 4000);
+        fact.netns_cookie = 100 + i;
+        last = learn(fact, UT_CONNECTION_SNAPSHOT);
+    }
+    cr_expect_null(ut_connections_mirror(table, b));
+    cr_expect_null(ut_connections_mirror(table, last));
+    cr_expect(b->ambiguous && last->ambiguous);
+}
