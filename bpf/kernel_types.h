@@ -179,6 +179,7 @@ struct tcp_sock {
     __u32 snd_nxt;
     __u32 write_seq;
     __u32 undo_marker;
+    __u32 sacked_out;
     __u16 urg_data;
     bool is_mptcp; /* 5.6, where MPTCP is built in */
 };
@@ -211,6 +212,7 @@ struct tcp_skb_cb {
     __u32 seq;
     __u32 end_seq;
     __u16 tcp_gso_segs;
+    __u8 sacked;
 };
 
 struct tcphdr {

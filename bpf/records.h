@@ -112,12 +112,12 @@ struct ut_record_retransmit {
     ut_s32 err;    /* ≠ 0: not sent */
     ut_u32 cause;  /* enum ut_tcp_cause */
     ut_u32 rto_us; /* the timeout that elapsed */
-    ut_u32 reserved;
+    /* With UT_HAS_SENT_EXACT: how long after the first byte the last was first sent. */
+    ut_u32 sent_within_us;
     /* Since this socket last received data (icsk_ack.lrcvtime, in whole ticks): where requests and
      * answers alternate, the retransmitted bytes were sent after that. Taken at the retransmit. */
     ut_u32 since_received_us;
-    /* Since the first of the bytes now in flight were first sent, to the microsecond: the
-     * retransmitted ones came no earlier. With UT_HAS_SENT_EXACT they are those first ones. */
+    /* Since the retransmitted bytes were first sent, the first of them if exact, to 0.1 ms. */
     ut_u32 since_sent_us;
     struct ut_record_path path;
 };

@@ -20,6 +20,7 @@ struct connection {
     ut_u8 told; /* user space was: that it opened, or by the snapshot */
     ut_u8 reserved[5];
     __u64 zero_window_boot_ns; /* since then bytes wait for the other end's window; 0: none do */
+    __u64 retransmitted_us;    /* when it last sent something again, CLOCK_MONOTONIC; 0: never */
     __u64 episode_boot_ns;     /* when the loss recovery began that the kernel may undo; 0: none */
 };
 

@@ -7,6 +7,7 @@
  * of initial sequence numbers) is kept until the socket goes. Only bytes of packet *headers* that
  * the kernel keeps about a segment are read, never its payload.
  */
+#include "sent.bpf.h"
 #include "socket.bpf.h"
 
 #include <bpf/bpf_tracing.h>
@@ -76,7 +77,6 @@ static __always_inline ut_u32 write_path_state(struct ut_record_retransmit *reco
 {
     ut_u32 has = UT_HAS_RTO | write_path(&record->path, tcp, sk);
     record->rto_us = ticks_to_us(tcp->inet_conn.icsk_rto);
-    record->reserved = 0;
     record->since_received_us = 0;
     if (record->cause != UT_CAUSE_SYN) {
         ut_u32 since = (ut_u32)bpf_jiffies64() - tcp->inet_conn.icsk_ack.lrcvtime;
@@ -86,24 +86,57 @@ static __always_inline ut_u32 write_path_state(struct ut_record_retransmit *reco
     return has;
 }
 
-/* When the flight began, from the stamps of the kernel's rate sampling (b9f64820fb22, 4.9): a send
- * with nothing in flight sets both to its own time, which no retransmit changes; an ACK moves
- * first_tx_mstamp to when the newest bytes that it covers were sent. So what is in flight was sent
- * no earlier; and while the two are still equal, the first unacknowledged byte was sent just then.
- */
-static __always_inline ut_u32 write_sent(struct ut_record_retransmit *record,
-                                         const struct tcp_sock *tcp)
+/* In the ring of what the socket had in flight when it began to send again. */
+static __always_inline bool find_noted(struct sock *sk, const struct tcp_sock *tcp,
+                                       const struct ut_record_retransmit *record, __u64 ret_us[2])
 {
-    record->since_sent_us = 0;
-    if (record->cause == UT_CAUSE_SYN || !bpf_core_field_exists(tcp->first_tx_mstamp))
+    if (!has_socket_storage())
+        return false;
+    struct sent_ring *ring = bpf_sk_storage_get(&sent_rings, sk, NULL, 0);
+    return ring != NULL && find_sent(ring, tcp, record->seq, record->end_seq, ret_us);
+}
+
+/* Where nobody noted down when the bytes were sent: from the stamps of the kernel's rate sampling
+ * (b9f64820fb22, 4.9). A send with nothing in flight sets both to its own time, which no retransmit
+ * changes; an ACK moves first_tx_mstamp to when the newest bytes that it covers were sent. So while
+ * the two are still equal, the first unacknowledged byte was sent just then. Later what is in
+ * flight was sent no earlier, as long as what was acknowledged came before it: with no holes, and
+ * not as a retransmit. */
+static __always_inline ut_u32 flight_begin(const struct ut_record_retransmit *record,
+                                           const struct tcp_sock *tcp, __u64 retransmitted_us,
+                                           __u64 *ret_us)
+{
+    if (!bpf_core_field_exists(tcp->first_tx_mstamp))
         return 0;
-    __u64 first_us = tcp->first_tx_mstamp;
-    __u64 now_us = bpf_ktime_get_ns() / 1000;
-    if (first_us == 0 || first_us > now_us || now_us - first_us > 0xffffffffULL)
+    *ret_us = tcp->first_tx_mstamp;
+    if (*ret_us == tcp->delivered_mstamp && record->seq == tcp->snd_una)
+        return UT_HAS_SINCE_SENT | UT_HAS_SENT_EXACT;
+    return tcp->sacked_out == 0 && *ret_us > retransmitted_us ? UT_HAS_SINCE_SENT : 0;
+}
+
+/* When the bytes were first sent. */
+static __always_inline ut_u32 write_sent(struct ut_record_retransmit *record, struct sock *sk,
+                                         const struct tcp_sock *tcp, struct connection *connection)
+{
+    __u64 sent_us[2] = {}, now_us = bpf_ktime_get_ns() / 1000, retransmitted_us = now_us;
+    record->since_sent_us = record->sent_within_us = 0;
+    if (record->cause == UT_CAUSE_SYN)
         return 0;
-    record->since_sent_us = (ut_u32)(now_us - first_us);
-    bool exact = first_us == tcp->delivered_mstamp && record->seq == tcp->snd_una;
-    return UT_HAS_SINCE_SENT | (exact ? UT_HAS_SENT_EXACT : 0);
+    if (connection != NULL) {
+        retransmitted_us = connection->retransmitted_us;
+        connection->retransmitted_us = now_us;
+    }
+    ut_u32 has = UT_HAS_SINCE_SENT | UT_HAS_SENT_EXACT;
+    if (!find_noted(sk, tcp, record, sent_us))
+        has = flight_begin(record, tcp, retransmitted_us, sent_us);
+    else if (sent_us[1] == 0)
+        sent_us[1] = now_us; /* at the latest */
+    if (has == 0 || sent_us[0] == 0 || sent_us[0] > now_us || now_us - sent_us[0] > 0xffffffffULL)
+        return 0;
+    record->since_sent_us = (ut_u32)(now_us - sent_us[0]);
+    if (sent_us[1] > sent_us[0])
+        record->sent_within_us = (ut_u32)(sent_us[1] - sent_us[0]);
+    return has;
 }
 
 SEC("tp_btf/tcp_retransmit_skb")
@@ -134,7 +167,7 @@ int BPF_PROG(tcp_retransmit_skb, struct sock *sk, struct sk_buff *skb)
     record->bytes = skb->len;
     record->cause = retransmit_cause(tcp, state);
     has |= write_path_state(record, tcp, sk);
-    has |= write_sent(record, tcp);
+    has |= write_sent(record, sk, tcp, connection);
     record->header.has = has;
     end_record(record);
     return 0;
@@ -290,6 +323,7 @@ int BPF_PROG(inet_sock_set_state, struct sock *sk, int old_state, int new_state)
     } else if (new_state == TCP_CLOSE) {
         on_closed(sk, tcp, old_state);
         forget_connection(sk);
+        forget_sent(sk);
     }
     return 0;
 }

@@ -21,6 +21,7 @@
  *    far a packet is from `next`.
  */
 #include "followed.bpf.h"
+#include "senders.bpf.h"
 
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_tracing.h>
@@ -32,15 +33,6 @@ const volatile bool answers_followed = false; /* what servers read can be seen *
 __u32 streams_open = 0;
 
 struct streams_map streams SEC(".maps");
-
-/* The cgroups whose sockets are followed; user space writes it. */
-struct {
-    __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(map_flags, BPF_F_NO_PREALLOC);
-    __uint(max_entries, 16384);
-    __type(key, __u64);
-    __type(value, __u8);
-} senders SEC(".maps");
 
 /* ---- packets -------------------------------------------------------------------------------- */
 
@@ -289,8 +281,7 @@ static __always_inline bool is_multipath(const struct tcp_sock *tcp)
 static __always_inline void begin_stream(struct sock *sk, struct tcp_sock *tcp, bool accepted)
 {
     struct ut_trace_counters *counted = trace_counted();
-    __u64 cgroup = socket_cgroup(sk);
-    if (counted == NULL || bpf_map_lookup_elem(&senders, &cgroup) == NULL)
+    if (counted == NULL || !sends_spans(sk))
         return;
     if (is_multipath(tcp)) {
         count(&counted->lost[UT_TRACE_MULTIPATH]);

@@ -58,8 +58,9 @@ void ut_event_store_done(struct ut_event_store *s)
 
 uint64_t ut_event_sent_low_ns(const struct ut_event *event)
 {
-    if (event->kind != UT_EVENT_RETRANSMIT)
-        return event->seen_ns - (uint64_t)event->since_sent_us * 1000;
+    uint64_t since_ns = (uint64_t)event->since_sent_us * 1000;
+    if (event->kind != UT_EVENT_RETRANSMIT || (event->has & UT_HAS_SENT_EXACT))
+        return event->seen_ns > since_ns ? event->seen_ns - since_ns : 0;
     uint64_t rto_us = event->has & UT_HAS_RTO ? event->rto_us : RTO_MIN_US;
     if (rto_us > RTO_MAX_US)
         rto_us = RTO_MAX_US;

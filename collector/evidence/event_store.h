@@ -43,7 +43,11 @@ struct ut_event {
         uint32_t newer, older; /* slots */
     } links[UT_SIDES];
     uint32_t next_on_connection; /* newer; also the free list */
-    uint32_t rto_us, srtt_us, cwnd, wmem_alloc, seq, bytes, since_received_us;
+    union {
+        uint32_t rto_us;         /* with UT_HAS_RTO; or, with UT_HAS_SENT_EXACT: */
+        uint32_t sent_within_us; /* the last byte was first sent so long after the first */
+    };
+    uint32_t srtt_us, cwnd, wmem_alloc, seq, bytes, since_received_us;
     uint32_t since_sent_us; /* for how long it lasted, where it is no retransmit */
     uint32_t min_rtt_us, delivery_rate;
     uint16_t segments;
@@ -129,8 +133,9 @@ static inline uint64_t ut_event_store_horizon(const struct ut_event_store *store
     return store->horizon_ns[UT_WORKLOAD_SLOT(workload)];
 }
 
-/* The earliest moment at which the retransmitted bytes can have been sent, as an estimate: 1.25
- * timeouts ago, because the kernel's timers fire late by up to an eighth and a tick. */
+/* The earliest moment at which the retransmitted bytes can have been sent. Where that is not known
+ * an estimate: 1.25 timeouts ago, because the kernel's timers fire late by up to an eighth and a
+ * tick. */
 uint64_t ut_event_sent_low_ns(const struct ut_event *event);
 
 #endif

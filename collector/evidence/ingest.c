@@ -87,6 +87,12 @@ static enum ut_ingest_result ingest_retransmit(struct ut_tables *tables,
         .cause = record->cause & 15,
         .state = record->socket.state & 15U,
     };
+    if (event.has & UT_HAS_SENT_EXACT) {
+        event.has &= (uint16_t)~UT_HAS_RTO;
+        event.sent_within_us = record->sent_within_us < record->since_sent_us
+                                   ? record->sent_within_us
+                                   : record->since_sent_us;
+    }
     read_path(&event, &record->path);
     struct ut_connection *connection =
         ut_connections_learn(&tables->connections, &fact, UT_CONNECTION_SEEN);

@@ -2,12 +2,13 @@
 /*
  * Does an event fit a span in time?
  *
- * The bytes of a retransmit were first sent between `low` and `high`. A timer that fired after RTO
+ * The bytes of a retransmit were first sent between `low` and `high`. Mostly the kernel's own
+ * stamps tell when the first and the last of them were, or at least since when, and then a span has
+ * to hold that moment to the millisecond. All else is estimates. A timer that fired after RTO
  * proves that they were sent no later than `seen − RTO`; kernels fire late by up to an eighth, so
  * that they were sent no earlier than about `seen − 1.25 RTO`. Other causes prove nothing about
  * `high`. Where requests and answers alternate the bytes were sent after data last came in; the
- * record tells when that was. All that is estimates; mostly the kernel's own stamp tells when they
- * were sent, or at least since when, and then a span has to hold that moment to the millisecond.
+ * record tells when that was.
  *
  * A span holds the bytes if they may have been sent in it and it was still open when they were sent
  * again; or if it ended before that, but certainly after they were sent. The span before it on the
@@ -49,7 +50,8 @@ static void place_precisely(struct ut_join_view *view)
     view->precise = true;
     if (e->has & UT_HAS_SENT_EXACT) {
         view->alternating = true;
-        view->low_ns = view->high_ns = sent_ns;
+        view->low_ns = sent_ns;
+        view->high_ns = sent_ns + (uint64_t)e->sent_within_us * 1000;
         return;
     }
     view->low_ns = sent_ns > view->low_ns ? sent_ns : view->low_ns;

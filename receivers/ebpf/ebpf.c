@@ -35,6 +35,7 @@
 #include "programs.h"
 #include "recording.h"
 #include "report.h"
+#include "send_times.h"
 #include "snapshot.h"
 #include "stalls.h"
 #include "tc.h"
@@ -139,6 +140,7 @@ struct ebpf {
     int cpus;
     struct ut_kernel_counters counted; /* sums as of the last reading */
     struct ut_trace_context trace_context;
+    struct ut_send_times send_times;
     uint64_t missed[UT_EBPF_PROGRAMS]; /* likewise */
     bool snapshot_due;                 /* openings may be missing */
     uint64_t snapshot_ns;              /* the earliest time of the next one, monotonic */
@@ -257,7 +259,7 @@ static bool casts_no_doubt(int type)
 static bool is_mostly_idle(int program)
 {
     return program == UT_EBPF_ZERO_WINDOW || program == UT_EBPF_RECEIVE_DROP ||
-           program == UT_EBPF_UNDO;
+           program == UT_EBPF_UNDO || program == UT_EBPF_SENT_STAMPS;
 }
 
 static void miss_cgroups(struct ebpf *ebpf)
@@ -313,6 +315,7 @@ static void report_missing(struct ebpf *ebpf)
 {
     struct ut_ebpf_missing missing = {0};
     ut_trace_context_count(&ebpf->trace_context, &ebpf->programs);
+    ut_send_times_count(&ebpf->send_times, ebpf->programs.skeleton);
     take_counters(ebpf, &missing);
     take_missed(ebpf, &missing);
     uint64_t records = missing.no_room + missing.rate_limited + missing.skipped_runs;
@@ -362,15 +365,16 @@ static void on_source_drain(struct ut_event_source *source)
 static void on_source_follow(struct ut_event_source *source, uint64_t cgroup_id, bool follow)
 {
     struct ebpf *ebpf = UT_CONTAINER_OF(source, struct ebpf, source);
-    if (!ebpf->config.trace_context.enabled || ebpf->programs.skeleton == NULL)
+    if (ebpf->programs.skeleton == NULL)
         return;
-    int error = ut_trace_context_follow(ebpf->programs.skeleton, cgroup_id, follow);
+    int error = ut_ebpf_follow(ebpf->programs.skeleton, cgroup_id, follow);
     if (error != 0)
-        ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_trace_context",
+        ut_log(ebpf->worker->log, UT_LOG_WARN, "ebpf_senders",
                "cgroup=%llu error=\"%s\" text=\"%s\"", (unsigned long long)cgroup_id,
                strerror(-error),
-               follow ? "its requests are not read: no exact matches for it"
-                      : "its requests go on being read, though it sends no spans");
+               follow ? "when its sockets first sent what they send again is known in part, and "
+                        "its requests are not read: no exact matches for it"
+                      : "its sockets go on being followed, though it sends no spans");
 }
 
 /* `edge` is ready once for each wake-up by the kernel. The ring itself, watched by level, would be
@@ -548,6 +552,7 @@ static int create(struct ut_receiver **ret, const struct ut_build *build,
     ebpf->timer.fire = on_tick;
     ebpf->edge = -1;
     ut_ebpf_counters_init(&ebpf->counters, build->worker->metrics);
+    ut_send_times_init(&ebpf->send_times, build->worker->metrics);
     if (ebpf->config.trace_context.enabled)
         ut_trace_context_init(&ebpf->trace_context, &ebpf->config.trace_context,
                               build->worker->metrics);

@@ -86,6 +86,10 @@ static const struct ut_ebpf_program descriptions[UT_EBPF_PROGRAMS] = {
     [UT_EBPF_UNDO] = {.name = "tcp_cong_state_set",
                       .since = "5.18",
                       .without = "needless retransmits are not marked as spurious"},
+    [UT_EBPF_SENT_STAMPS] = {.name = "sent_stamps",
+                             .since = "5.18",
+                             .without = "of most retransmits it is known only within bounds when "
+                                        "their bytes were first sent"},
     [UT_EBPF_TRACE_SOCKETS] = {.name = "trace_sockets",
                                .since = "5.17",
                                .without = "no exact matches"},
@@ -145,6 +149,7 @@ static void find_slots(struct ut_bpf *skeleton, int index, struct bpf_program **
         [UT_EBPF_ZERO_WINDOW] = SLOTS(tcp_probe),
         [UT_EBPF_RECEIVE_DROP] = SLOTS(kfree_skb),
         [UT_EBPF_UNDO] = SLOTS(tcp_cong_state_set),
+        [UT_EBPF_SENT_STAMPS] = SLOTS(sent_stamps),
         [UT_EBPF_TRACE_SOCKETS] = SLOTS(trace_sockets),
         [UT_EBPF_TRACE_RETRANSMIT] = SLOTS(trace_retransmit),
         [UT_EBPF_TRACE_EGRESS] = SLOTS(trace_egress),
@@ -223,6 +228,7 @@ static int open_object(struct ut_bpf **ret, const struct ut_ebpf_settings *setti
     skeleton->rodata->tick_ns = tick_length_ns();
     skeleton->rodata->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
     skeleton->rodata->max_streams = settings->max_sockets;
+    skeleton->rodata->max_sent_rings = settings->max_sockets;
     skeleton->rodata->answers_followed = (wanted >> UT_EBPF_TRACE_READER & 1) != 0;
     skeleton->rodata->charged_flags = features->charged_flags;
     int error = bpf_map__set_max_entries(skeleton->maps.ring, (uint32_t)settings->ring_bytes);

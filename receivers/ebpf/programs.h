@@ -30,7 +30,7 @@ struct ut_ebpf_settings {
     bool memory;          /* load the programs of memory.bpf.c */
     bool allocations;     /* and that of allocations.bpf.c */
     int trace_context;    /* load the programs of trace_context.bpf.c: bits of enum ut_ebpf_trace */
-    uint32_t max_sockets; /* that those follow at a time */
+    uint32_t max_sockets; /* that those follow at a time, and that may be in recovery at a time */
     struct ut_tc_settings tc; /* where trace_tc is attached; without lists: nowhere */
 };
 
@@ -58,6 +58,7 @@ enum { /* indices of `states` */
        UT_EBPF_ZERO_WINDOW,
        UT_EBPF_RECEIVE_DROP,
        UT_EBPF_UNDO,
+       UT_EBPF_SENT_STAMPS,
        UT_EBPF_TRACE_SOCKETS,
        UT_EBPF_TRACE_RETRANSMIT, /* behind RETRANSMIT: its records come in this order */
        UT_EBPF_TRACE_EGRESS,

@@ -232,14 +232,3 @@ void ut_trace_context_count(struct ut_trace_context *context,
         *context->lost[i] += now.lost[i] - before->lost[i];
     context->counted = now;
 }
-
-int ut_trace_context_follow(struct ut_bpf *skeleton, uint64_t cgroup_id, bool follow)
-{
-    const uint8_t yes = 1;
-    int senders = bpf_map__fd(skeleton->maps.senders), error;
-    if (follow)
-        error = bpf_map_update_elem(senders, &cgroup_id, &yes, BPF_ANY);
-    else
-        error = bpf_map_delete_elem(senders, &cgroup_id);
-    return error != -ENOENT ? error : 0;
-}

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* User space's part of bpf/trace_context.bpf.c: its settings, whose sockets it follows, and what it
- * counted. */
+/* User space's part of bpf/trace_context.bpf.c: its settings and what it counted. */
 #ifndef UT_EBPF_TRACE_CONTEXT_H
 #define UT_EBPF_TRACE_CONTEXT_H
 
@@ -11,8 +10,6 @@
 #include "bpf/records.h"
 #include "config/field.h"
 #include "telemetry/metrics.h"
-
-struct ut_bpf;
 
 struct ut_ebpf_programs;
 
@@ -53,7 +50,5 @@ void ut_trace_context_done(struct ut_trace_context *context); /* a cleared one t
 /* Brings the metrics up to the kernel's counters, and the interfaces to what was asked for. */
 void ut_trace_context_count(struct ut_trace_context *context,
                             const struct ut_ebpf_programs *programs);
-/* Whether sockets of this cgroup are followed from when they connect. 0 or a negative errno. */
-int ut_trace_context_follow(struct ut_bpf *skeleton, uint64_t cgroup_id, bool follow) UT_MUST_USE;
 
 #endif

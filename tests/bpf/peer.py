@@ -111,8 +111,9 @@ class Client:
         self.sock.sendall(head + b"q" * (int(size) - 8))
 
     def ask(self, size, answer_size):
+        began = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self.send(size, answer_size)
-        tell("asked")
+        tell("asked", sent=[began, time.clock_gettime_ns(time.CLOCK_BOOTTIME)])
 
     def take(self, size):
         read_exactly(self.sock, int(size))

@@ -13,7 +13,7 @@ PORT = 8120
 
 
 NO_DOUBT = ("cgroup", "reset", "zero_window", "receive_drop", "listen_overflow", "undo")
-MOSTLY_IDLE = ("tcp_probe", "kfree_skb", "tcp_cong_state_set")
+MOSTLY_IDLE = ("tcp_probe", "kfree_skb", "tcp_cong_state_set", "sent_stamps")
 
 
 def missed_runs(metrics):

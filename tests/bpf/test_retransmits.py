@@ -103,11 +103,12 @@ class Causes(KernelTest):
         rule.remove()
         self.watch.wait(type="retransmit", cookie=connection["cookie"], cause="fast")
         self.settle(connection, self.lab.left, before)
-        # Acknowledgements come in all the time, so the flight's begin is a lower bound only.
+        # Acknowledgements come in all the time, and its workload sends no spans: its sends were
+        # not noted down.
         for record in self.retransmits(connection):
             if record["cause"] == "fast":
-                self.assertFalse(record["sent_exact"])
-                self.assertLess(record["since_sent_us"], 1000000)
+                self.assertFalse(record.get("sent_exact", False))
+                self.assertLess(record.get("since_sent_us", 0), 1000000)
 
     def settle(self, connection, node, before):
         """Waits until the records add up to the kernel's own counter."""

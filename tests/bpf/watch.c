@@ -119,8 +119,9 @@ static void print_retransmit(const void *data)
     if (record.header.has & UT_HAS_SINCE_RECEIVED)
         printf(",\"since_received_us\":%u", record.since_received_us);
     if (record.header.has & UT_HAS_SINCE_SENT)
-        printf(",\"since_sent_us\":%u,\"sent_exact\":%s", record.since_sent_us,
-               record.header.has & UT_HAS_SENT_EXACT ? "true" : "false");
+        printf(",\"since_sent_us\":%u,\"sent_exact\":%s,\"sent_within_us\":%u",
+               record.since_sent_us, record.header.has & UT_HAS_SENT_EXACT ? "true" : "false",
+               record.sent_within_us);
 }
 
 static void print_tcp(const void *data)
@@ -230,7 +231,8 @@ static void on_record(struct ut_event_sink *sink, const void *data, size_t size,
         return;
     }
     memcpy(&header, data, sizeof(header));
-    printf("{\"type\":\"%s\",\"unix_ns\":%" PRIu64 ",\"cgroup\":%" PRIu64, types[type].name,
+    printf("{\"type\":\"%s\",\"boot_ns\":%llu,\"unix_ns\":%" PRIu64 ",\"cgroup\":%" PRIu64,
+           types[type].name, (unsigned long long)header.boot_ns,
            header.boot_ns + (uint64_t)unix_offset_ns, header.cgroup_id);
     types[type].print(data);
     puts("}");

@@ -38,8 +38,9 @@ static struct lab_pair connect_to(const char *address)
     return pair;
 }
 
-/* A tail loss probe `seen_ms` of bytes that were first sent at `sent_ms`, exactly or no earlier. */
-static void probe(const struct lab_end *from, double seen_ms, double sent_ms, bool exact)
+/* 800 bytes that were first sent at `sent_ms` are sent again. */
+static struct ut_record_retransmit retransmit(const struct lab_end *from, double seen_ms,
+                                              double sent_ms, enum ut_tcp_cause cause)
 {
     struct ut_record_retransmit record = {
         .header = lab_header(&lab, UT_RECORD_RETRANSMIT, sizeof(record), seen_ms, from->cgroup),
@@ -48,13 +49,22 @@ static void probe(const struct lab_end *from, double seen_ms, double sent_ms, bo
         .end_seq = 801,
         .bytes = 800,
         .segments = 1,
-        .cause = UT_CAUSE_TAIL_LOSS_PROBE,
+        .cause = cause,
         .rto_us = 204000,
         .since_sent_us = (uint32_t)((seen_ms - sent_ms) * 1000),
     };
     record.socket.state = 1;
-    record.header.has =
-        from->has | UT_HAS_RTO | UT_HAS_ERR | UT_HAS_SINCE_SENT | (exact ? UT_HAS_SENT_EXACT : 0);
+    record.header.has = from->has | UT_HAS_RTO | UT_HAS_ERR | UT_HAS_SINCE_SENT | UT_HAS_SENT_EXACT;
+    return record;
+}
+
+/* A tail loss probe `seen_ms` of bytes that were first sent at `sent_ms`, exactly or no earlier. */
+static void probe(const struct lab_end *from, double seen_ms, double sent_ms, bool exact)
+{
+    struct ut_record_retransmit record =
+        retransmit(from, seen_ms, sent_ms, UT_CAUSE_TAIL_LOSS_PROBE);
+    if (!exact)
+        record.header.has &= ~(uint32_t)UT_HAS_SENT_EXACT;
     lab_record(&lab, &record, sizeof(record));
 }
 
@@ -166,4 +176,69 @@ Test(join_sent, answer_is_not_that_of_a_span_that_ended_before_its_request_came_
     cr_expect(lab_gained_nothing(&lab, 0));
     LAB_JOIN(&lab, ledger, lab_span(KIND_SERVER, 2, 30, 34, from_payment));
     cr_expect_str_eq(lab_text(&lab, 0, UT_ATTR_TCP_MATCH), "connection");
+}
+
+/* The timeouts double, and the third comes 1.4 s after the bytes were sent. */
+Test(join_sent, each_retransmit_of_the_same_bytes_tells_how_long_they_have_waited)
+{
+    static const double seen_ms[] = {203, 608, 1420};
+    lab.now_ms = 2000;
+    struct lab_pair pair = connect_to("10.77.0.12");
+    for (int i = 0; i < 3; i++) {
+        struct ut_record_retransmit record =
+            retransmit(&pair.client, seen_ms[i], 3, UT_CAUSE_TIMEOUT);
+        record.rto_us <<= i;
+        lab_record(&lab, &record, sizeof(record));
+    }
+    join_two_calls(payment, KIND_CLIENT, (double[]){0, 2, 2.9, 1450});
+    cr_expect(lab_gained_nothing(&lab, 0));
+    cr_assert_eq(lab_events(&lab, 1), 3);
+    for (uint32_t i = 0; i < 3; i++)
+        cr_expect_eq(lab_event_int(&lab, 1, i, UT_ATTR_TCP_WAITED_NS),
+                     (int64_t)(seen_ms[i] - 3) * 1000000);
+}
+
+/* Sent one after the other, without waiting, and put together when they are sent again. */
+Test(join_sent, segment_put_together_of_several_sends_belongs_to_the_span_of_each)
+{
+    struct lab_pair pair = connect_to("10.77.0.12");
+    struct ut_record_retransmit record = retransmit(&pair.client, 220, 10, UT_CAUSE_TIMEOUT);
+    record.sent_within_us = 50000;
+    lab_record(&lab, &record, sizeof(record));
+    LAB_JOIN(&lab, payment, lab_span(KIND_CLIENT, 1, 0, 9, to_ledger),
+             lab_span(KIND_CLIENT, 2, 9.8, 230, to_ledger),
+             lab_span(KIND_CLIENT, 3, 59.8, 240, to_ledger),
+             lab_span(KIND_CLIENT, 4, 62, 240, to_ledger));
+    cr_expect(lab_gained_nothing(&lab, 0));
+    for (uint32_t span = 1; span < 3; span++)
+        cr_expect_str_eq(lab_text(&lab, span, UT_ATTR_TCP_MATCH), "connection");
+    cr_expect_eq(lab_event_int(&lab, 1, 0, UT_ATTR_TCP_WAITED_NS), 210 * INT64_C(1000000));
+    cr_expect(lab_gained_nothing(&lab, 3), "nothing of it was sent when that one began");
+}
+
+/* As on a connection of a pool, or of HTTP/2: the span that was open when the bytes were sent has
+ * not come in yet, and the one that is open when they are sent again has nothing to do with them.
+ */
+Test(join_sent, what_was_sent_before_a_span_began_is_not_its_own_though_it_waits_meanwhile)
+{
+    struct lab_pair pair = connect_to("10.77.0.12");
+    struct ut_record_retransmit record = retransmit(&pair.client, 130, 10, UT_CAUSE_FAST);
+    lab_record(&lab, &record, sizeof(record));
+    LAB_JOIN(&lab, payment, lab_span(KIND_CLIENT, 1, 90, 140, to_ledger));
+    cr_expect(lab_gained_nothing(&lab, 0));
+    LAB_JOIN(&lab, payment, lab_span(KIND_CLIENT, 2, 8, 140, to_ledger));
+    cr_expect_str_eq(lab_text(&lab, 0, UT_ATTR_TCP_MATCH), "connection");
+}
+
+/* What lies, or was captured by another version, must not make times that never were. */
+Test(join_sent, sends_that_would_end_after_the_retransmit_end_with_it)
+{
+    struct lab_pair pair = connect_to("10.77.0.12");
+    struct ut_record_retransmit record = retransmit(&pair.client, 130, 10, UT_CAUSE_FAST);
+    record.sent_within_us = UINT32_MAX;
+    lab_record(&lab, &record, sizeof(record));
+    LAB_JOIN(&lab, payment, lab_span(KIND_CLIENT, 1, 131, 140, to_ledger),
+             lab_span(KIND_CLIENT, 2, 100, 140, to_ledger));
+    cr_expect(lab_gained_nothing(&lab, 0));
+    cr_expect_str_eq(lab_text(&lab, 1, UT_ATTR_TCP_MATCH), "connection");
 }

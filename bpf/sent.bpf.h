@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * When the bytes that a socket has in flight were first sent: as ranges of sequence numbers, one
+ * behind the other. sent.bpf.c fills them in, tcp.bpf.c asks when it records a retransmit.
+ *
+ * 1. What is first sent is sent in the order of its numbers, so ranges are only ever added at the
+ *    end, and never change; what has been acknowledged goes from the front.
+ * 2. A range whose time nobody knows says so: SENT_UNKNOWN.
+ * 3. They are the business of whoever holds the socket's lock.
+ */
+#ifndef UT_BPF_SENT_H
+#define UT_BPF_SENT_H
+
+#include "output.bpf.h"
+
+#define SENT_RANGES 64 /* a power of two */
+#define SENT_UNKNOWN 0
+#define SENT_TOGETHER_US 100            /* sends that share a range */
+#define SENT_AGE_US (1ULL << 31)        /* 36 minutes: of older ones nothing is told */
+#define SENT_FORGOTTEN_BEHIND (1 << 30) /* sequence numbers come again after 4 GiB */
+
+struct sent_range {
+    __u32 end;     /* the number of the first byte beyond */
+    __u32 sent_us; /* since the ring's base, at least SENT_TOGETHER_US + 1; or SENT_UNKNOWN */
+};
+
+struct sent_ring {
+    __u64 base_us; /* CLOCK_MONOTONIC */
+    __u64 acked;   /* what the socket's bytes_acked was when the ring was last put in order */
+    __u32 from;    /* the first byte of the first range … */
+    __u32 to;      /* … and the end of the last */
+    __u32 first, count;
+    struct sent_range ranges[SENT_RANGES];
+};
+
+struct sent_rings_map {
+    __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, int);
+    __type(value, struct sent_ring);
+};
+
+extern struct sent_rings_map sent_rings SEC(".maps");
+extern __u32 sent_rings_open;
+
+static __always_inline struct sent_range *sent_range_at(struct sent_ring *ring, __u32 index)
+{
+    return &ring->ranges[(ring->first + index) % SENT_RANGES];
+}
+
+/* How many ranges end at this byte or before it. Without branches, so that the verifier has one way
+ * to go and not one for each outcome. */
+static __always_inline __u32 sent_ranges_before(struct sent_ring *ring, __u32 byte)
+{
+    __u32 before = 0;
+    for (__u32 step = SENT_RANGES; step > 0; step /= 2) {
+        __s64 left = (__s64)ring->count - before - step;
+        __s64 beyond = (__s32)(byte - sent_range_at(ring, before + step - 1)->end);
+        before += step & (__u32) ~((left | beyond) >> 63);
+    }
+    return before;
+}
+
+/* Whether the ring's numbers are still those of now. */
+static __always_inline bool sent_ring_holds(const struct sent_ring *ring,
+                                            const struct tcp_sock *tcp)
+{
+    return ring->count > 0 && tcp->bytes_acked - ring->acked < SENT_FORGOTTEN_BEHIND;
+}
+
+/* When the first and the last byte of a segment were first sent, CLOCK_MONOTONIC; 0: not known.
+ * Whether the first is. */
+static __always_inline bool find_sent(struct sent_ring *ring, const struct tcp_sock *tcp, __u32 seq,
+                                      __u32 end_seq, __u64 ret_us[2])
+{
+    if (!sent_ring_holds(ring, tcp) || (__s32)(seq - ring->from) < 0 ||
+        (__s32)(end_seq - ring->to) > 0)
+        return false;
+    __u32 first_us = sent_range_at(ring, sent_ranges_before(ring, seq))->sent_us;
+    __u32 last_us = sent_range_at(ring, sent_ranges_before(ring, end_seq - 1))->sent_us;
+    ret_us[0] = first_us != SENT_UNKNOWN ? ring->base_us + first_us : 0;
+    ret_us[1] = last_us != SENT_UNKNOWN ? ring->base_us + last_us : 0;
+    return first_us != SENT_UNKNOWN;
+}
+
+static __always_inline void forget_sent(struct sock *sk)
+{
+    if (has_socket_storage() && bpf_sk_storage_delete(&sent_rings, sk) == 0)
+        __sync_fetch_and_sub(&sent_rings_open, 1);
+}
+
+#endif

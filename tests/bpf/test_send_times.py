@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""When the bytes of a retransmit were first sent: what the records say, against what the program
+that sent them saw on its clock."""
+import os
+
+from harness import KernelTest, Lab, cgroup_id, main
+
+PORT = 8140
+DATA = f"tcp dport {PORT} meta length > 100"
+# A send that a program saw begin and end happened in between; the clocks are read a little apart.
+EARLY_NS, LATE_NS = 1000000, 50000000
+
+
+class Sends(KernelTest):
+    """A client whose sends are noted, on both sides of the socket."""
+    settings = None
+    follow = True
+
+    def setUp(self):
+        super().setUp()
+        if self.follow:
+            os.environ["WATCH_FOLLOW"] = str(cgroup_id(self.lab.left.cgroup))
+            self.addCleanup(os.environ.pop, "WATCH_FOLLOW", None)
+        self.watch_with("retransmits_per_second: 0\ndrain_interval: 20ms\n")
+        self.serve(self.lab.right, "::", PORT)
+        self.sender = self.client(self.lab.left)
+
+    def connect(self, warm=200):
+        self.connection = self.sender.connect(Lab.V4[1], PORT)
+        self.sender.request(warm, 4)
+        self.sent, self.at = [], 1 + warm
+        return self.connection
+
+    def ask(self, size):
+        """Sends without waiting for an answer, and notes when."""
+        answer = self.sender.do(f"ask {size} 4", "asked")
+        self.sent.append((self.at, self.at + size, answer["sent"]))
+        self.at += size
+
+    def take(self):
+        self.sender.do(f"take {4 * len(self.sent)}", "taken", seconds=60)
+
+    def sent_with(self, offset):
+        """When the byte at this offset was sent: no earlier and no later than."""
+        for begin, end, times in self.sent:
+            if begin <= offset < end:
+                return times[0] - EARLY_NS, times[1] + LATE_NS
+        raise AssertionError(f"nothing was sent at {offset}: {self.sent}")
+
+    def check(self):
+        """All that is told of the retransmits is right; those whose send is known, by the offsets
+        of their first byte."""
+        known = {}
+        for record in self.retransmits(self.connection):
+            offset = (record["seq"] - record["isn"][0]) % 2**32
+            if not record.get("sent_exact"):
+                known.setdefault(offset, []).append(False)
+                continue
+            known.setdefault(offset, []).append(True)
+            first_ns = record["boot_ns"] - record["since_sent_us"] * 1000
+            last_ns = first_ns + record["sent_within_us"] * 1000
+            low, high = self.sent_with(offset)
+            self.assertTrue(low <= first_ns <= high, (low, first_ns, high, record))
+            low, _ = self.sent_with(offset + record["bytes"] - 1)
+            self.assertLessEqual(low, last_ns, record)
+        return known
+
+    def lose_one(self):
+        """The first of three requests is lost three times, the others arrive."""
+        rule = self.lab.right.drop("first", f"tcp dport {PORT} meta length 700-800 "
+                                            "numgen inc mod 1000 < 3")
+        for size in (700, 300, 300):
+            self.ask(size)
+        self.take()
+        self.assertEqual(rule.dropped(), 3)
+        rule.remove()
+        self.watch.wait(3, type="retransmit", cookie=self.connection["cookie"],
+                        seq=self.seq_of(self.sent[0][0]))
+        return self.check()
+
+    def seq_of(self, offset):
+        opened, = self.watch.wait(type="connection", change="opened",
+                                  cookie=self.connection["cookie"])
+        return (opened["isn"][0] + offset) % 2**32
+
+
+class SendTimes(Sends):
+    def test_every_retransmit_of_the_same_bytes_tells_their_first_send(self):
+        self.connect()
+        known = self.lose_one()
+        again = known[self.sent[0][0]]
+        self.assertGreaterEqual(len(again), 3)
+        self.assertTrue(all(again), known)
+
+    def test_connections_one_after_the_other_have_nothing_of_each_other(self):
+        for _ in range(3):
+            self.connect()
+            known = self.lose_one()
+            self.assertTrue(all(known[self.sent[0][0]]), known)
+            self.sender.close()
+        metrics = self.watch.end()
+        self.assertGreaterEqual(
+            metrics["undertrace_ebpf_send_times_total{noted='whole'}"], 3)
+
+    def test_a_flight_of_which_nothing_arrives_is_told_apart_by_its_sends(self):
+        self.connect()
+        rule = self.lab.right.drop("whole", DATA)
+        for size in (700, 300, 400):
+            self.ask(size)
+        self.watch.wait(2, type="retransmit", cookie=self.connection["cookie"], cause="timeout")
+        rule.remove()
+        self.take()
+        known = self.check()
+        self.assertTrue(all(known[self.sent[0][0]]), known)
+
+    def test_more_than_there_is_room_for_is_not_told_and_what_is_told_is_right(self):
+        self.lab.left.sysctl("net.ipv4.tcp_slow_start_after_idle", 0)
+        self.connect(1 << 20)
+        rule = self.lab.right.drop("whole", DATA)
+        for _ in range(100):
+            self.ask(200)
+        self.watch.wait(1, type="retransmit", cookie=self.connection["cookie"], cause="timeout")
+        rule.remove()
+        self.take()
+        known = self.check()
+        self.assertTrue(all(known[self.sent[0][0]]), known)
+        metrics = self.watch.end()
+        self.assertGreaterEqual(
+            metrics["undertrace_ebpf_send_times_total{noted='in_part'}"], 1)
+
+
+class Strangers(Sends):
+    """Sockets of workloads that send no spans."""
+    follow = False
+
+    def test_of_others_nothing_is_noted(self):
+        self.connect()
+        self.lose_one()
+        metrics = self.watch.end()
+        self.assertEqual(metrics["undertrace_ebpf_send_times_total{noted='whole'}"], 0)
+
+
+if __name__ == "__main__":
+    main()
