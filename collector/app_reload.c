@@ -7,14 +7,19 @@
  * receiver that accepted them, under its settings, and push to the pipeline of its heir; it goes
  * with the last of them. The generation before drains for `shutdown_timeout` at most.
  *
- * A generation that fails half-made takes the same way out as one that has served.
+ * A generation that fails half-made takes the same way out as one that has served. Where a
+ * configuration is read, and its parts are listed, the program cannot go on without memory; so a
+ * reload begins by asking for as much as that takes.
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "app_load.h"
 #include "app_parts.h"
 #include "base/clock.h"
+#include "config/yaml.h"
 
 enum { ADDRESSES_MAX = 8 }; /* of a receiver */
 
@@ -367,12 +372,31 @@ static void reread_files(struct ut_app *app)
     }
 }
 
+/* What reading the file takes (25 times its size was measured), and what is made of it. */
+static size_t memory_for(const char *path)
+{
+    struct stat info;
+    size_t size = path != NULL && stat(path, &info) == 0 ? (size_t)info.st_size : 0;
+    return ((size_t)4 << 20) + 48 * (size < UT_YAML_SIZE_MAX ? size : UT_YAML_SIZE_MAX);
+}
+
+/* Mapped and given back at once: whether the system would give it is all that is asked. */
+static bool has_memory(size_t bytes)
+{
+    void *block = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return block != MAP_FAILED && munmap(block, bytes) == 0;
+}
+
 bool ut_app_reload(struct ut_app *app, FILE *out)
 {
     char error[UT_APP_ERROR] = "the configuration has errors", shown[UT_APP_ERROR + 64];
     bool done = false;
     if (app->phase != UT_APP_RUNNING) {
         snprintf(error, sizeof(error), "the program is stopping");
+    } else if (!has_memory(memory_for(app->path))) {
+        snprintf(error, sizeof(error),
+                 "out of memory: let the process have %zu MiB more for the time of a reload",
+                 (memory_for(app->path) >> 20) + 1);
     } else {
         struct ut_config *config = ut_app_load(app->path, app->types, out);
         done = config != NULL && try_config(app, config, error);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The program takes another configuration into use while spans come in. */
+#include <sys/resource.h>
+
 #include "program_client.h"
 
 #define CONFIG(batch, exporters, names, more)                                                      \
@@ -92,6 +94,58 @@ Test(program_reload, a_bad_file_changes_nothing_and_says_why)
     cr_expect_eq(program_send_spans(program_port(&program, "event=listening"), 2), 0);
     stop();
     expect_in(program.err, "debug.accepted=2 debug.sent=2 unaccounted=0\n");
+}
+
+/* The address space that the program may have beyond what it has; below 0: no limit. */
+static void limit_memory(long more_bytes)
+{
+    char path[64];
+    unsigned long pages = 0;
+    snprintf(path, sizeof(path), "/proc/%d/statm", (int)program.pid);
+    FILE *file = fopen(path, "r");
+    cr_assert_not_null(file);
+    cr_assert_eq(fscanf(file, "%lu", &pages), 1);
+    fclose(file);
+    struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+    if (more_bytes >= 0)
+        limit.rlim_cur = pages * (unsigned long)sysconf(_SC_PAGESIZE) + (unsigned long)more_bytes;
+    cr_assert_eq(prlimit(program.pid, RLIMIT_AS, &limit, NULL), 0);
+}
+
+#if defined(__SANITIZE_ADDRESS__)
+#define NO_LIMIT_OF_MEMORY 1 /* the sanitizer takes address space as it likes */
+#else
+#define NO_LIMIT_OF_MEMORY 0
+#endif
+
+Test(program_reload, without_memory_the_configuration_before_stays, .disabled = NO_LIMIT_OF_MEMORY)
+{
+    char many[4096] = "debug: ", names[1024] = "debug";
+    for (int i = 0; i < 15; i++) {
+        size_t size = strlen(many);
+        snprintf(many + size, sizeof(many) - size,
+                 ", otlp_grpc/%d: {endpoint: 'http://127.0.0.1:1', headers: {name: value-%d}}", i,
+                 i);
+        size = strlen(names);
+        snprintf(names + size, sizeof(names) - size, ", otlp_grpc/%d", i);
+    }
+    char config[8192];
+    snprintf(config, sizeof(config), CONFIG("10ms", "%s", "%s", QUIET ", shutdown_timeout: 100ms"),
+             many, names);
+    start(CONFIG("10ms", "debug: ", "debug", QUIET));
+    uint16_t port = program_port(&program, "event=listening");
+    cr_expect_eq(program_send_spans(port, 2), 0);
+    limit_memory(2 << 20);
+    reload(config, "event=reload_failed ");
+    expect_in(program.err, "text=\"out of memory: let the process have 5 MiB more ");
+    cr_expect_eq(program_send_spans(port, 2), 0);
+    /* With what it asks for it has enough. */
+    limit_memory(5 << 20);
+    reload(config, "event=reloaded ");
+    limit_memory(-1);
+    cr_expect_eq(program_send_spans(port, 2), 0);
+    stop();
+    expect_in(program.err, " debug.accepted=6 debug.sent=6 ");
 }
 
 Test(program_reload, an_exporter_that_cannot_start_changes_nothing)
