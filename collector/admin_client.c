@@ -97,3 +97,14 @@ int ut_admin_ask(const char *admin, const char *method, const char *target, char
     close(fd);
     return status;
 }
+
+void ut_admin_complain(const char *admin, int error)
+{
+    bool absent = error == -ENOENT || error == -ECONNREFUSED;
+    bool forbidden = error == -EACCES || error == -EPERM;
+    fprintf(stderr, "undertrace: %s: %s%s\n", admin, strerror(-error),
+            absent ? ": is undertrace running, and is this its admin socket? --config FILE takes "
+                     "it from the file, --admin PATH names it"
+            : forbidden ? ": only the user that undertrace runs as may ask, and root"
+                        : "");
+}

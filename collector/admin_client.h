@@ -9,5 +9,7 @@
  * answer, 15 s at most. Returns its HTTP status, with its body in `ret` (from malloc, terminated);
  * or a negative errno. */
 int ut_admin_ask(const char *admin, const char *method, const char *target, char **ret);
+/* Says on standard error that nobody could be asked there, and what to look at. */
+void ut_admin_complain(const char *admin, int error);
 
 #endif

@@ -76,6 +76,16 @@ static double read_system_calls(void *arg)
     return (double)((const struct ut_app *)arg)->worker.pool.system_calls;
 }
 
+static double read_reloads(void *arg)
+{
+    return (double)((const struct ut_app *)arg)->reloads.done;
+}
+
+static double read_failed_reloads(void *arg)
+{
+    return (double)((const struct ut_app *)arg)->reloads.failed;
+}
+
 void ut_app_memory_metrics(struct ut_app *app)
 {
     struct ut_metrics *metrics = app->metrics;
@@ -96,4 +106,9 @@ void ut_app_memory_metrics(struct ut_app *app)
     ut_metrics_counter_read(metrics, "undertrace_pool_system_calls_total", "",
                             "Times that the pool of the data path asked the system for memory.",
                             read_system_calls, app);
+    static const char reloads[] = "Times that the configuration was to be read again.";
+    ut_metrics_counter_read(metrics, "undertrace_reloads_total", "result=\"loaded\"", reloads,
+                            read_reloads, app);
+    ut_metrics_counter_read(metrics, "undertrace_reloads_total", "result=\"failed\"", reloads,
+                            read_failed_reloads, app);
 }

@@ -125,7 +125,11 @@ struct ut_app {
     struct ut_app_generation *current, *retiring;
     struct ut_app_retired *retired;
     struct ut_app_receiver *receivers; /* those that leave among them */
-    uint64_t reloads, reloads_failed;
+    struct ut_app_reloads {
+        uint64_t done, failed;
+        char trouble[UT_APP_ERROR]; /* why the last one failed; "": it did not */
+        uint64_t trouble_at_ns;     /* monotonic */
+    } reloads;
 
     struct ut_http_server *web, *admin;
     uv_signal_t signals[3];

@@ -389,7 +389,8 @@ static bool has_memory(size_t bytes)
 
 bool ut_app_reload(struct ut_app *app, FILE *out)
 {
-    char error[UT_APP_ERROR] = "the configuration has errors", shown[UT_APP_ERROR + 64];
+    char error[UT_APP_ERROR] = "the file has errors, which `undertrace validate` lists",
+         shown[UT_APP_ERROR + 64];
     bool done = false;
     if (app->phase != UT_APP_RUNNING) {
         snprintf(error, sizeof(error), "the program is stopping");
@@ -403,13 +404,16 @@ bool ut_app_reload(struct ut_app *app, FILE *out)
     }
     reread_files(app);
     if (done) {
-        app->reloads++;
+        app->reloads.done++;
+        app->reloads.trouble[0] = '\0';
         fprintf(out, "reloaded\n");
         ut_log(app->log, UT_LOG_INFO, "reloaded", "pipelines=%zu",
                app->current->config->pipeline_count);
         return true;
     }
-    app->reloads_failed++;
+    app->reloads.failed++;
+    app->reloads.trouble_at_ns = ut_worker_now(&app->worker);
+    memcpy(app->reloads.trouble, error, sizeof(error));
     fprintf(out, "not reloaded: %s\n", error);
     ut_log(app->log, UT_LOG_ERROR, "reload_failed",
            "text=%s effect=\"the configuration before stays in force\"",

@@ -11,6 +11,7 @@
 
 #include "app_kernel.h"
 #include "app_parts.h"
+#include "base/clock.h"
 
 static void serve_text(struct ut_http_response *response, int status, const char *text)
 {
@@ -239,6 +240,24 @@ static json_t *describe_receivers(const struct ut_app *app)
     return object;
 }
 
+static json_t *describe_reloads(const struct ut_app *app)
+{
+    const struct ut_app_reloads *reloads = &app->reloads;
+    json_t *object = json_object();
+    set_count(object, "done", reloads->done);
+    set_count(object, "failed", reloads->failed);
+    if (reloads->trouble[0] == '\0')
+        return object;
+    char quoted[UT_APP_ERROR + 64];
+    json_t *text = json_string(reloads->trouble);
+    if (text == NULL) /* a name in the file may be no UTF-8 */
+        text = json_string(ut_log_quote(quoted, sizeof(quoted), reloads->trouble));
+    json_object_set_new(object, "last_failure", text);
+    set_count(object, "last_failure_ms",
+              (ut_worker_now(&app->worker) - reloads->trouble_at_ns) / UT_NS_PER_MS);
+    return object;
+}
+
 static void serve_doctor(void *arg, struct ut_http_response *response)
 {
     const struct ut_app *app = arg;
@@ -249,6 +268,7 @@ static void serve_doctor(void *arg, struct ut_http_response *response)
     set_count(root, "uptime_s", (ut_worker_now(&app->worker) - app->started_ns) / 1000000000);
     set_count(root, "budget_used_bytes", app->worker.budget.used);
     set_count(root, "budget_limit_bytes", app->worker.budget.limit);
+    json_object_set_new(root, "reloads", describe_reloads(app));
     if (app->evidence != NULL)
         describe_evidence(app, root);
     json_object_set_new(root, "spans", describe_receivers(app));

@@ -155,7 +155,7 @@ static int reload(const char *admin)
     char *answer;
     int status = ut_admin_ask(admin, "POST", "/reload", &answer);
     if (status < 0) {
-        fprintf(stderr, "undertrace: %s: %s\n", admin, strerror(-status));
+        ut_admin_complain(admin, status);
         return 1;
     }
     fputs(answer, status == 200 ? stdout : stderr);

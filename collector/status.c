@@ -153,6 +153,17 @@ static void print_storage(const json_t *storage)
     }
 }
 
+static void print_reloads(const json_t *reloads)
+{
+    if (count_of(reloads, "done") + count_of(reloads, "failed") == 0)
+        return;
+    printf("configuration: reloaded %" PRIu64 " times, in vain %" PRIu64 " times\n",
+           count_of(reloads, "done"), count_of(reloads, "failed"));
+    if (json_object_get(reloads, "last_failure") != NULL)
+        printf("    the one before stays in force, until a reload succeeds\n");
+    print_last(reloads, "last_failure", "last_failure_ms");
+}
+
 static void print_table(const json_t *root)
 {
     char version[160], state[160], used[32], limit[32], up[32];
@@ -161,6 +172,7 @@ static void print_table(const json_t *root)
            show_ms(count_of(root, "uptime_s") * 1000, up));
     printf("memory for spans: %s of %s\n", show_bytes(count_of(root, "budget_used_bytes"), used),
            show_bytes(count_of(root, "budget_limit_bytes"), limit));
+    print_reloads(json_object_get(root, "reloads"));
     print_counts("spans: ", json_object_get(root, "spans"));
     size_t i;
     json_t *exporter;
@@ -180,7 +192,7 @@ int ut_status(const char *admin, bool json)
     char *answer;
     int status = ut_admin_ask(admin, "GET", "/status", &answer);
     if (status < 0) {
-        fprintf(stderr, "undertrace: %s: %s\n", admin, strerror(-status));
+        ut_admin_complain(admin, status);
         return 1;
     }
     json_t *root = status == 200 ? json_loads(answer, 0, NULL) : NULL;

@@ -217,7 +217,22 @@ Test(program_reload, the_command_says_how_it_went)
 
     program_start(&command, "reload", "--admin", "/nonexistent/socket", NULL);
     cr_expect_eq(program_wait(&command), 1);
-    expect_in(command.err, "undertrace: /nonexistent/socket: No such file or directory\n");
+    expect_in(command.err, "undertrace: /nonexistent/socket: No such file or directory: is "
+                           "undertrace running, and is this its admin socket? ");
+
+    program_start(&command, "status", "--admin", socket, NULL);
+    cr_expect_eq(program_wait(&command), 0);
+    expect_in(command.out, "\nconfiguration: reloaded 1 times, in vain 1 times\n"
+                           "    the one before stays in force, until a reload succeeds\n"
+                           "    last failure, ");
+    expect_in(command.out, " ago: \"the file has errors, which `undertrace validate` lists\"\n");
+    snprintf(config, sizeof(config), CONFIG("10ms", "debug: ", "debug", "%s"), admin);
+    program_config(&program, config);
+    program_start(&command, "reload", "--admin", socket, NULL);
+    cr_expect_eq(program_wait(&command), 0, "%s", command.err);
+    program_start(&command, "status", "--admin", socket, NULL);
+    cr_expect_eq(program_wait(&command), 0);
+    expect_in(command.out, "\nconfiguration: reloaded 2 times, in vain 1 times\n\ndebug\n");
     program_done(&command);
     stop();
 }

@@ -88,6 +88,7 @@ Test(program_run, metrics_and_health_can_be_asked)
     expect_in(answer,
               "\notelcol_receiver_accepted_spans{receiver=\"otlp\",transport=\"grpc\"} 3\n");
     expect_in(answer, "\nundertrace_budget_limit_bytes ");
+    expect_in(answer, "\nundertrace_reloads_total{result=\"failed\"} 0\n");
     expect_in(answer, "\notelcol_exporter_queue_capacity{exporter=\"debug\"} ");
     program_get(port, "/healthz", answer);
     expect_in(answer, "\r\n\r\nok\n");
@@ -248,7 +249,7 @@ Test(program_run, status_shows_what_cannot_be_sent_and_why)
     kill(program.pid, SIGTERM);
     cr_expect_eq(program_wait(&program), 0);
     cr_expect_eq(program_run(&program, "status", "--admin", "/nonexistent/admin.sock"), 1);
-    expect_in(program.err, "No such file or directory\n");
+    expect_in(program.err, "No such file or directory: is undertrace running, and is this its ");
 }
 
 static void expect_asked(struct program *asking, const char *option, const char *value)
