@@ -63,6 +63,20 @@ static void check_mixed(struct ut_compressor *compressor, enum ut_coding coding,
     ut_segment_unref(packed);
 }
 
+/* Runs of 0, 1, 2, … bytes, more than are gathered at once. */
+static void check_every_length(struct ut_compressor *compressor, enum ut_coding coding,
+                               uint8_t *bytes)
+{
+    struct iovec runs[770];
+    size_t at = 0;
+    for (size_t i = 0; i < 770; at += i++)
+        runs[i] = (struct iovec){bytes + at, i};
+    struct ut_segment *packed = ut_compress(compressor, runs, 770, at);
+    cr_assert_not_null(packed);
+    check_inflated(coding, packed, bytes, at);
+    ut_segment_unref(packed);
+}
+
 Test(compress, body_comes_back_whatever_its_runs_are)
 {
     static const enum ut_coding codings[] = {UT_CODING_GZIP, UT_CODING_DEFLATE, UT_CODING_ZSTD};
@@ -86,6 +100,7 @@ Test(compress, body_comes_back_whatever_its_runs_are)
         check_runs(compressor, codings[c], text, size, size);
         check_runs(compressor, codings[c], text, size, 70000); /* long ones, then a short one */
         check_mixed(compressor, codings[c], text);
+        check_every_length(compressor, codings[c], noise);
         ut_compressor_free(compressor);
     }
     free(text);
