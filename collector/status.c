@@ -29,8 +29,10 @@ static const char *show_ms(uint64_t ms, char out[32])
 {
     if (ms < 1000)
         (void)snprintf(out, 32, "%" PRIu64 " ms", ms);
-    else if (ms < 600000)
+    else if (ms < 120000)
         (void)snprintf(out, 32, "%.1f s", (double)ms / 1e3);
+    else if (ms < 7200000)
+        (void)snprintf(out, 32, "%.0f min", (double)ms / 6e4);
     else
         (void)snprintf(out, 32, "%.1f h", (double)ms / 3.6e6);
     return out;

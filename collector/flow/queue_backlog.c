@@ -134,6 +134,13 @@ static void put_back(const struct ut_queue_reader *reader, struct ut_hold_record
     ut_keeping_wait(reader->keeping, reader->cursor, sequence, spans, false);
 }
 
+/* Since it was received, by clocks that may have been set meanwhile. */
+static uint64_t age_of(const struct ut_record *record)
+{
+    uint64_t now_ns = ut_clock_unix_ns();
+    return now_ns > record->received_ns ? now_ns - record->received_ns : 0;
+}
+
 /* Takes it in. 0; -EBADMSG where it is of no use, another errno where there is no room; the handle
  * stays the caller's then. */
 static int take_in(struct ut_queue *queue, struct ut_hold_record *handle,
@@ -160,6 +167,7 @@ static int take_in(struct ut_queue *queue, struct ut_hold_record *handle,
         ut_batch_unref(batch);
         return 0;
     }
+    entry->age_ns = age_of(record);
     ut_queue_add_fresh(entry);
     /* What had been left out comes back where nobody knows of it any more. */
     queue->recovered += spans > stored ? spans - stored : 0;

@@ -29,9 +29,10 @@ struct ut_entry {
     uint32_t endpoints_tried;   /* in a row, in vain */
     uint64_t bytes;             /* of the batch */
     uint64_t put_ns;
-    bool watched; /* some body has a watch */
-    bool kept;    /* some body is on the disk as well */
-    bool probe;   /* the piece in flight is the one that tries an endpoint */
+    uint64_t age_ns; /* when it was put: what comes from the disk has waited there */
+    bool watched;    /* some body has a watch */
+    bool kept;       /* some body is on the disk as well */
+    bool probe;      /* the piece in flight is the one that tries an endpoint */
 };
 
 struct ut_entry_list {

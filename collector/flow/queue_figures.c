@@ -32,7 +32,8 @@ uint64_t ut_queue_failing(const struct ut_queue *queue, uint64_t *ret_spans)
 
 static uint64_t oldest_ns(const struct ut_queue *queue)
 {
-    return queue->oldest != NULL ? ut_worker_now(queue->worker) - queue->oldest->put_ns : 0;
+    const struct ut_entry *oldest = queue->oldest;
+    return oldest != NULL ? ut_worker_now(queue->worker) - oldest->put_ns + oldest->age_ns : 0;
 }
 
 static uint32_t count_down(const struct ut_queue *queue)

@@ -243,6 +243,24 @@ Test(durable, what_was_not_sent_is_sent_after_a_restart)
     cr_expect_eq(books(0).recovered, 0);
 }
 
+/* However often the program has begun anew, an outage of a day looks like one. */
+Test(durable, what_comes_back_from_the_disk_is_as_old_as_it_is)
+{
+    struct ut_queue_figures figures;
+    open_parts();
+    fakes[0].keeps = true;
+    (void)push(1, 2, 10);
+    WAIT(answered() == 1);
+    close_parts();
+    (void)usleep(300000);
+    open_parts();
+    fakes[0].keeps = true;
+    WAIT(fakes[0].held_count == 1);
+    ut_queue_figures(queues[0], &figures);
+    cr_expect_gt(figures.oldest_ns, 250 * UT_NS_PER_MS);
+    fake_answer(&fakes[0], (struct ut_outcome){.result = UT_SENT});
+}
+
 /* Adds an attribute to every span, and leaves out the first of each batch. */
 struct editor {
     struct ut_processor base;
