@@ -169,8 +169,10 @@ static void count_join(struct ut_evidence *e)
     const char *dropped_help = "Spans whose evidence found no room.";
     const char *unjoined = "undertrace_unjoined_spans_total";
     const char *unjoined_help = "Spans that are not joined because their times make no sense.";
-    join->contradicted = counter(e, "undertrace_join_contradicted_total", "",
-                                 "Pairs of a span and a kernel event whose ends contradict.");
+    join->contradicted =
+        counter(e, "undertrace_join_contradicted_total", "",
+                "Pairs of a span and a kernel event whose ends contradict; of many events on "
+                "other ports than the span names one at most.");
     join->unmatched = counter(e, "undertrace_join_unmatched_ends_total", "",
                               "Spans that name an end to which no connection of their workload "
                               "led.");

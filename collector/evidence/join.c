@@ -42,6 +42,8 @@
 /* Without a connection to tell them apart, only a server span that begins this soon after the
  * retransmit of a request counts it. */
 #define BEGINS_SOON_NS (250 * UT_NS_PER_MS)
+/* Events of other ports than a span names, until one contradicts it. */
+enum { OTHERS_LOOKED_AT = 16 };
 
 struct ut_join *ut_join_new(struct ut_tables *tables, struct ut_allowance *allowance,
                             const struct ut_join_counters *counters)
@@ -55,6 +57,7 @@ struct ut_join *ut_join_new(struct ut_tables *tables, struct ut_allowance *allow
     join->views = calloc(UT_VIEWS_MAX + UT_EXACT_VIEWS_MAX, sizeof(join->views[0]));
     join->spare = calloc(UT_VIEWS_MAX, sizeof(join->spare[0]));
     join->lowest_ns = calloc(UT_VIEWS_MAX, sizeof(join->lowest_ns[0]));
+    join->ports.views = calloc(UT_VIEWS_MAX, sizeof(join->ports.views[0]));
     join->groups = calloc(UT_GROUPS_MAX, sizeof(join->groups[0]));
     join->matches = calloc(UT_MATCHES_MAX, sizeof(join->matches[0]));
     join->spans = calloc(UT_JOIN_SPANS_MAX, sizeof(join->spans[0]));
@@ -62,8 +65,9 @@ struct ut_join *ut_join_new(struct ut_tables *tables, struct ut_allowance *allow
     join->kills = calloc(UT_KILLS_VIEWED_MAX, sizeof(join->kills[0]));
     join->allocators = calloc(UT_SERIES_POINTS, sizeof(join->allocators[0]));
     if (join->views == NULL || join->spare == NULL || join->lowest_ns == NULL ||
-        join->groups == NULL || join->matches == NULL || join->spans == NULL ||
-        join->stalls == NULL || join->kills == NULL || join->allocators == NULL) {
+        join->ports.views == NULL || join->groups == NULL || join->matches == NULL ||
+        join->spans == NULL || join->stalls == NULL || join->kills == NULL ||
+        join->allocators == NULL) {
         ut_join_free(join);
         return NULL;
     }
@@ -77,6 +81,7 @@ void ut_join_free(struct ut_join *join)
     free(join->views);
     free(join->spare);
     free(join->lowest_ns);
+    free(join->ports.views);
     free(join->groups);
     free(join->matches);
     free(join->spans);
@@ -145,42 +150,92 @@ static enum ut_match_class class_of(const struct ut_join_view *view,
     return weakest_allowed(view, group, span, fit);
 }
 
+static void look_at_view(struct ut_join *join, const struct ut_body *body,
+                         struct ut_join_span *entry, uint32_t index)
+{
+    const struct ut_span *span = &body->spans[entry->row];
+    struct ut_join_view *view = &join->views[index];
+    struct ut_join_group *group = &join->groups[view->group];
+    if (!kind_takes(span, view, group->role))
+        return;
+    enum ut_join_fit fit = ut_join_fit(view, group, span, join->slack_ns);
+    if (fit == UT_FIT_NONE) {
+        entry->partial |=
+            view->fold != NULL && view->seen_ns >= span->start_ns && view->low_ns <= span->end_ns;
+        return;
+    }
+    enum ut_match_class ends = ends_class(join, body, span, group);
+    if (ends == UT_MATCH_NONE) {
+        ++*join->counters.contradicted;
+        ut_join_note_contradiction(join, group, span, ut_join_read_named(join, body, span));
+        return;
+    }
+    if (fit == UT_FIT_MEETS && ends == UT_MATCH_CONNECTION && view->side == UT_SIDE_PEER &&
+        span->kind == UT_SPAN_KIND_SERVER && ut_join_had_arrived(view, span, join->slack_ns))
+        view->arrived = join->learnt = true;
+    enum ut_match_class match = class_of(view, group, span, fit, ends);
+    if (match == UT_MATCH_NONE)
+        return;
+    if (match > view->best)
+        view->best = (uint8_t)match;
+    join->matches[join->match_count++] =
+        (struct ut_join_match){(uint16_t)index, (uint8_t)match, (uint8_t)fit};
+}
+
+/* All views from `first` on, or the next ones until one contradicts. */
+static void look_at_all(struct ut_join *join, const struct ut_body *body,
+                        struct ut_join_span *entry, uint32_t first, bool one_contradiction)
+{
+    uint64_t until_ns = body->spans[entry->row].end_ns + join->slack_ns;
+    uint64_t contradicted = *join->counters.contradicted;
+    uint32_t end = join->view_count;
+    if (one_contradiction && end > first + OTHERS_LOOKED_AT)
+        end = first + OTHERS_LOOKED_AT;
+    for (uint32_t i = first; i < end && join->lowest_ns[i] <= until_ns; i++) {
+        look_at_view(join, body, entry, i);
+        if (one_contradiction && *join->counters.contradicted != contradicted)
+            break;
+    }
+}
+
+/* Those of connections to the port that the span names. Where that gives nothing, the span may be
+ * one whose end the kernel sees differently: then one event that contradicts it tells of all. */
+static void look_at_port(struct ut_join *join, const struct ut_body *body,
+                         struct ut_join_span *entry, uint32_t first, uint16_t port)
+{
+    uint64_t until_ns = body->spans[entry->row].end_ns + join->slack_ns;
+    uint64_t contradicted = *join->counters.contradicted;
+    uint32_t at = ut_join_seek_port(join, port, first);
+    for (uint32_t view; (view = ut_join_next_on_port(join, port, &at)) != UINT32_MAX &&
+                        join->lowest_ns[view] <= until_ns;)
+        look_at_view(join, body, entry, view);
+    if (join->match_count == entry->first && *join->counters.contradicted == contradicted)
+        look_at_all(join, body, entry, first, true);
+}
+
+static void look_at_views(struct ut_join *join, const struct ut_body *body,
+                          struct ut_join_span *entry, uint32_t first)
+{
+    const struct ut_span *span = &body->spans[entry->row];
+    if (!ut_join_is_client(span) && span->kind != UT_SPAN_KIND_SERVER && !is_root(span))
+        return;
+    uint16_t port = 0;
+    if (ut_join_has_port_index(join, first))
+        port = ut_join_read_named(join, body, span)->ends.remote.endpoint.port;
+    if (port != 0)
+        look_at_port(join, body, entry, first, port);
+    else
+        look_at_all(join, body, entry, first, false);
+}
+
 static void look_at(struct ut_join *join, const struct ut_body *body, uint32_t row, uint32_t first)
 {
     const struct ut_span *span = &body->spans[row];
     struct ut_join_span *entry = &join->spans[join->span_count];
-    uint64_t until_ns = span->end_ns + join->slack_ns;
     *entry = (struct ut_join_span){.row = row, .first = join->match_count};
     join->serial++;
     ut_join_meet_memory(join, span, &entry->memory);
-    for (uint32_t i = first; i < join->view_count && join->lowest_ns[i] <= until_ns; i++) {
-        struct ut_join_view *view = &join->views[i];
-        struct ut_join_group *group = &join->groups[view->group];
-        if (!kind_takes(span, view, group->role))
-            continue;
-        enum ut_join_fit fit = ut_join_fit(view, group, span, join->slack_ns);
-        if (fit == UT_FIT_NONE) {
-            entry->partial |= view->fold != NULL && view->seen_ns >= span->start_ns &&
-                              view->low_ns <= span->end_ns;
-            continue;
-        }
-        enum ut_match_class ends = ends_class(join, body, span, group);
-        if (ends == UT_MATCH_NONE) {
-            ++*join->counters.contradicted;
-            ut_join_note_contradiction(join, group, span, ut_join_read_named(join, body, span));
-            continue;
-        }
-        if (fit == UT_FIT_MEETS && ends == UT_MATCH_CONNECTION && view->side == UT_SIDE_PEER &&
-            span->kind == UT_SPAN_KIND_SERVER && ut_join_had_arrived(view, span, join->slack_ns))
-            view->arrived = join->learnt = true;
-        enum ut_match_class match = class_of(view, group, span, fit, ends);
-        if (match == UT_MATCH_NONE)
-            continue;
-        if (match > view->best)
-            view->best = (uint8_t)match;
-        join->matches[join->match_count++] =
-            (struct ut_join_match){(uint16_t)i, (uint8_t)match, (uint8_t)fit};
-    }
+    look_at_views(join, body, entry, first);
     ut_join_match_named(join, body, span);
     entry->count = join->match_count - entry->first;
     join->span_count += entry->count > 0 || entry->memory.any;

@@ -61,10 +61,11 @@ static void read_named(const struct ut_body *body, const struct ut_span *span,
 const struct ut_join_named *ut_join_read_named(struct ut_join *join, const struct ut_body *body,
                                                const struct ut_span *span)
 {
-    if (join->named_by == NULL || !named_alike(body, join->named_by, span)) {
+    if (join->named_by == span)
+        return &join->named;
+    if (join->named_by == NULL || !named_alike(body, join->named_by, span))
         read_named(body, span, &join->named);
-        join->named_by = span;
-    }
+    join->named_by = span;
     return &join->named;
 }
 
@@ -107,12 +108,23 @@ static uint32_t count_fitting(const struct ut_join *join, uint32_t workload,
     return fitting;
 }
 
+/* Of the span's own workload; once for each span. */
+static uint32_t count_own_fitting(struct ut_join *join, const struct ut_span *span,
+                                  const struct ut_join_named *named)
+{
+    if (join->fitting_serial != join->serial) {
+        join->fitting_serial = join->serial;
+        join->fitting = count_fitting(join, join->workload->id, span, named);
+    }
+    return join->fitting;
+}
+
 /* As above, over the workload of the spans and, where the connection is another's in the pod, over
  * the whole pod. */
-static uint32_t count_in_scope(const struct ut_join *join, const struct ut_join_group *group,
+static uint32_t count_in_scope(struct ut_join *join, const struct ut_join_group *group,
                                const struct ut_span *span, const struct ut_join_named *named)
 {
-    uint32_t fitting = count_fitting(join, join->workload->id, span, named);
+    uint32_t fitting = count_own_fitting(join, span, named);
     if (!group->mate)
         return fitting;
     for (const struct ut_workload *mate = NULL;
@@ -154,15 +166,14 @@ static bool one_address_on_port(const struct ut_join *join, const struct ut_join
 
 /* A client's span that names in full where another connection of its workload led was on that one:
  * no proxy stands between the two. */
-static bool names_another(const struct ut_join *join, const struct ut_span *span,
+static bool names_another(struct ut_join *join, const struct ut_span *span,
                           const struct ut_join_named *named)
 {
     return ut_join_is_client(span) && named->has_address &&
-           count_fitting(join, join->workload->id, span, named) > 0;
+           count_own_fitting(join, span, named) > 0;
 }
 
-enum ut_match_class ut_join_ends_class(const struct ut_join *join,
-                                       const struct ut_join_group *group,
+enum ut_match_class ut_join_ends_class(struct ut_join *join, const struct ut_join_group *group,
                                        const struct ut_span *span,
                                        const struct ut_join_named *named)
 {
@@ -195,7 +206,7 @@ void ut_join_note_contradiction(struct ut_join *join, const struct ut_join_group
         return;
     join->unmatched_serial = join->serial;
     if (!ut_tables_complete(join->tables, join->workload->id, span->start_ns, span->end_ns) ||
-        count_fitting(join, join->workload->id, span, named) > 0)
+        count_own_fitting(join, span, named) > 0)
         return;
     ++*join->counters.unmatched;
     unmatched->spans++;

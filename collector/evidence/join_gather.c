@@ -163,6 +163,7 @@ static void finish(struct ut_join *join)
         lowest_ns = views[i].low_ns < lowest_ns ? views[i].low_ns : lowest_ns;
         join->lowest_ns[i] = lowest_ns;
     }
+    ut_join_index_ports(join);
 }
 
 /* The same events as for the body before, and nothing new since: they are in hand already. */

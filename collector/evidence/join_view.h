@@ -12,6 +12,7 @@ enum {
     UT_GROUPS_MAX = UT_VIEWS_MAX + UT_EXACT_VIEWS_MAX,
     UT_MATCHES_MAX = UT_TABLE_SIZE(131072, 64), /* pairs of span and event in hand at once */
     UT_JOIN_SPANS_MAX = UT_TABLE_SIZE(4096, 3),
+    UT_PORT_BUCKETS = 256,
     UT_SPAN_EVENTS_MAX = 16,
     UT_STALLS_VIEWED_MAX =
         UT_TABLE_SIZE(8192, 6), /* of one workload, for one body; the newest ones */
@@ -124,6 +125,11 @@ struct ut_join {
     struct ut_join_view *views; /* ordered by seen_ns; behind them the exact ones, in no order */
     struct ut_join_view *spare; /* of the same size, for merging */
     uint64_t *lowest_ns;        /* of views[i] and all behind it: the least low_ns */
+    struct {
+        uint16_t *views; /* by remote port modulo UT_PORT_BUCKETS, then by time */
+        uint32_t begins[UT_PORT_BUCKETS];
+        bool known; /* there is an index */
+    } ports;
     struct ut_join_group *groups;
     struct ut_join_stall *stalls;
     struct ut_join_kill *kills;
@@ -156,6 +162,9 @@ struct ut_join {
     const struct ut_span *named_by; /* of the body at hand; NULL: none */
     struct ut_join_named named;
 
+    /* How many connections of the workload fit what the span at hand names. */
+    uint32_t fitting, fitting_serial;
+
     struct ut_unmatched_ends unmatched;
     uint32_t unmatched_serial; /* of the span that was looked at for it last */
 };
@@ -164,6 +173,15 @@ struct ut_join {
 void ut_join_gather(struct ut_join *join, uint64_t from_ns, uint64_t to_ns);
 /* The group of a connection; -1: there is no room. */
 int ut_join_group_of(struct ut_join *join, struct ut_connection *own, bool mate);
+
+/* join_ports.c: for a span that names its socket's remote port, the views of connections to it,
+ * where enough views stand behind the one at `first` to make that worth while. `seek` gives the
+ * place to begin at, for none before `first`; `next` the next view from a place on, UINT32_MAX:
+ * there is none. */
+void ut_join_index_ports(struct ut_join *join);
+bool ut_join_has_port_index(const struct ut_join *join, uint32_t first);
+uint32_t ut_join_seek_port(const struct ut_join *join, uint16_t port, uint32_t first);
+uint32_t ut_join_next_on_port(const struct ut_join *join, uint16_t port, uint32_t *at);
 
 /* join_exact.c: whether any event's bytes named the span or its parent; the matches of those that
  * did; and of which class they are once all spans in hand are known. */
@@ -186,8 +204,7 @@ bool ut_join_had_arrived(const struct ut_join_view *view, const struct ut_span *
 bool ut_join_contradicts(const struct ut_join_named *named, const struct ut_connection *own);
 const struct ut_join_named *ut_join_read_named(struct ut_join *join, const struct ut_body *body,
                                                const struct ut_span *span);
-enum ut_match_class ut_join_ends_class(const struct ut_join *join,
-                                       const struct ut_join_group *group,
+enum ut_match_class ut_join_ends_class(struct ut_join *join, const struct ut_join_group *group,
                                        const struct ut_span *span,
                                        const struct ut_join_named *named);
 /* The ends of the span at hand contradict the connection: remembers it where no other connection
