@@ -73,10 +73,10 @@ static void say_ready(struct ut_app *app)
     for (size_t i = 0; i < config->pipeline_count; i++) {
         char flow[512];
         describe_flow(&config->pipelines[i], flow, sizeof(flow));
-        ut_log(app->log, UT_LOG_INFO, "ready",
-               "pipeline=%s flow=\"%s\" memory_limit_mib=%" PRIu64 " budget_mib=%zu",
-               config->pipelines[i].id, flow, config->program.memory.limit_mib,
-               app->worker.budget.limit >> 20);
+        ut_log_cause(app->log, UT_LOG_INFO, "ready", config->pipelines[i].id,
+                     "pipeline=%s flow=\"%s\" memory_limit_mib=%" PRIu64 " budget_mib=%zu",
+                     config->pipelines[i].id, flow, config->program.memory.limit_mib,
+                     app->worker.budget.limit >> 20);
     }
 }
 

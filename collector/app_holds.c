@@ -41,9 +41,9 @@ static void log_open(struct ut_app *app, const struct ut_app_hold *hold)
     uint64_t spans = 0;
     for (size_t i = 0; i < UT_HOLD_CURSORS_MAX; i++)
         spans += hold->keeping.places[i].stored;
-    ut_log(app->log, UT_LOG_INFO, "hold_open",
-           "directory=%s max_mib=%" PRIu64 " spans_found=%" PRIu64, hold->config.directory,
-           hold->config.max_bytes >> 20, spans);
+    ut_log_cause(app->log, UT_LOG_INFO, "hold_open", hold->config.directory,
+                 "directory=%s max_mib=%" PRIu64 " spans_found=%" PRIu64, hold->config.directory,
+                 hold->config.max_bytes >> 20, spans);
 }
 
 /* LMDB takes the pages of each group from malloc and gives them back, which by default maps them,

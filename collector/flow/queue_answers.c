@@ -69,12 +69,12 @@ static void log_endpoint(struct ut_queue *queue, uint32_t endpoint, enum ut_circ
 {
     char text[LOG_TEXT];
     if (change == UT_CIRCUIT_OPENED)
-        ut_log(queue->worker->log, UT_LOG_WARN, "endpoint_down",
-               "exporter=%s endpoint=%u failures=%d text=%s", queue->id, endpoint,
-               UT_CIRCUIT_FAILURES, ut_log_quote(text, sizeof(text), queue->words));
+        ut_log_cause(queue->worker->log, UT_LOG_WARN, "endpoint_down", queue->id,
+                     "exporter=%s endpoint=%u failures=%d text=%s", queue->id, endpoint,
+                     UT_CIRCUIT_FAILURES, ut_log_quote(text, sizeof(text), queue->words));
     else if (change == UT_CIRCUIT_RECOVERED)
-        ut_log(queue->worker->log, UT_LOG_INFO, "endpoint_up", "exporter=%s endpoint=%u", queue->id,
-               endpoint);
+        ut_log_cause(queue->worker->log, UT_LOG_INFO, "endpoint_up", queue->id,
+                     "exporter=%s endpoint=%u", queue->id, endpoint);
 }
 
 /* ---- the way on ----------------------------------------------------------------------------- */
@@ -278,7 +278,7 @@ void ut_queue_on_stuck(struct ut_timer *timer, uint64_t now_ns)
         return;
     }
     ut_timer_set(&queue->worker->timers, timer, now_ns + STUCK_NS);
-    ut_log(queue->worker->log, UT_LOG_WARN, "export_stuck",
-           "exporter=%s spans=%" PRIu64 " tried_for_s=%" PRIu64 " text=%s", queue->id, spans,
-           (now_ns - since_ns) / UT_NS_PER_S, ut_log_quote(text, sizeof(text), queue->words));
+    ut_log_cause(queue->worker->log, UT_LOG_WARN, "export_stuck", queue->id,
+                 "exporter=%s spans=%" PRIu64 " tried_for_s=%" PRIu64 " text=%s", queue->id, spans,
+                 (now_ns - since_ns) / UT_NS_PER_S, ut_log_quote(text, sizeof(text), queue->words));
 }

@@ -96,16 +96,17 @@ static void reload(struct ut_credentials *credentials, const struct stat *now)
     const char *wrong = load_file(credentials);
     (void)ut_log_quote(shown, sizeof(shown), credentials->auth.file);
     if (wrong == NULL) {
-        ut_log(credentials->worker->log, UT_LOG_INFO, "export_credentials_replaced",
-               "exporter=%s file=%s", credentials->id, shown);
+        ut_log_cause(credentials->worker->log, UT_LOG_INFO, "export_credentials_replaced",
+                     credentials->id, "exporter=%s file=%s", credentials->id, shown);
         if (credentials->changed != NULL)
             credentials->changed(credentials);
         return;
     }
     credentials->used = credentials->seen = *now;
-    ut_log(credentials->worker->log, UT_LOG_ERROR, "export_credentials_refused",
-           "exporter=%s file=%s reason=\"%s\" text=\"the former ones stay in force\"",
-           credentials->id, shown, wrong);
+    ut_log_cause(credentials->worker->log, UT_LOG_ERROR, "export_credentials_refused",
+                 credentials->id,
+                 "exporter=%s file=%s reason=\"%s\" text=\"the former ones stay in force\"",
+                 credentials->id, shown, wrong);
 }
 
 static void look_at(struct ut_credentials *credentials, bool believe)

@@ -303,9 +303,9 @@ void ut_link_connection_ready(struct ut_link_connection *connection)
     link->current = connection;
     link->trouble[0] = '\0';
     (*link->connects)++;
-    ut_log(link->worker->log, UT_LOG_INFO, "export_connected", "exporter=%s address=%s tls=%s",
-           link->options.id, connection->where,
-           connection->secure ? SSL_get_version(connection->tls.ssl) : "no");
+    ut_log_cause(link->worker->log, UT_LOG_INFO, "export_connected", link->options.id,
+                 "exporter=%s address=%s tls=%s", link->options.id, connection->where,
+                 connection->secure ? SSL_get_version(connection->tls.ssl) : "no");
     /* The sends that wait can go. */
     link->options.on_ready(link);
 }

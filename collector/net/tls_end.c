@@ -38,10 +38,11 @@ static void log_certificate(const struct ut_tls_end *end)
     int64_t left_s = end->context->not_after_s - time(NULL);
     if (end->context->not_after_s == 0)
         return;
-    ut_log(end->worker->log, left_s > 0 ? UT_LOG_INFO : UT_LOG_ERROR,
-           left_s > 0 ? "tls_certificate" : "tls_certificate_expired",
-           "component=%s cert=%s hours_left=%" PRId64, end->id,
-           end->settings->cert_file != NULL ? end->settings->cert_file : "cert_pem", left_s / 3600);
+    ut_log_cause(end->worker->log, left_s > 0 ? UT_LOG_INFO : UT_LOG_ERROR,
+                 left_s > 0 ? "tls_certificate" : "tls_certificate_expired", end->id,
+                 "component=%s cert=%s hours_left=%" PRId64, end->id,
+                 end->settings->cert_file != NULL ? end->settings->cert_file : "cert_pem",
+                 left_s / 3600);
 }
 
 static void take(struct ut_tls_end *end, struct ut_tls_context *fresh, uint64_t now_ns)
@@ -72,10 +73,11 @@ static void look(struct ut_tls_end *end, uint64_t now_ns)
     }
     end->tries = 0;
     ++*end->failed;
-    ut_log(end->worker->log, UT_LOG_ERROR, "tls_reload_failed",
-           "component=%s setting=%s text=%s advice=\"the certificates from before stay in force; "
-           "put the file right, it is read again at the next reload_interval or at SIGHUP\"",
-           end->id, error.key, ut_log_quote(shown, sizeof(shown), error.text));
+    ut_log_cause(
+        end->worker->log, UT_LOG_ERROR, "tls_reload_failed", end->id,
+        "component=%s setting=%s text=%s advice=\"the certificates from before stay in force; "
+        "put the file right, it is read again at the next reload_interval or at SIGHUP\"",
+        end->id, error.key, ut_log_quote(shown, sizeof(shown), error.text));
     set_next_look(end, now_ns);
 }
 

@@ -353,11 +353,12 @@ static void warn_open(const struct ut_otlp_port *port)
     if (port->auth.wanted || certified || ut_endpoint_parse(&text, port->endpoint, 0, NULL) != 0)
         return;
     if (text.host[0] == '\0' || strcmp(text.host, "::") == 0 || strcmp(text.host, "0.0.0.0") == 0)
-        ut_log(port->receiver->worker->log, UT_LOG_WARN, "listening_open",
-               "receiver=%s protocol=%s endpoint=%s text=\"whoever reaches this host may send: "
-               "listen on localhost or one address, or ask for credentials (auth, "
-               "tls.client_ca_file)\"",
-               port->receiver->id, ut_otlp_transport_name(port->transport), port->endpoint);
+        ut_log_cause(
+            port->receiver->worker->log, UT_LOG_WARN, "listening_open", port->receiver->id,
+            "receiver=%s protocol=%s endpoint=%s text=\"whoever reaches this host may send: "
+            "listen on localhost or one address, or ask for credentials (auth, "
+            "tls.client_ca_file)\"",
+            port->receiver->id, ut_otlp_transport_name(port->transport), port->endpoint);
 }
 
 static int open_tls(struct ut_otlp_port *port, const char *labels, char error[UT_ERROR_TEXT])
@@ -393,14 +394,15 @@ static int open_port(struct ut_otlp_port *port, const struct ut_otlp_port *besid
     if (result != 0)
         return result;
     port->listening = true;
-    ut_log(receiver->worker->log, UT_LOG_INFO, "listening",
-           "receiver=%s protocol=%s endpoint=%s port=%u tls=%s", receiver->id,
-           ut_otlp_transport_name(port->transport), port->endpoint, port->listener.port,
-           port->tls_settings != NULL ? "yes" : "no");
-    ut_log(receiver->worker->log, UT_LOG_INFO, "limits",
-           "receiver=%s protocol=%s connections=%llu connections_per_address=%llu", receiver->id,
-           ut_otlp_transport_name(port->transport), (unsigned long long)port->connections_max,
-           (unsigned long long)port->connections_per_address);
+    ut_log_cause(receiver->worker->log, UT_LOG_INFO, "listening", receiver->id,
+                 "receiver=%s protocol=%s endpoint=%s port=%u tls=%s", receiver->id,
+                 ut_otlp_transport_name(port->transport), port->endpoint, port->listener.port,
+                 port->tls_settings != NULL ? "yes" : "no");
+    ut_log_cause(receiver->worker->log, UT_LOG_INFO, "limits", receiver->id,
+                 "receiver=%s protocol=%s connections=%llu connections_per_address=%llu",
+                 receiver->id, ut_otlp_transport_name(port->transport),
+                 (unsigned long long)port->connections_max,
+                 (unsigned long long)port->connections_per_address);
     warn_open(port);
     return 0;
 }

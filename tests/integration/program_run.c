@@ -78,6 +78,35 @@ Test(program_run, the_limits_in_force_are_said_at_the_start)
                            "connections_per_address=5\n");
 }
 
+/* The log lets five lines of a cause through at once. */
+Test(program_run, of_many_receivers_and_pipelines_each_is_named_at_the_start)
+{
+    enum { MANY = 7 };
+    char config[4096] = "receivers:\n", line[64];
+    size_t size = strlen(config);
+    for (int i = 0; i < MANY; i++)
+        size += (size_t)snprintf(config + size, sizeof(config) - size,
+                                 "  otlp/%d: {protocols: {grpc: {endpoint: '127.0.0.1:0'}}}\n", i);
+    size += (size_t)snprintf(config + size, sizeof(config) - size,
+                             "exporters: {debug: }\n"
+                             "service:\n  telemetry: {metrics: {level: none}}\n  pipelines:\n");
+    for (int i = 0; i < MANY; i++)
+        size +=
+            (size_t)snprintf(config + size, sizeof(config) - size,
+                             "    traces/%d: {receivers: [otlp/%d], exporters: [debug]}\n", i, i);
+    (void)snprintf(config + size, sizeof(config) - size, "undertrace: {admin: ''}\n");
+    start(config);
+    program_await(&program, " event=ready pipeline=traces/6 ");
+    for (int i = 0; i < MANY; i++) {
+        snprintf(line, sizeof(line), " event=listening receiver=otlp/%d ", i);
+        expect_in(program.err, line);
+        snprintf(line, sizeof(line), " event=ready pipeline=traces/%d ", i);
+        expect_in(program.err, line);
+    }
+    kill(program.pid, SIGINT);
+    cr_expect_eq(program_wait(&program), 0);
+}
+
 Test(program_run, metrics_and_health_can_be_asked)
 {
     start(TO_TERMINAL "undertrace: {admin: ''}\n");

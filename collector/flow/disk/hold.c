@@ -231,9 +231,9 @@ void ut_hold_refused(struct ut_hold *hold, size_t requests, const char *advice)
 {
     hold->figures.refused += requests;
     ut_hold_note_trouble(hold, 0, advice);
-    ut_log(hold->worker->log, UT_LOG_WARN, "hold_full",
-           "directory=%s text=\"requests are refused, to be sent again; %s\"", hold->directory.path,
-           advice);
+    ut_log_cause(hold->worker->log, UT_LOG_WARN, "hold_full", hold->directory.path,
+                 "directory=%s text=\"requests are refused, to be sent again; %s\"",
+                 hold->directory.path, advice);
 }
 
 int ut_hold_put(struct ut_hold *hold, struct ut_hold_put *put)

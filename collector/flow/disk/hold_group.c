@@ -435,9 +435,9 @@ static void log_failure(struct ut_hold *hold, int error)
     const char *advice =
         error == -ENOSPC ? "make room on its disk" : "look at its disk, and at the kernel's log";
     ut_hold_note_trouble(hold, error, advice);
-    ut_log(hold->worker->log, UT_LOG_ERROR, "hold_failed",
-           "directory=%s error=\"%s\" text=\"nothing of this group was acknowledged; %s\"",
-           hold->directory.path, strerror(-error), advice);
+    ut_log_cause(hold->worker->log, UT_LOG_ERROR, "hold_failed", hold->directory.path,
+                 "directory=%s error=\"%s\" text=\"nothing of this group was acknowledged; %s\"",
+                 hold->directory.path, strerror(-error), advice);
 }
 
 void ut_hold_group_finish(struct ut_hold *hold, int error)

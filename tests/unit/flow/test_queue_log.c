@@ -158,6 +158,32 @@ Test(queue_log, a_refusal_for_good_says_what_became_of_the_spans_and_what_to_loo
     cr_expect_eq(figures.words_ns, 1500 * UT_NS_PER_MS);
 }
 
+/* The log lets five lines of a cause through at once: each exporter is a cause of its own. */
+Test(queue_log, of_many_exporters_that_are_down_each_is_named)
+{
+    char id[16], line[64];
+    fake.answer = (struct ut_outcome){
+        .result = UT_RETRY, .cause = UT_SETBACK_TRANSPORT, .text = "nobody there"};
+    for (int i = 0; i < 9; i++) {
+        (void)snprintf(id, sizeof(id), "fake/%d", i);
+        queue = ut_queue_new(&(struct ut_queue_config){.id = id,
+                                                       .worker = &worker,
+                                                       .exporter = &fake.base,
+                                                       .settings = &settings,
+                                                       .random_seed = 1});
+        cr_assert_not_null(queue);
+        for (uint32_t j = 0; j < 5; j++)
+            put(1);
+        (void)snprintf(line, sizeof(line), " event=endpoint_down exporter=%s ", id);
+        expect_said(line);
+        virtual_worker_advance(&worker, 601000);
+        (void)snprintf(line, sizeof(line), " event=export_stuck exporter=%s spans=5 ", id);
+        expect_said(line);
+        ut_queue_free(queue);
+    }
+    open_queue();
+}
+
 /* The advice stands at the end, where a cut would take it. */
 Test(queue_log, words_of_some_length_are_not_cut)
 {
