@@ -32,6 +32,7 @@ enum { ICSK_TIME_LOSS_PROBE = 5 };
 
 struct kernfs_node {
     __u64 id;
+    void *priv; /* of a cgroup's directory: the cgroup */
 };
 
 struct cgroup_root {
@@ -39,6 +40,7 @@ struct cgroup_root {
 };
 
 struct cgroup {
+    struct cgroup_subsys_state *subsys[1];
     struct kernfs_node *kn;
     struct cgroup_root *root;
 };
@@ -46,6 +48,9 @@ struct cgroup {
 enum cgroup_subsys_id { memory_cgrp_id = 4 };
 
 struct cgroup_subsys_state {
+    struct cgroup *cgroup;
+    unsigned int flags;
+    __u64 serial_nr;
     struct cgroup_subsys_state *parent;
 };
 
@@ -77,6 +82,7 @@ struct mm_struct {
 
 struct task_struct {
     struct mm_struct *mm;
+    struct files_struct *files;
     int tgid;
     struct task_struct *group_leader;
     __u64 start_boottime;

@@ -392,6 +392,7 @@ struct ut_event_sink *ut_evidence_sink(struct ut_evidence *e)
 void ut_evidence_set_source(struct ut_evidence *e, struct ut_event_source *source)
 {
     e->source = source;
+    ut_held_set_source(&e->tables.held, source);
     ut_workloads_follow_all(&e->tables.workloads);
 }
 

@@ -45,25 +45,52 @@ static void leave(struct ut_held *held, struct ut_held_watch *watch)
     held->count--;
 }
 
-void ut_held_done(struct ut_held *held)
+static void leave_all(struct ut_held *held)
 {
-    for (int i = 0; i < UT_HELD_MAX; i++) {
+    for (uint32_t i = 0; i < held->slots; i++) {
         if (held->watches[i].workload != 0)
             leave(held, &held->watches[i]);
     }
+    held->slots = 0;
+}
+
+void ut_held_done(struct ut_held *held)
+{
+    leave_all(held);
     free(held->by_slot);
     free(held->points);
     *held = (struct ut_held){0};
 }
 
-static int open_counter(const struct ut_cgroup_mount *mount, const struct ut_workload *workload,
-                        const char *file)
+/* −1: there is no such file. */
+static int open_file(const struct ut_cgroup_mount *mount, const struct ut_workload *workload,
+                     const char *file, int flags)
 {
     char name[2 * UT_CGROUP_MOUNT_PATH];
     ut_slice path = ut_slice_of(workload->path, workload->path_size);
     if (mount->point[0] == '\0' || !ut_cgroup_mount_file(mount, path, file, name, sizeof(name)))
         return -1;
-    return open(name, O_RDONLY | O_CLOEXEC);
+    return open(name, flags | O_CLOEXEC);
+}
+
+/* Where its own memory controller counts the cgroup, and the source can read that. */
+static bool watch_by_source(const struct ut_held *held, uint32_t slot,
+                            const struct ut_workload *workload)
+{
+    if (held->source == NULL || held->source->watch_usage == NULL)
+        return false;
+    int directory = open_file(&held->mount, workload, "", O_PATH | O_DIRECTORY);
+    if (directory < 0)
+        return false;
+    bool watched = held->source->watch_usage(held->source, slot, directory) == 0;
+    close(directory);
+    return watched;
+}
+
+void ut_held_set_source(struct ut_held *held, struct ut_event_source *source)
+{
+    leave_all(held);
+    held->source = source;
 }
 
 void ut_held_want(struct ut_held *held, const struct ut_workload *workload, uint64_t now_ns)
@@ -80,11 +107,13 @@ void ut_held_want(struct ut_held *held, const struct ut_workload *workload, uint
         held->refused++;
         return;
     }
+    bool counted = watch_by_source(held, free_one, workload);
     struct ut_point *points = &held->points[(size_t)free_one * SERIES * UT_SERIES_POINTS];
     held->watches[free_one] = (struct ut_held_watch){
         .workload = workload->id,
-        .file = open_counter(&held->mount, workload, held->file),
-        .pressure_file = open_counter(&held->pressure_mount, workload, "memory.pressure"),
+        .counted = counted,
+        .file = counted ? -1 : open_file(&held->mount, workload, held->file, O_RDONLY),
+        .pressure_file = open_file(&held->pressure_mount, workload, "memory.pressure", O_RDONLY),
         .wanted_ns = now_ns,
         .held.points = points,
         .allocated.points = points + UT_SERIES_POINTS,
@@ -92,6 +121,8 @@ void ut_held_want(struct ut_held *held, const struct ut_workload *workload, uint
     };
     *index = (uint8_t)(free_one + 1);
     held->count++;
+    if (free_one >= held->slots)
+        held->slots = free_one + 1;
 }
 
 void ut_held_forget_workload(struct ut_held *held, uint32_t slot)
@@ -110,7 +141,7 @@ static bool read_number(const char *text, ssize_t size, uint64_t *ret)
     return size > 0 && *ret <= INT64_MAX;
 }
 
-static void sample_held(struct ut_held_watch *watch, uint64_t now_ns)
+static void sample_file(struct ut_held_watch *watch, uint64_t now_ns)
 {
     char text[24];
     uint64_t bytes;
@@ -122,6 +153,25 @@ static void sample_held(struct ut_held_watch *watch, uint64_t now_ns)
     }
     close(watch->file); /* the cgroup is gone */
     watch->file = -1;
+}
+
+/* The pages of a cgroup are counted without a lock, and may seem fewer than none for a moment. */
+static void sample_counted(struct ut_held_watch *watch, uint64_t bytes, uint64_t now_ns)
+{
+    if (bytes == UINT64_MAX)
+        watch->counted = false; /* the cgroup is gone */
+    else if (bytes <= INT64_MAX)
+        ut_series_add(&watch->held, now_ns, bytes);
+}
+
+/* Of all slots; NULL: the source reads none of them, or none now. */
+static const uint64_t *read_slots(const struct ut_held *held)
+{
+    for (uint32_t i = 0; i < held->slots; i++) {
+        if (held->watches[i].counted)
+            return held->source->read_usage(held->source, held->slots);
+    }
+    return NULL;
 }
 
 /* The total of "some avg10=… total=MICROSECONDS", the first line. */
@@ -167,7 +217,8 @@ void ut_held_sample(struct ut_held *held, uint64_t now_ns)
     if (now_ns >= held->sampled_ns && now_ns - held->sampled_ns < UT_HELD_INTERVAL_NS / 2)
         return;
     held->sampled_ns = now_ns;
-    for (int i = 0; i < UT_HELD_MAX; i++) {
+    const uint64_t *bytes = read_slots(held);
+    for (uint32_t i = 0; i < held->slots; i++) {
         struct ut_held_watch *watch = &held->watches[i];
         if (watch->workload == 0)
             continue;
@@ -175,7 +226,10 @@ void ut_held_sample(struct ut_held *held, uint64_t now_ns)
             leave(held, watch);
             continue;
         }
-        sample_held(watch, now_ns);
+        if (watch->counted && bytes != NULL)
+            sample_counted(watch, bytes[i], now_ns);
+        else
+            sample_file(watch, now_ns);
         sample_pressure(watch, now_ns);
     }
 }
@@ -215,7 +269,7 @@ void ut_held_allocated(struct ut_held *held, uint32_t workload, uint64_t bytes)
 
 void ut_held_window(struct ut_held *held, uint64_t from_ns, uint64_t to_ns)
 {
-    for (int i = 0; i < UT_HELD_MAX; i++) {
+    for (uint32_t i = 0; i < held->slots; i++) {
         struct ut_held_watch *watch = &held->watches[i];
         if (watch->workload == 0)
             continue;
@@ -229,7 +283,7 @@ void ut_held_window(struct ut_held *held, uint64_t from_ns, uint64_t to_ns)
 bool ut_held_latest(const struct ut_held_watch *watch, uint64_t *ret)
 {
     uint32_t kept = ut_series_kept(&watch->held);
-    if (watch->workload == 0 || watch->file < 0 || kept == 0)
+    if (watch->workload == 0 || (watch->file < 0 && !watch->counted) || kept == 0)
         return false;
     *ret = ut_series_point(&watch->held, kept - 1)->value;
     return true;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is kept of the memory of the workloads that send spans, for two minutes:
- * - how much they hold, as the kernel's own counters have it (memory.current, in v1
- *   memory.usage_in_bytes), read every UT_HELD_INTERVAL_NS;
+ * - how much they hold, as the kernel's own counters have it, read every UT_HELD_INTERVAL_NS: all
+ * at once by the source of kernel events where it can, else each from its file (memory.current, in
+ * v1 memory.usage_in_bytes), which costs ten times as much;
  * - for how long some of their tasks stalled, by the clock on the wall (PSI: memory.pressure of the
  *   v2 hierarchy, where it can be read), read where stalls were told of, else once a second;
  * - how much they allocated, where the kernel side counts it.
@@ -15,6 +16,7 @@
 #include "base/cgroup_mount.h"
 #include "evidence/series.h"
 #include "evidence/workloads.h"
+#include "model/kernel_event.h"
 
 #define UT_HELD_MAX UT_TABLE_SIZE(128, 3) /* workloads; each has an open file */
 #define UT_HELD_INTERVAL_NS (100 * UT_NS_PER_MS)
@@ -22,6 +24,7 @@
 
 struct ut_held_watch {
     uint32_t workload; /* id; 0: free */
+    bool counted;      /* the source reads it, in the slot of its index */
     int file;          /* −1: there is none to be read */
     int pressure_file; /* likewise */
     uint64_t wanted_ns;
@@ -35,6 +38,7 @@ struct ut_held_watch {
 };
 
 struct ut_held {
+    struct ut_event_source *source;        /* borrowed; may be NULL */
     struct ut_cgroup_mount mount;          /* of the memory controller; point "": none */
     const char *file;                      /* the name of the counter in a cgroup's directory */
     struct ut_cgroup_mount pressure_mount; /* of the v2 hierarchy; likewise */
@@ -43,12 +47,15 @@ struct ut_held {
     uint8_t *by_slot;        /* of workloads: index in `watches` and one; 0: none */
     uint64_t sampled_ns;     /* UNIX */
     uint32_t count;
+    uint32_t slots;   /* of `watches`, behind which all are free */
     uint64_t refused; /* how often a workload that sends spans found no room */
 };
 
 int ut_held_init(struct ut_held *held) UT_MUST_USE; /* 0 or -ENOMEM; where nothing is mounted, 0 */
 void ut_held_done(struct ut_held *held);
 
+/* May change while none of what is read matters: the readings begin anew. */
+void ut_held_set_source(struct ut_held *held, struct ut_event_source *source);
 /* The workload sends spans. */
 void ut_held_want(struct ut_held *held, const struct ut_workload *workload, uint64_t now_ns);
 /* Reads all that are wanted, unless that was done just now. */

@@ -36,6 +36,14 @@ struct ut_event_source {
     /* A cgroup whose workload sends spans, so that what it sends may be looked at, or one that is
      * gone. NULL: nothing is ever looked at. */
     void (*follow)(struct ut_event_source *source, uint64_t cgroup_id, bool follow);
+    /* How much memory cgroups hold, of many at a time. From now on `slot` stands for the cgroup
+     * whose directory in the memory controller's hierarchy this thread has open as `directory`;
+     * it may be closed afterwards. 0, or a negative errno: it has to be read in another way. NULL:
+     * always. */
+    int (*watch_usage)(struct ut_event_source *source, uint32_t slot, int directory);
+    /* The bytes of slots 0 … count − 1, UINT64_MAX of one whose cgroup is gone; valid until the
+     * next call. NULL: they cannot be read now. Only after watch_usage has returned 0. */
+    const uint64_t *(*read_usage)(struct ut_event_source *source, uint32_t count);
 };
 
 #endif

@@ -40,6 +40,7 @@
 #include "stalls.h"
 #include "tc.h"
 #include "trace_context.h"
+#include "usage.h"
 
 enum {
     /* Of one call; what comes faster than it is read waits for the next turn of the loop. */
@@ -377,6 +378,21 @@ static void on_source_follow(struct ut_event_source *source, uint64_t cgroup_id,
                       : "its sockets go on being followed, though it sends no spans");
 }
 
+static int on_source_watch_usage(struct ut_event_source *source, uint32_t slot, int directory)
+{
+    struct ebpf *ebpf = UT_CONTAINER_OF(source, struct ebpf, source);
+    if (!ebpf->programs.states[UT_EBPF_MEMORY_USAGE].works)
+        return -EOPNOTSUPP;
+    return ut_ebpf_usage_point(ebpf->programs.skeleton, slot, directory);
+}
+
+static const uint64_t *on_source_read_usage(struct ut_event_source *source, uint32_t count)
+{
+    struct ebpf *ebpf = UT_CONTAINER_OF(source, struct ebpf, source);
+    const uint64_t *bytes;
+    return ut_ebpf_usage_read(ebpf->programs.skeleton, count, &bytes) == 0 ? bytes : NULL;
+}
+
 /* `edge` is ready once for each wake-up by the kernel. The ring itself, watched by level, would be
  * ready as soon as one record has come, and every turn of the loop would read a single one. */
 static void on_high_water(uv_poll_t *poll, int status, int events)
@@ -542,6 +558,8 @@ static int create(struct ut_receiver **ret, const struct ut_build *build,
     ebpf->receiver.type = &ut_receiver_ebpf;
     ebpf->source.drain = on_source_drain;
     ebpf->source.follow = on_source_follow;
+    ebpf->source.watch_usage = on_source_watch_usage;
+    ebpf->source.read_usage = on_source_read_usage;
     ebpf->worker = build->worker;
     ebpf->sink = sink;
     if (!copy_config(&ebpf->config, build->config)) {

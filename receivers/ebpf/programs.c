@@ -18,13 +18,14 @@
 #include "base/clock.h"
 #include "features.h"
 #include "reason.h"
+#include "usage.h"
 
 enum {
     VERIFIER_LOG_BYTES = 64 << 10,
     ALL_PROGRAMS = (1 << UT_EBPF_PROGRAMS) - 1,
     MEMORY_PROGRAMS = 1 << UT_EBPF_OOM_KILL | 1 << UT_EBPF_LIMIT_STALL_BEGIN |
                       1 << UT_EBPF_LIMIT_STALL_END | 1 << UT_EBPF_GLOBAL_STALL_BEGIN |
-                      1 << UT_EBPF_GLOBAL_STALL_END,
+                      1 << UT_EBPF_GLOBAL_STALL_END | 1 << UT_EBPF_MEMORY_USAGE,
     TRACE_PROGRAMS = 1 << UT_EBPF_TRACE_SOCKETS | 1 << UT_EBPF_TRACE_RETRANSMIT |
                      1 << UT_EBPF_TRACE_EGRESS | 1 << UT_EBPF_TRACE_TC | 1 << UT_EBPF_TRACE_READER,
     COOKIE_PROGRAMS = 1 << UT_EBPF_COOKIE_MADE | 1 << UT_EBPF_COOKIE_ACCEPTED,
@@ -71,6 +72,10 @@ static const struct ut_ebpf_program descriptions[UT_EBPF_PROGRAMS] = {
     [UT_EBPF_GLOBAL_STALL_END] = {.name = "direct_reclaim_end",
                                   .since = "5.8",
                                   .without = "no stalls for want of memory of the machine"},
+    [UT_EBPF_MEMORY_USAGE] = {.name = "memory_usage",
+                              .since = "5.10",
+                              .without = "what workloads hold is read from files, which costs more "
+                                         "CPU"},
     [UT_EBPF_RESET_SENT] = {.name = "tcp_send_reset",
                             .since = "5.9",
                             .without = "no sent resets on spans"},
@@ -144,6 +149,7 @@ static void find_slots(struct ut_bpf *skeleton, int index, struct bpf_program **
         [UT_EBPF_LIMIT_STALL_END] = SLOTS(memcg_reclaim_end),
         [UT_EBPF_GLOBAL_STALL_BEGIN] = SLOTS(direct_reclaim_begin),
         [UT_EBPF_GLOBAL_STALL_END] = SLOTS(direct_reclaim_end),
+        [UT_EBPF_MEMORY_USAGE] = SLOTS(memory_usage),
         [UT_EBPF_RESET_SENT] = SLOTS(tcp_send_reset),
         [UT_EBPF_RESET_RECEIVED] = SLOTS(tcp_receive_reset),
         [UT_EBPF_ZERO_WINDOW] = SLOTS(tcp_probe),
@@ -356,13 +362,24 @@ static void attach_to_interfaces(struct ut_ebpf_programs *programs, const struct
     state->works = state->reason[0] == '\0';
 }
 
+static void try_usage(struct ut_ebpf_programs *programs,
+                      const struct ut_ebpf_circumstances *circumstances)
+{
+    const uint64_t *none;
+    int error = ut_ebpf_usage_read(programs->skeleton, 0, &none);
+    if (error != 0)
+        refuse(programs, UT_EBPF_MEMORY_USAGE, error, "", circumstances);
+    else
+        programs->states[UT_EBPF_MEMORY_USAGE].works = true;
+}
+
 static void attach(struct ut_ebpf_programs *programs, int loaded,
                    const struct ut_ebpf_circumstances *circumstances)
 {
     struct bpf_program *program;
     struct bpf_link **link;
     for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
-        if ((loaded >> i & 1) == 0 || i == UT_EBPF_TRACE_TC)
+        if ((loaded >> i & 1) == 0 || i == UT_EBPF_TRACE_TC || i == UT_EBPF_MEMORY_USAGE)
             continue;
         find_slots(programs->skeleton, i, &program, &link);
         struct ut_ebpf_program *state = &programs->states[i];
@@ -422,6 +439,8 @@ void ut_ebpf_programs_init(struct ut_ebpf_programs *programs,
     }
     if (programs->skeleton != NULL) {
         attach(programs, loaded, &circumstances);
+        if ((loaded >> UT_EBPF_MEMORY_USAGE & 1) != 0)
+            try_usage(programs, &circumstances);
         if ((loaded >> UT_EBPF_TRACE_TC & 1) != 0)
             attach_to_interfaces(programs, &settings->tc, log);
         note_losses(programs);

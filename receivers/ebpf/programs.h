@@ -53,6 +53,7 @@ enum { /* indices of `states` */
        UT_EBPF_LIMIT_STALL_END,
        UT_EBPF_GLOBAL_STALL_BEGIN,
        UT_EBPF_GLOBAL_STALL_END,
+       UT_EBPF_MEMORY_USAGE,
        UT_EBPF_RESET_SENT,
        UT_EBPF_RESET_RECEIVED,
        UT_EBPF_ZERO_WINDOW,
@@ -71,8 +72,9 @@ enum { /* indices of `states` */
 
 const char *ut_ebpf_program_name(int index); /* as in `states` */
 
-/* Loads what can be loaded and attaches it; never fails, `states` tells. The snapshot's program is
- * only loaded: it runs when it is read. `log` gets the verifier's words at debug level. */
+/* Loads what can be loaded and attaches it; never fails, `states` tells. The snapshot's program
+ * and that of memory usage are only loaded: they run when they are asked. `log` gets the verifier's
+ * words at debug level. */
 void ut_ebpf_programs_init(struct ut_ebpf_programs *programs,
                            const struct ut_ebpf_settings *settings, struct ut_log *log);
 void ut_ebpf_programs_done(struct ut_ebpf_programs *programs);

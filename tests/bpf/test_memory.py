@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Processes that run into memory limits of real cgroups, and what the kernel programs tell."""
+import errno
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +17,7 @@ LIMIT = 32 * pressure.MIB
 FILE = 128 * pressure.MIB
 TOUCHED = 64 * pressure.MIB
 ROUNDS = 5
+GONE = (1 << 64) - 1
 
 
 class Task(Lines):
@@ -207,6 +210,49 @@ class Memory(KernelTest):
         for before, after in zip(windows, windows[1:]):
             end = before["unix_ns"] + before["window_ns"]
             self.assertLess(abs(after["unix_ns"] - end), 1_000_000)
+
+    def usage(self, slot):
+        before = len(self.watch.find(type="usage", slot=slot))
+        self.watch.signal(signal.SIGUSR1)
+        return self.watch.wait(before + 1, type="usage", slot=slot)[before]["bytes"]
+
+    def expect_usage_of_file(self, slot, limited):
+        """Where CPUs give back what they had charged ahead, the two readings may differ."""
+        for _ in range(100):
+            before = limited.usage()
+            told = self.usage(slot)
+            if told == before == limited.usage():
+                return told
+        self.fail(f"slot {slot} has {told} bytes, the file {before}")
+
+    def expect_gone(self, slot):
+        """The kernel takes a cgroup down behind our back."""
+        for _ in range(200):
+            if self.usage(slot) == GONE:
+                return
+            time.sleep(0.05)
+        self.fail(f"slot {slot} still has {self.usage(slot)} bytes")
+
+    def test_usage_is_that_of_the_file_and_ends_with_the_cgroup(self):
+        self.watch.end()
+        places = [self.place("held"), self.place("beside")]
+        names = [*(limited.folder for _, limited in places), self.lab.scratch]
+        os.environ["WATCH_USAGE"] = " ".join(map(str, names))
+        self.addCleanup(os.environ.pop, "WATCH_USAGE", None)
+        self.watch = self.watch_with(UNLIMITED)
+        watched = self.watch.wait(3, type="usage_watched")
+        self.assertEqual([line["error"] for line in watched], [0, 0, errno.ENODATA])
+        task, beside = (self.task(*place) for place in places)
+        task.do(f"hold {TOUCHED}")
+        self.assertGreater(self.expect_usage_of_file(0, places[0][1]), TOUCHED)
+        self.assertLess(self.expect_usage_of_file(1, places[1][1]), TOUCHED)
+        self.assertEqual(self.usage(2), GONE)
+        task.end()
+        self.expect_usage_of_file(0, places[0][1])
+        places[0][1].folder.rmdir()
+        self.expect_gone(0)
+        self.expect_usage_of_file(1, places[1][1])
+        beside.end()
 
     def test_nothing_is_told_when_it_is_off(self):
         self.watch.end()

@@ -11,13 +11,15 @@
  * 15 characters), as an older kernel would; WATCH_WITHOUT_TCX=1 refuses links of TC, as one before
  * 6.6 would.
  *
- * WATCH_FOLLOW="ID ID …" are cgroups whose workloads send spans.
+ * WATCH_FOLLOW="ID ID …" are cgroups whose workloads send spans. WATCH_USAGE="DIRECTORY DIRECTORY
+ * …" are cgroups whose memory is read at each SIGUSR1, in a line each.
  *
  * Numbers that the record does not tell (UT_HAS_… clear) are left out. Ends with the metrics, one
  * {"metric": name, "value": number} a line.
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <linux/bpf.h>
 #include <stdarg.h>
@@ -25,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "component.h"
 #include "config/fill.h"
@@ -257,6 +260,7 @@ struct watch {
     struct ut_worker worker;
     struct ut_receiver *receiver;
     uv_signal_t term, usr1;
+    uint32_t usage_slots;
 };
 
 static void on_stopped(void *arg)
@@ -272,12 +276,22 @@ static void on_term(uv_signal_t *signal, int number)
     ut_receiver_ebpf.stop(watch->receiver, on_stopped, watch);
 }
 
+static void print_usage(const struct watch *watch, struct ut_event_source *source)
+{
+    const uint64_t *bytes = source->read_usage(source, watch->usage_slots);
+    UT_CHECK(bytes != NULL);
+    for (uint32_t i = 0; i < watch->usage_slots; i++)
+        printf("{\"type\":\"usage\",\"slot\":%u,\"bytes\":%" PRIu64 "}\n", i, bytes[i]);
+}
+
 static void on_usr1(uv_signal_t *signal, int number)
 {
     struct watch *watch = signal->data;
     struct ut_event_source *source = ut_receiver_ebpf.event_source(watch->receiver);
     (void)number;
     source->drain(source);
+    if (watch->usage_slots > 0)
+        print_usage(watch, source);
 }
 
 static void print_metrics(struct ut_metrics *metrics)
@@ -304,6 +318,22 @@ static void follow_cgroups(struct ut_receiver *receiver)
     const char *at = getenv("WATCH_FOLLOW");
     for (uint64_t id; at != NULL && (id = strtoull(at, (char **)&at, 10)) != 0;)
         source->follow(source, id, true);
+}
+
+static void watch_usage(struct watch *watch)
+{
+    struct ut_event_source *source = ut_receiver_ebpf.event_source(watch->receiver);
+    const char *wanted = getenv("WATCH_USAGE");
+    char *names = strdup(wanted != NULL ? wanted : ""), *rest = names;
+    for (char *name; (name = strsep(&rest, " ")) != NULL && name[0] != '\0';) {
+        int directory = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        UT_CHECK(directory >= 0);
+        int error = source->watch_usage(source, watch->usage_slots, directory);
+        printf("{\"type\":\"usage_watched\",\"slot\":%u,\"error\":%d}\n", watch->usage_slots++,
+               -error);
+        close(directory);
+    }
+    free(names);
 }
 
 static bool read_settings(const char *yaml, void *config, struct ut_config_messages *messages)
@@ -338,6 +368,7 @@ static int run(const char *yaml)
         return 2;
     }
     follow_cgroups(watch.receiver);
+    watch_usage(&watch);
     uv_signal_init(&watch.worker.uv, &watch.term);
     uv_signal_init(&watch.worker.uv, &watch.usr1);
     watch.term.data = watch.usr1.data = &watch;

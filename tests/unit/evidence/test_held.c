@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What workloads hold, read from files in the place of the kernel's. */
+#include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -211,6 +212,110 @@ Test(held, latest_two_minutes_are_kept)
     cr_expect_eq(bytes, MIB);
     cr_expect(ut_held_at(&held->watches[0], lab_ns(100.0 * UT_SERIES_POINTS), &bytes));
     cr_expect_eq(ut_held_range(&held->watches[0], lab_ns(0), lab_ns(1000)), 0);
+}
+
+/* ---- by the source ----------------------------------------------------------------------------
+ */
+
+/* A source that reads one slot. */
+static struct {
+    struct ut_event_source source;
+    int refusal;
+    ino_t directory; /* that the slot was pointed at */
+    uint32_t slot, readings;
+    uint64_t bytes[UT_HELD_MAX];
+} counting;
+
+static int watch_slot(struct ut_event_source *source, uint32_t slot, int directory)
+{
+    struct stat status;
+    cr_assert_eq(source, &counting.source);
+    cr_assert_eq(fstat(directory, &status), 0);
+    counting.slot = slot;
+    counting.directory = status.st_ino;
+    return counting.refusal;
+}
+
+static const uint64_t *read_slots(struct ut_event_source *source, uint32_t count)
+{
+    cr_assert_eq(source, &counting.source);
+    cr_assert_gt(count, counting.slot);
+    counting.readings++;
+    return counting.bytes[counting.slot] != 1 ? counting.bytes : NULL;
+}
+
+static void count_by_source(int refusal)
+{
+    counting.source.watch_usage = watch_slot;
+    counting.source.read_usage = read_slots;
+    counting.refusal = refusal;
+    ut_evidence_set_source(lab.evidence, &counting.source);
+}
+
+Test(held, source_reads_what_it_can)
+{
+    struct stat status;
+    uint64_t latest;
+    char name[160];
+    count_by_source(0);
+    sends();
+    snprintf(name, sizeof(name), "%s/undertrace-demo/payment", root);
+    cr_assert_eq(stat(name, &status), 0);
+    cr_expect_eq(counting.directory, status.st_ino);
+    cr_expect_eq(held->watches[counting.slot].file, -1);
+    counting.bytes[counting.slot] = 10 * MIB;
+    holds(0, 90 * MIB);
+    counting.bytes[counting.slot] = 30 * MIB;
+    holds(100, 90 * MIB);
+    cr_expect_eq(counting.readings, 2);
+    cr_expect(ut_held_latest(&held->watches[counting.slot], &latest));
+    cr_expect_eq(latest, 30 * MIB);
+    LAB_JOIN(&lab, payment, lab_span(KIND_INTERNAL, 1, 0, 100, NULL));
+    expect_held(0, 30 * MIB, 20 * MIB);
+}
+
+Test(held, file_is_read_where_the_source_cannot)
+{
+    count_by_source(-ENODATA);
+    sends();
+    holds(0, 10 * MIB);
+    holds(100, 30 * MIB);
+    cr_expect_eq(counting.readings, 0);
+    LAB_JOIN(&lab, payment, lab_span(KIND_INTERNAL, 1, 0, 100, NULL));
+    expect_held(0, 30 * MIB, 20 * MIB);
+}
+
+Test(held, cgroup_that_the_source_says_is_gone_is_read_no_more)
+{
+    uint64_t latest;
+    count_by_source(0);
+    sends();
+    counting.bytes[counting.slot] = 10 * MIB;
+    holds(0, 0);
+    counting.bytes[counting.slot] = 1; /* it cannot be read now */
+    holds(100, 0);
+    counting.bytes[counting.slot] = (uint64_t)-4096; /* charged and uncharged on two CPUs at once */
+    holds(200, 0);
+    cr_expect_eq(held->watches[counting.slot].held.count, 1);
+    counting.bytes[counting.slot] = UINT64_MAX;
+    holds(300, 0);
+    counting.bytes[counting.slot] = 20 * MIB;
+    holds(400, 0);
+    cr_expect_eq(held->watches[counting.slot].held.count, 1);
+    cr_expect_not(ut_held_latest(&held->watches[counting.slot], &latest));
+    cr_expect_eq(counting.readings, 4);
+}
+
+Test(held, another_source_begins_anew)
+{
+    count_by_source(0);
+    sends();
+    ut_evidence_set_source(lab.evidence, NULL);
+    cr_expect_eq(held->count, 0);
+    sends();
+    holds(0, 10 * MIB);
+    cr_expect_eq(counting.readings, 0);
+    cr_expect_eq(held->watches[0].held.count, 1);
 }
 
 /* ---- allocations ----------------------------------------------------------------------------- */
