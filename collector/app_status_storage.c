@@ -56,6 +56,8 @@ static json_t *describe_hold(const struct ut_app_hold *hold)
     set_count(row, "commit_most_us", figures.commit_most_ns / 1000);
     set_count(row, "failures", figures.failures);
     set_count(row, "refused", figures.refused);
+    set_count(row, "written", figures.written);
+    set_count(row, "spared", figures.withdrawn);
     set_count(row, "damaged", figures.damaged);
     json_object_set_new(row, "set_aside", json_boolean(figures.set_aside));
     describe_trouble(&figures, row);

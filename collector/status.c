@@ -141,6 +141,8 @@ static void print_storage(const json_t *storage)
            show_bytes(count_of(storage, "bytes"), bytes),
            show_bytes(count_of(storage, "max_bytes"), most), count_of(storage, "commits"),
            count_of(storage, "commit_mean_us"), count_of(storage, "commit_most_us"));
+    printf("    %" PRIu64 " requests were written, %" PRIu64 " were finished before that\n",
+           count_of(storage, "written"), count_of(storage, "spared"));
     if (count_of(storage, "failures") + count_of(storage, "refused") + count_of(storage, "damaged"))
         printf("    failed commits %" PRIu64 ", refused for want of room %" PRIu64
                ", damaged %" PRIu64 "\n",

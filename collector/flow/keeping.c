@@ -8,15 +8,34 @@
 #include "flow/disk/outcome.h"
 #include "otlp/walk.h"
 
-/* ---- a body that is on the disk -------------------------------------------------------------- */
+/* ---- a body that is, or is to be, on the disk ------------------------------------------------ */
 
 struct kept {
     struct ut_keep base;
     struct ut_keeping *keeping;
-    struct ut_hold_record *record;
-    uint64_t all;    /* cursors that got it */
-    uint64_t held;   /* … and neither finished it nor let it go */
-    uint32_t left[]; /* spans, in order of the cursors in `all` */
+    struct ut_hold_record *record; /* NULL: it is not stored */
+    struct ut_storing *storing;    /* NULL: its put has ended */
+    struct ut_body *body;          /* NULL: it is gone */
+    uint64_t all;                  /* cursors that got it */
+    uint64_t held;                 /* … and neither finished it nor let it go */
+    bool noted;                    /* the processors are done with it */
+    uint32_t left[];               /* spans, in order of the cursors in `all` */
+};
+
+struct ut_storing {
+    struct ut_hold_put put;
+    struct ut_keeping *keeping;
+    struct ut_keeping_client *client; /* NULL: it has gone */
+    struct ut_storing *previous, *next;
+    struct kept *kept;
+    struct ut_batch *batch; /* NULL: it has gone on */
+    struct ut_push *push;   /* NULL: answered */
+    struct ut_timer deadline;
+    struct ut_segment *segment; /* of the body, which may end before the put does */
+    struct ut_budget *budget;   /* of such a body; NULL: its own still */
+    size_t charge;
+    bool durable;
+    bool unwanted; /* its sender was told to send it again */
 };
 
 static uint32_t *left_of(struct kept *kept, uint32_t cursor)
@@ -25,11 +44,67 @@ static uint32_t *left_of(struct kept *kept, uint32_t cursor)
     return &kept->left[__builtin_popcountll(below)];
 }
 
+static bool is_stored(const struct kept *kept)
+{
+    return kept->record != NULL && kept->keeping->hold != NULL;
+}
+
+static void unlist(struct ut_storing *storing)
+{
+    if (storing->client == NULL)
+        return;
+    *(storing->previous != NULL ? &storing->previous->next : &storing->client->storing) =
+        storing->next;
+    if (storing->next != NULL)
+        storing->next->previous = storing->previous;
+}
+
+/* The end of a put; what is kept stays. */
+static void end_storing(struct ut_storing *storing)
+{
+    struct ut_keeping *keeping = storing->keeping;
+    ut_segment_unref(storing->segment);
+    if (storing->budget != NULL)
+        ut_budget_return(storing->budget, storing->charge);
+    keeping->open--;
+    ut_pool_free(&keeping->worker->pool, storing);
+}
+
+/* The push, which is to be answered. NULL: it has been. */
+static struct ut_push *take_push(struct ut_storing *storing)
+{
+    struct ut_push *push = storing->push;
+    ut_timer_cancel(&storing->keeping->worker->timers, &storing->deadline);
+    storing->push = NULL;
+    return push;
+}
+
+static void answer_accepted(struct ut_push *push)
+{
+    if (push != NULL)
+        push->done(push, &(struct ut_answer){.verdict = UT_ACCEPTED});
+}
+
+/* Every exporter has finished what is not stored yet: nobody needs the disk for it any more. */
+static void do_without(struct ut_storing *storing)
+{
+    struct ut_hold *hold = storing->keeping->hold;
+    struct ut_push *push = take_push(storing);
+    if (hold != NULL && ut_hold_withdraw(hold, &storing->put)) {
+        unlist(storing);
+        storing->kept->storing = NULL;
+        end_storing(storing);
+    }
+    answer_accepted(push);
+}
+
 static void finish(struct kept *kept, uint32_t cursor)
 {
     kept->held &= ~(UINT64_C(1) << cursor);
-    if (kept->keeping->hold != NULL)
+    if (is_stored(kept))
         ut_hold_done(kept->record, cursor);
+    else if (kept->held == 0 && kept->storing != NULL)
+        do_without(kept->storing);
 }
 
 static void on_finished(struct ut_keep *keep, uint32_t cursor, uint32_t spans)
@@ -46,29 +121,44 @@ static uint64_t on_left(struct ut_keep *keep, uint32_t cursor)
 {
     struct kept *kept = UT_CONTAINER_OF(keep, struct kept, base);
     kept->held &= ~(UINT64_C(1) << cursor);
-    if (kept->keeping->hold == NULL)
+    if (!is_stored(kept))
         return 0;
     uint64_t sequence = ut_hold_sequence(kept->record);
     ut_hold_leave(kept->record, cursor);
     return sequence;
 }
 
-static void on_released(struct ut_keep *keep)
+/* Nobody has it in memory, nor will it come to the disk. */
+static void free_kept(struct kept *kept)
 {
-    struct kept *kept = UT_CONTAINER_OF(keep, struct kept, base);
     struct ut_keeping *keeping = kept->keeping;
-    while (kept->held != 0) {
+    while (kept->record != NULL && kept->held != 0) {
         uint32_t cursor = (uint32_t)__builtin_ctzll(kept->held);
-        uint64_t sequence = on_left(keep, cursor);
+        uint64_t sequence = on_left(&kept->base, cursor);
         ut_keeping_wait(keeping, cursor, sequence, *left_of(kept, cursor), true);
     }
     keeping->open--;
     ut_pool_free(&keeping->worker->pool, kept);
 }
 
+static void on_released(struct ut_keep *keep)
+{
+    struct kept *kept = UT_CONTAINER_OF(keep, struct kept, base);
+    struct ut_storing *storing = kept->storing;
+    if (storing == NULL) {
+        free_kept(kept);
+        return;
+    }
+    /* The put still reads its bytes, so they stay charged. */
+    storing->budget = kept->body->budget;
+    storing->charge = kept->body->charge;
+    kept->body->budget = NULL;
+    kept->body = NULL;
+}
+
 /* NULL when out of memory. */
-static struct ut_keep *new_kept(struct ut_keeping *keeping, struct ut_hold_record *record,
-                                uint64_t cursors, uint32_t spans)
+static struct kept *new_kept(struct ut_keeping *keeping, struct ut_body *body, uint64_t cursors,
+                             uint32_t spans)
 {
     size_t count = (size_t)__builtin_popcountll(cursors);
     struct kept *kept =
@@ -78,37 +168,61 @@ static struct ut_keep *new_kept(struct ut_keeping *keeping, struct ut_hold_recor
     *kept = (struct kept){
         .base = {.finished = on_finished, .left = on_left, .released = on_released},
         .keeping = keeping,
-        .record = record,
+        .body = body,
         .all = cursors,
         .held = cursors,
     };
     for (size_t i = 0; i < count; i++)
         kept->left[i] = spans;
     keeping->open++;
-    return &kept->base;
+    return kept;
+}
+
+static void set_record(struct kept *kept, struct ut_hold_record *record)
+{
+    kept->record = record;
+    kept->base.stored = true;
+}
+
+/* ---- what the processors found out ----------------------------------------------------------- */
+
+static void tell_spans(const struct kept *kept)
+{
+    if (kept->held != 0 && is_stored(kept))
+        ut_hold_set_spans(kept->record, ut_body_spans(kept->body));
+}
+
+static void tell_outcome(const struct kept *kept)
+{
+    size_t size = kept->held != 0 && is_stored(kept) ? ut_disk_outcome_size(kept->body) : 0;
+    uint8_t *room = size > 0 ? ut_hold_outcome(kept->record, size) : NULL;
+    if (room != NULL)
+        ut_disk_outcome_encode(kept->body, room);
+}
+
+static void note_body(struct kept *kept)
+{
+    uint32_t spans = ut_body_spans(kept->body);
+    kept->noted = true;
+    tell_spans(kept);
+    for (uint64_t rest = kept->held; rest != 0; rest &= rest - 1) {
+        uint32_t cursor = (uint32_t)__builtin_ctzll(rest);
+        *left_of(kept, cursor) = spans;
+        if (spans == 0)
+            finish(kept, cursor);
+    }
+    tell_outcome(kept);
+}
+
+void ut_keeping_note(struct ut_batch *batch)
+{
+    for (const struct ut_body *body = batch->first; body != NULL; body = body->next) {
+        if (body->keep != NULL)
+            note_body(UT_CONTAINER_OF(body->keep, struct kept, base));
+    }
 }
 
 /* ---- storing --------------------------------------------------------------------------------- */
-
-struct ut_storing {
-    struct ut_hold_put put;
-    struct ut_keeping *keeping;
-    struct ut_keeping_client *client; /* NULL: it has gone */
-    struct ut_storing *previous, *next;
-    struct ut_batch *batch;
-    struct ut_push *push; /* NULL: answered */
-    struct ut_timer deadline;
-    bool durable;
-    bool unwanted; /* its sender was told to send it again */
-};
-
-static void answer(struct ut_storing *storing, const struct ut_answer *answer)
-{
-    struct ut_push *push = storing->push;
-    ut_timer_cancel(&storing->keeping->worker->timers, &storing->deadline);
-    storing->push = NULL;
-    push->done(push, answer);
-}
 
 static const char *describe(int error)
 {
@@ -128,47 +242,27 @@ static void answer_busy(struct ut_push *push, struct ut_keeping_client *client, 
                      });
 }
 
-/* The sender sends it again. */
-static void give_back(struct ut_storing *storing, int error)
-{
-    struct ut_push *push = storing->push;
-    ut_timer_cancel(&storing->keeping->worker->timers, &storing->deadline);
-    storing->push = NULL;
-    storing->unwanted = true;
-    answer_busy(push, storing->client, error);
-}
-
 static void on_deadline(struct ut_timer *timer, uint64_t now_ns)
 {
+    struct ut_storing *storing = UT_CONTAINER_OF(timer, struct ut_storing, deadline);
     (void)now_ns;
-    give_back(UT_CONTAINER_OF(timer, struct ut_storing, deadline), -ETIMEDOUT);
+    storing->unwanted = true;
+    answer_busy(take_push(storing), storing->client, -ETIMEDOUT);
 }
 
-static void finish_unsent(struct ut_hold_record *record, uint64_t cursors)
-{
-    for (; cursors != 0; cursors &= cursors - 1)
-        ut_hold_done(record, (uint32_t)__builtin_ctzll(cursors));
-}
-
-static void leave_all(struct ut_storing *storing, struct ut_hold_record *record)
-{
-    uint64_t sequence = ut_hold_sequence(record);
-    for (uint64_t rest = storing->put.record.cursors; rest != 0; rest &= rest - 1) {
-        uint32_t cursor = (uint32_t)__builtin_ctzll(rest);
-        ut_hold_leave(record, cursor);
-        ut_keeping_wait(storing->keeping, cursor, sequence, storing->put.record.spans, true);
-    }
-}
-
+/* The batch goes on in memory, if it has not gone on, and if somebody relies on it. */
 static void on_not_stored(struct ut_storing *storing, int error)
 {
-    if (!storing->durable && storing->client != NULL) {
-        storing->client->stored(storing->client, storing->batch);
+    struct ut_push *push = take_push(storing);
+    if (storing->kept->body == NULL)
+        free_kept(storing->kept);
+    if (push != NULL)
+        answer_busy(push, storing->client, error);
+    if (storing->batch != NULL && !storing->durable && storing->client != NULL) {
+        storing->client->go_on(storing->client, storing->batch);
         return;
     }
-    if (storing->push != NULL)
-        give_back(storing, error);
-    else if (!storing->durable)
+    if (storing->batch != NULL && !storing->durable)
         ut_log(storing->keeping->worker->log, UT_LOG_ERROR, "hold_lost",
                "spans=%u text=\"acknowledged as queued, and then the disk failed while the "
                "pipeline went\"",
@@ -176,49 +270,48 @@ static void on_not_stored(struct ut_storing *storing, int error)
     ut_batch_unref(storing->batch);
 }
 
-static void on_stored(struct ut_storing *storing, struct ut_hold_record *record)
+/* What has become of it since it went on is so on the disk as well. */
+static void catch_up(struct kept *kept)
 {
-    struct ut_keeping *keeping = storing->keeping;
-    struct ut_batch *batch = storing->batch;
-    uint64_t cursors = storing->put.record.cursors;
-    bool goes_on = !storing->unwanted && storing->client != NULL && keeping->hold != NULL;
-    if (goes_on)
-        batch->first->keep = new_kept(keeping, record, cursors, batch->spans);
-    if (storing->push != NULL)
-        answer(storing, &(struct ut_answer){.verdict = UT_ACCEPTED});
-    if (batch->first->keep != NULL) {
-        storing->client->stored(storing->client, batch);
-        return;
+    for (uint64_t rest = kept->all & ~kept->held; rest != 0 && is_stored(kept); rest &= rest - 1)
+        ut_hold_done(kept->record, (uint32_t)__builtin_ctzll(rest));
+    if (kept->body == NULL) {
+        free_kept(kept);
+    } else if (kept->noted) {
+        tell_spans(kept);
+        tell_outcome(kept);
     }
-    /* It is safe where it is, for whoever reads the disk next. */
-    if (keeping->hold != NULL && storing->unwanted)
-        finish_unsent(record, cursors);
-    else if (keeping->hold != NULL)
-        leave_all(storing, record);
-    ut_batch_unref(batch);
 }
 
-static void unlist(struct ut_storing *storing)
+static void on_stored(struct ut_storing *storing, struct ut_hold_record *record)
 {
-    if (storing->client == NULL)
+    struct kept *kept = storing->kept;
+    struct ut_batch *batch = storing->batch;
+    set_record(kept, record);
+    catch_up(kept);
+    answer_accepted(take_push(storing)); /* `kept` may end in here, where the batch has gone on */
+    if (batch == NULL)
         return;
-    *(storing->previous != NULL ? &storing->previous->next : &storing->client->storing) =
-        storing->next;
-    if (storing->next != NULL)
-        storing->next->previous = storing->previous;
+    if (!storing->unwanted && storing->client != NULL && is_stored(kept)) {
+        storing->client->go_on(storing->client, batch);
+        return;
+    }
+    /* It is safe where it is, for whoever reads the disk next; or was never accepted. */
+    while (storing->unwanted && kept->held != 0)
+        finish(kept, (uint32_t)__builtin_ctzll(kept->held));
+    ut_batch_unref(batch);
 }
 
 static void on_put(struct ut_hold_put *put, struct ut_hold_record *record, int error)
 {
     struct ut_storing *storing = UT_CONTAINER_OF(put, struct ut_storing, put);
-    struct ut_keeping *keeping = storing->keeping;
     unlist(storing);
+    storing->kept->storing = NULL;
     if (error != 0)
         on_not_stored(storing, error);
     else
         on_stored(storing, record);
-    keeping->open--;
-    ut_pool_free(&keeping->worker->pool, storing);
+    end_storing(storing);
 }
 
 static uint64_t deadline_of(const struct ut_keeping_client *client, const struct ut_push *push)
@@ -232,7 +325,7 @@ static void refuse(struct ut_keeping_client *client, struct ut_push *push, int e
     struct ut_batch *batch = push->batch;
     if (client->timeout_ns == 0) {
         push->done(push, &(struct ut_answer){.verdict = UT_ACCEPTED});
-        client->stored(client, batch);
+        client->go_on(client, batch);
         return;
     }
     ut_batch_unref(batch);
@@ -242,12 +335,18 @@ static void refuse(struct ut_keeping_client *client, struct ut_push *push, int e
 static struct ut_storing *new_storing(struct ut_keeping_client *client, struct ut_push *push)
 {
     struct ut_keeping *keeping = client->keeping;
-    struct ut_storing *storing = ut_pool_alloc(&keeping->worker->pool, sizeof(*storing));
     struct ut_batch *batch = push->batch;
-    const struct ut_body *body = batch->first;
+    struct ut_body *body = batch->first;
     UT_CHECK(body->next == NULL);
-    if (storing == NULL)
+    struct ut_storing *storing = ut_pool_alloc(&keeping->worker->pool, sizeof(*storing));
+    struct kept *kept =
+        storing != NULL ? new_kept(keeping, body, client->cursors, batch->spans) : NULL;
+    if (kept == NULL) {
+        ut_pool_free(&keeping->worker->pool, storing);
         return NULL;
+    }
+    kept->storing = storing;
+    keeping->open++;
     *storing = (struct ut_storing){
         .put = {.record = {.spans = batch->spans,
                            .received_ns = ut_clock_unix_ns(),
@@ -258,41 +357,64 @@ static struct ut_storing *new_storing(struct ut_keeping_client *client, struct u
         .keeping = keeping,
         .client = client,
         .next = client->storing,
+        .kept = kept,
         .batch = batch,
         .push = push,
         .deadline = {.fire = on_deadline},
+        .segment = ut_segment_ref(body->segment),
         .durable = client->timeout_ns != 0,
     };
     return storing;
 }
 
-void ut_keeping_store(struct ut_keeping_client *client, struct ut_push *push)
+/* The put that is accepted, or NULL. */
+static struct ut_storing *begin(struct ut_keeping_client *client, struct ut_push *push,
+                                bool patient, int *ret_error)
 {
     struct ut_keeping *keeping = client->keeping;
     struct ut_storing *storing = keeping->hold != NULL ? new_storing(client, push) : NULL;
-    int error = keeping->hold == NULL ? -ECANCELED
-                : storing == NULL     ? -ENOMEM
-                                      : ut_hold_put(keeping->hold, &storing->put);
-    if (error != 0) {
-        ut_pool_free(&keeping->worker->pool, storing);
+    if (storing != NULL)
+        storing->put.patient = patient;
+    *ret_error = keeping->hold == NULL ? -ECANCELED
+                 : storing == NULL     ? -ENOMEM
+                                       : ut_hold_put(keeping->hold, &storing->put);
+    if (*ret_error != 0 && storing != NULL) {
+        free_kept(storing->kept);
+        end_storing(storing);
+        storing = NULL;
+    }
+    return storing;
+}
+
+void ut_keeping_store(struct ut_keeping_client *client, struct ut_push *push)
+{
+    struct ut_batch *batch = push->batch;
+    bool at_once = client->timeout_ns != 0 && client->keeps_up(client);
+    int error;
+    struct ut_storing *storing = begin(client, push, at_once, &error);
+    if (storing == NULL) {
         refuse(client, push, error);
         return;
     }
     if (client->storing != NULL)
         client->storing->previous = storing;
     client->storing = storing;
-    keeping->open++;
+    batch->first->keep = &storing->kept->base;
     if (!storing->durable) {
-        answer(storing, &(struct ut_answer){.verdict = UT_ACCEPTED});
+        answer_accepted(take_push(storing));
         return;
     }
     push->held_by = storing;
-    ut_timer_set(&keeping->worker->timers, &storing->deadline, deadline_of(client, push));
+    ut_timer_set(&client->keeping->worker->timers, &storing->deadline, deadline_of(client, push));
+    if (at_once) {
+        storing->batch = NULL;
+        client->go_on(client, batch);
+    }
 }
 
 void ut_keeping_abandon(struct ut_push *push)
 {
-    answer(push->held_by, &(struct ut_answer){.verdict = UT_ACCEPTED});
+    answer_accepted(take_push(push->held_by));
 }
 
 void ut_keeping_leave(struct ut_keeping_client *client)
@@ -300,37 +422,9 @@ void ut_keeping_leave(struct ut_keeping_client *client)
     while (client->storing != NULL) {
         struct ut_storing *storing = client->storing;
         client->storing = storing->next;
-        ut_batch_set_on_the_way(storing->batch, NULL);
+        if (storing->batch != NULL)
+            ut_batch_set_on_the_way(storing->batch, NULL);
         storing->client = NULL;
-    }
-}
-
-/* ---- what the processors found out ----------------------------------------------------------- */
-
-static void note_body(struct kept *kept, const struct ut_body *body)
-{
-    uint32_t spans = ut_body_spans(body);
-    if (kept->held != 0 && kept->keeping->hold != NULL)
-        ut_hold_set_spans(kept->record, spans);
-    for (uint64_t rest = kept->held; rest != 0; rest &= rest - 1) {
-        uint32_t cursor = (uint32_t)__builtin_ctzll(rest);
-        *left_of(kept, cursor) = spans;
-        if (spans == 0)
-            finish(kept, cursor);
-    }
-    size_t size = ut_disk_outcome_size(body);
-    if (kept->held == 0 || size == 0 || kept->keeping->hold == NULL)
-        return;
-    uint8_t *room = ut_hold_outcome(kept->record, size);
-    if (room != NULL)
-        ut_disk_outcome_encode(body, room);
-}
-
-void ut_keeping_note(struct ut_batch *batch)
-{
-    for (const struct ut_body *body = batch->first; body != NULL; body = body->next) {
-        if (body->keep != NULL)
-            note_body(UT_CONTAINER_OF(body->keep, struct kept, base), body);
     }
 }
 
@@ -397,8 +491,12 @@ int ut_keeping_recall(struct ut_keeping *keeping, const struct ut_recall *recall
         error = charge(keeping, body);
     if (error == 0) {
         ut_batch_measure(batch);
-        body->keep = new_kept(keeping, recall->handle, UINT64_C(1) << recall->cursor, batch->spans);
-        error = body->keep != NULL ? 0 : -ENOMEM;
+        struct kept *kept = new_kept(keeping, body, UINT64_C(1) << recall->cursor, batch->spans);
+        error = kept != NULL ? 0 : -ENOMEM;
+        if (kept != NULL) {
+            set_record(kept, recall->handle);
+            body->keep = &kept->base;
+        }
     }
     if (error != 0) {
         ut_batch_unref(batch);

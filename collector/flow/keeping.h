@@ -3,20 +3,29 @@
  * Between the pipelines and a disk hold: stores the bodies of pushes, keeps count of which exporter
  * has finished which of their spans, and turns records that were read back into batches again.
  *
- * With `ack: durable` a push is answered when its body is on the disk; with `ack: queued` at once,
- * and it goes on when it is. Where the disk does not take it, a durable push is refused, retryably,
- * and a queued one goes on in memory only. A sender whose time is over before the disk has answered
- * is told to send again, and what is stored after all is finished unsent.
+ * With `ack: durable` a push is answered when its body is on the disk, or when every exporter has
+ * finished it before: it goes on at once while its queues keep up, and what they have finished when
+ * its group begins is not written at all. Where they do not keep up it goes on when it is stored,
+ * for it may have to wait on the disk alone. With `ack: queued` it is answered at once, and goes on
+ * when it is stored.
  *
+ *     push ─► put ─┬─► processors ─► outcome noted ─► queues ─► finished by all: ACCEPTED
+ *                  └─► stored: ACCEPTED
  *     push ─► put ─► stored: ACCEPTED ─► processors ─► outcome noted ─► queues ─► finished
+ *
+ * Where the disk does not take it, a durable push is refused, retryably; what has gone on goes its
+ * way in memory only, and so does a queued one. A sender whose time is over before the disk has
+ * answered is told to send again, and what had not gone on is finished unsent. So a sender that
+ * is refused may have been heard: what is promised is at least once.
  *
  * What of an exporter's spans is on the disk alone is counted here, one place for each cursor, so
  * that it outlives the queues: a reload makes another queue of the same name, which owns the place
  * from then on and reads back what the one before leaves.
  *
- * Invariants: 1. every push is answered once; 2. a body's keep lives as long as the body; 3. after
- * ut_keeping_close no record is touched, whatever bodies still live; 4. of a cursor, pending in the
- * hold = in memory + `stored`, in spans.
+ * Invariants: 1. every push is answered once; 2. a body's keep lives as long as the body and its
+ * put; 3. after ut_keeping_close no record is touched, whatever bodies still live; 4. of a cursor,
+ * pending in the hold = in memory + `stored`, in spans; 5. the bytes of a put stay, and stay
+ * charged, until it ends, though their body may end before; 6. only what is stored is left.
  */
 #ifndef UT_FLOW_KEEPING_H
 #define UT_FLOW_KEEPING_H
@@ -56,8 +65,11 @@ struct ut_keeping_client {
     struct ut_keeping *keeping;
     uint64_t cursors;    /* of the pipeline's exporters */
     uint64_t timeout_ns; /* `ack: durable`: its ack_timeout; 0: `ack: queued` */
-    /* The batch goes on; it is stored, or (queued) in memory only. */
-    void (*stored)(struct ut_keeping_client *client, struct ut_batch *batch);
+    /* The batch goes on to the processors. */
+    void (*go_on)(struct ut_keeping_client *client, struct ut_batch *batch);
+    /* Whether what was admitted last may go on before it is stored: every queue has room for it in
+     * memory, and nothing waits on the disk before it. */
+    bool (*keeps_up)(struct ut_keeping_client *client);
     /* How long a sender who found no room should wait. */
     uint32_t (*delay_ms)(struct ut_keeping_client *client);
     struct ut_storing *storing; /* pushes whose bodies are not stored yet */

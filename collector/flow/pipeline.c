@@ -200,10 +200,20 @@ static void on_abandon(struct ut_push_target *target, struct ut_push *push)
 
 /* ---- the disk hold -------------------------------------------------------------------------- */
 
-static void on_stored(struct ut_keeping_client *client, struct ut_batch *batch)
+static void on_go_on(struct ut_keeping_client *client, struct ut_batch *batch)
 {
     struct ut_pipeline *pipeline = UT_CONTAINER_OF(client, struct ut_pipeline, keeping);
     pipeline->head->consume(pipeline->head, batch);
+}
+
+static bool on_keeps_up(struct ut_keeping_client *client)
+{
+    const struct ut_pipeline *pipeline = UT_CONTAINER_OF(client, struct ut_pipeline, keeping);
+    for (size_t i = 0; i < pipeline->queue_count; i++) {
+        if (!ut_queue_keeps_up(pipeline->queues[i]))
+            return false;
+    }
+    return true;
 }
 
 static uint32_t on_delay(struct ut_keeping_client *client)
@@ -222,7 +232,8 @@ static void keep_on_disk(struct ut_pipeline *pipeline, const struct ut_pipeline_
     pipeline->keeping = (struct ut_keeping_client){
         .keeping = config->keeping,
         .timeout_ns = config->durable_within_ns,
-        .stored = on_stored,
+        .go_on = on_go_on,
+        .keeps_up = on_keeps_up,
         .delay_ms = on_delay,
     };
     for (size_t i = 0; i < config->queue_count; i++)

@@ -8,7 +8,7 @@
  * the request waits for room first, at most 1 s, behind those that came before it.
  *
  *     push ─► admission ─┬─► done(ACCEPTED) ─► processor ─► … ─► fan-out ═► queues    ack: queued
- *                        ├─► disk ─► done(ACCEPTED) ─► processor ─► …              ack: durable
+ *                        ├─► disk, and processor ─► … ─► done(ACCEPTED) by either  ack: durable
  *                        └─► processor ─► … ─► fan-out ═► queues ─► done(…)        ack: delivered
  *
  * With `ack: queued` the answer is given before any processor has seen the batch: answer early,

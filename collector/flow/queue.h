@@ -128,6 +128,9 @@ uint32_t ut_queue_delay_ms(const struct ut_queue *queue);
 /* From now on it is this queue that reads back what is on the disk for its cursor; one that did so
  * before leaves it what it has. Where it has a hold. */
 void ut_queue_own_backlog(struct ut_queue *queue);
+/* Whether what is on the way to it has room in its memory, its exporter takes something now, and
+ * nothing waits on the disk before it. The queue has a hold. */
+bool ut_queue_keeps_up(const struct ut_queue *queue);
 /* The exporter's bit in the hold's masks. The queue has a hold. */
 uint64_t ut_queue_cursor_bit(const struct ut_queue *queue);
 

@@ -40,10 +40,15 @@ uint64_t ut_queue_backlog_stored(const struct ut_queue *queue)
 
 /* ---- to the disk ----------------------------------------------------------------------------- */
 
+static bool is_stored(const struct ut_body *body)
+{
+    return body->keep != NULL && body->keep->stored;
+}
+
 static bool is_kept(const struct ut_batch *batch)
 {
     for (const struct ut_body *body = batch->first; body != NULL; body = body->next) {
-        if (body->keep == NULL)
+        if (!is_stored(body))
             return false;
     }
     return true;
@@ -56,6 +61,13 @@ static void leave_body(struct ut_queue *queue, const struct ut_body *body, uint3
     uint64_t sequence = body->keep->left(body->keep, backlog->cursor);
     backlog->left += mine ? 0 : spans;
     ut_keeping_wait(backlog->keeping, backlog->cursor, sequence, spans, !mine);
+}
+
+bool ut_queue_keeps_up(const struct ut_queue *queue)
+{
+    return is_owner(queue) && place_of(queue)->stored == 0 && ut_queue_gate_ns(queue) == 0 &&
+           ut_queue_size(queue) <= queue->settings.sending_queue.queue_size &&
+           ut_queue_bytes(queue) <= queue->backlog.memory_most;
 }
 
 bool ut_queue_backlog_takes(struct ut_queue *queue, struct ut_batch *batch)
@@ -83,7 +95,7 @@ struct leaving {
 static void on_body(void *arg, const struct ut_body *body, uint32_t spans)
 {
     struct leaving *leaving = arg;
-    if (body->keep == NULL)
+    if (!is_stored(body))
         return;
     leave_body(leaving->queue, body, spans);
     leaving->spans += spans;

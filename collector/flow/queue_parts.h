@@ -108,6 +108,8 @@ void ut_queue_log_no_memory(const struct ut_queue *queue, uint64_t spans);
 void ut_queue_trim_spares(struct ut_queue *queue, uint64_t count);
 /* In units of the settings' sizer, what is on the way included. */
 uint64_t ut_queue_size(const struct ut_queue *queue);
+/* Bytes, what is on the way included. */
+uint64_t ut_queue_bytes(const struct ut_queue *queue);
 /* Whether it fits into what is inside now. */
 bool ut_queue_fits(const struct ut_queue *queue, const struct ut_batch *batch);
 /* For a queue that drops: makes room for the batch; false: the batch itself is to be dropped. */

@@ -57,6 +57,14 @@ uint64_t ut_queue_size(const struct ut_queue *queue)
     return size;
 }
 
+uint64_t ut_queue_bytes(const struct ut_queue *queue)
+{
+    uint64_t bytes = queue->bytes;
+    for (size_t i = 0; i < queue->feed_count; i++)
+        bytes += queue->feeds[i]->on_the_way->bytes;
+    return bytes;
+}
+
 static bool fits(const struct ut_queue *queue, uint64_t size, const struct ut_batch *batch)
 {
     return size == 0 || size + units_of(queue, 1, batch->spans, batch->bytes) <=

@@ -134,11 +134,13 @@ struct ut_watch {
 
 /* Who keeps a body on a disk as well (flow/keeping.h). A cursor is an exporter's number there. */
 struct ut_keep {
+    bool stored; /* it is there; before, it may be finished, but not left */
     /* `spans` of the body are finished at that exporter, for good. */
     void (*finished)(struct ut_keep *keep, uint32_t cursor, uint32_t spans);
     /* That exporter lets it go unfinished, to read it back from the disk. Its sequence there. */
     uint64_t (*left)(struct ut_keep *keep, uint32_t cursor);
-    void (*released)(struct ut_keep *keep); /* the body is gone; what is not finished is on disk */
+    void (*released)(
+        struct ut_keep *keep); /* the body is gone; what is stored and not finished waits */
 };
 
 struct ut_body {
@@ -150,7 +152,7 @@ struct ut_body {
     size_t charge;            /* bytes to return to the budget */
     struct ut_sender sender;
     struct ut_watch *watch;  /* NULL: nobody waits */
-    struct ut_keep *keep;    /* NULL: it is in memory only */
+    struct ut_keep *keep;    /* NULL: it is in memory only, and stays so */
     struct ut_batch *lender; /* not NULL: a view of a body of that batch, which owns all of it */
 
     struct ut_resource *resources;

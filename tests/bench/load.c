@@ -9,6 +9,8 @@
  * happens would depend on who of the two is faster. With small requests it would only see to it
  * that each is handled alone.
  *
+ * With --sink-delay MS the sink answers so much later, as a backend that stores what it takes.
+ *
  * It can first make real retransmissions on a connection of its own (--loss PORT: a rule that drops
  * data towards that port must be in force); the spans then cover the time in which they happened.
  *
@@ -34,6 +36,7 @@ enum { CONNECTIONS_MAX = 64, STALL_S = 15 };
 struct options {
     uint16_t subject, sink, loss, stalled_sink;
     uint64_t requests, warmup, window;
+    uint64_t sink_delay_ns;
     unsigned connections, streams;
     bool poll, tls;
     const char *coding; /* that requests are compressed with */
@@ -64,13 +67,34 @@ static uint64_t now_ns(clockid_t clock)
 
 /* ---- the sink ---- */
 
+/* To be answered later, in order; `user` is when. */
+static struct exchange *unanswered, **unanswered_last = &unanswered;
+
+static void answer_late(void)
+{
+    while (unanswered != NULL && now_ns(CLOCK_MONOTONIC) >= (uintptr_t)unanswered->user) {
+        struct exchange *x = unanswered;
+        unanswered = x->next;
+        if (unanswered == NULL)
+            unanswered_last = &unanswered;
+        bench_answer(x);
+    }
+}
+
 static void on_sink_request(struct exchange *x)
 {
     struct body_count count = body_count_spans(x->in + 5, x->in_size - 5, options.expect);
     sink_spans += count.spans;
     sink_expected += count.with_key;
     sink_requests++;
-    bench_answer(x);
+    if (options.sink_delay_ns == 0) {
+        bench_answer(x);
+        return;
+    }
+    x->user = (void *)(uintptr_t)(now_ns(CLOCK_MONOTONIC) + options.sink_delay_ns);
+    x->next = NULL;
+    *unanswered_last = x;
+    unanswered_last = &x->next;
 }
 
 /* ---- the load ---- */
@@ -116,7 +140,8 @@ static bool run(struct peer **peers, unsigned *open, uint64_t total)
             }
         }
         bool arrived = options.sink == 0 || sink_spans >= (answered - refused) * options.body.spans;
-        if (answered == total && arrived)
+        answer_late();
+        if (answered == total && arrived && unanswered == NULL)
             return true;
         bench_loop_turn(&loop, options.poll ? 0 : options.rate != 0 ? 1 : 1000);
         if (answered + sink_spans != seen) {
@@ -233,6 +258,9 @@ static bool set_number(int c, unsigned long value)
     case 'r':
         options.rate = value;
         break;
+    case 'd':
+        options.sink_delay_ns = value * 1000000;
+        break;
     default:
         return false;
     }
@@ -266,25 +294,16 @@ static void set_other(int c)
 static void parse(int argc, char **argv)
 {
     static const struct option names[] = {
-        {"subject", 1, 0, 's'},
-        {"sink", 1, 0, 'k'},
-        {"requests", 1, 0, 'n'},
-        {"warmup", 1, 0, 'w'},
-        {"window", 1, 0, 'W'},
-        {"connections", 1, 0, 'c'},
-        {"streams", 1, 0, 'm'},
-        {"spans", 1, 0, 'p'},
-        {"kind", 1, 0, 'K'},
-        {"loss", 1, 0, 'l'},
-        {"peer-port", 1, 0, 'P'},
-        {"expect", 1, 0, 'e'},
-        {"stalled-sink", 1, 0, 'S'},
-        {"poll", 0, 0, 'o'},
-        {"coding", 1, 0, 'C'},
-        {"tls", 0, 0, 't'},
-        {"http", 1, 0, 'H'},
-        {"rate", 1, 0, 'r'},
-        {0, 0, 0, 0},
+        {"subject", 1, 0, 's'},      {"sink", 1, 0, 'k'},
+        {"requests", 1, 0, 'n'},     {"warmup", 1, 0, 'w'},
+        {"window", 1, 0, 'W'},       {"connections", 1, 0, 'c'},
+        {"streams", 1, 0, 'm'},      {"spans", 1, 0, 'p'},
+        {"kind", 1, 0, 'K'},         {"loss", 1, 0, 'l'},
+        {"peer-port", 1, 0, 'P'},    {"expect", 1, 0, 'e'},
+        {"stalled-sink", 1, 0, 'S'}, {"poll", 0, 0, 'o'},
+        {"coding", 1, 0, 'C'},       {"tls", 0, 0, 't'},
+        {"http", 1, 0, 'H'},         {"rate", 1, 0, 'r'},
+        {"sink-delay", 1, 0, 'd'},   {0, 0, 0, 0},
     };
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         if (!set_number(c, optarg != NULL ? strtoul(optarg, NULL, 10) : 0))

@@ -38,8 +38,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from numbered import SYNC, Faults, free_port, numbers_in, request_of  # noqa: E402
 
-POINTS = ("before_commit", "after_commit", "before_answer", "finished", "left_to_disk", "read_back",
-          "before_rename", "after_rename", "during_check")
+POINTS = ("before_commit", "after_commit", "before_answer", "withdrawn", "finished", "left_to_disk",
+          "read_back", "before_rename", "after_rename", "during_check")
 CLIENTS = 6
 LIMIT_MIB = 48
 QUEUE = 256 << 10  # bytes
@@ -198,12 +198,19 @@ class Program:
     def __init__(self, path, folder, ack, sink_port, environment=(), queue=16 << 20):
         self.path, self.folder, self.port = path, folder, free_port()
         self.environment = dict(environment)
+        self.ack, self.sink_port, self.queue = ack, sink_port, queue
+        self.config = os.path.join(folder, "config.yaml")
+        self.configure("[batch]")
+        self.log = open(os.path.join(folder, "log"), "ab")  # pylint: disable=consider-using-with
+        self.process = None
+
+    def configure(self, processors):
+        ack, folder = self.ack, self.folder
         storage = "" if ack != "durable" else f"""
       storage:
         type: disk
         directory: {folder}/hold
         max_bytes: 64MiB"""
-        self.config = os.path.join(folder, "config.yaml")
         with open(self.config, "w", encoding="ascii") as out:
             out.write(f"""
 receivers:
@@ -216,12 +223,12 @@ processors:
     timeout: 20ms
 exporters:
   otlp_http:
-    endpoint: http://127.0.0.1:{sink_port}
+    endpoint: http://127.0.0.1:{self.sink_port}
     timeout: 5s
     sending_queue:
       num_consumers: 4
       sizer: bytes
-      queue_size: {queue}
+      queue_size: {self.queue}
     retry_on_failure:
       initial_interval: 50ms
       max_interval: 200ms
@@ -232,7 +239,7 @@ service:
   pipelines:
     traces:
       receivers: [otlp]
-      processors: [batch]
+      processors: {processors}
       exporters: [otlp_http]
       ack: {ack}{storage}
 undertrace:
@@ -241,8 +248,6 @@ undertrace:
   admin: ""
   shutdown_timeout: 20s
 """)
-        self.log = open(os.path.join(folder, "log"), "ab")  # pylint: disable=consider-using-with
-        self.process = None
 
     def start(self, crash=None):
         environment = {**os.environ, **self.environment}
@@ -296,6 +301,8 @@ def kill_once(program, rng, points, forget_hold):
     if point and point.endswith("_rename"):
         if not forget_hold():  # they are passed where the file is made
             point = None
+    # With the batch a request is on the disk before it is sent, without it perhaps not.
+    program.configure(rng.choice(("[batch]", "[]")))
     once = point and point.endswith(("_rename", "_check"))
     program.start(f"{point}:{rng.randint(1, 1 if once else 40)}" if point else None)
     if not program.wait(rng.uniform(0.05, 0.7)):

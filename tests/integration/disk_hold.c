@@ -123,6 +123,43 @@ Test(disk_hold, finished_records_are_committed_without_another_put)
     cr_expect_eq(figures().taken, 0);
 }
 
+static void withdraw(size_t i)
+{
+    cr_expect(ut_hold_withdraw(harness.hold, &harness.puts[i]->put));
+    harness.answered++;
+}
+
+Test(disk_hold, what_is_withdrawn_is_neither_written_nor_answered)
+{
+    for (uint64_t i = 0; i < 6; i++) {
+        put(i, 100, 1);
+        if (i == 0 || i == 2 || i == 5)
+            withdraw(i);
+    }
+    harness_settle(&harness);
+    cr_expect_eq(figures().withdrawn, 3);
+    cr_expect_eq(figures().written, 3);
+    cr_expect_eq(figures().promised, 0);
+    cr_expect_eq(harness_pending(&harness, 0), 3);
+    for (size_t i = 0; i < 6; i++)
+        cr_expect_eq(harness.puts[i]->error, i == 0 || i == 2 || i == 5);
+}
+
+Test(disk_hold, patient_puts_are_answered_though_no_other_comes)
+{
+    put(0, 210 * KIB, 1);
+    harness_settle(&harness);
+    harness.patient = true;
+    put(1, 100, 1);
+    put(2, 100, 1);
+    put(3, 100, 1);
+    withdraw(1);
+    harness_settle(&harness);
+    (void)stored(2);
+    (void)stored(3);
+    cr_expect_eq(figures().written, 3);
+}
+
 Test(disk_hold, small_requests_of_a_group_share_pages)
 {
     for (uint64_t i = 0; i < 300; i++)

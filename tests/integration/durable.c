@@ -34,21 +34,125 @@ static size_t answered(void)
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
-Test(durable, is_answered_when_it_is_on_the_disk_and_sent_after_it)
+static struct ut_hold_figures figures(void)
+{
+    struct ut_hold_figures found;
+    ut_hold_figures(hold, &found);
+    return found;
+}
+
+/* The queue does not keep up: what comes goes on when it is stored. */
+static void wait_for_the_disk(void)
+{
+    settings.sending_queue.queue_size = 0;
+}
+
+Test(durable, goes_on_at_once_and_is_answered_when_it_is_on_the_disk)
+{
+    open_parts();
+    fakes[0].keeps = true;
+    struct sent *one = push(1, 3, 100);
+    cr_expect_eq(one->verdict, -1);
+    cr_expect_eq(fakes[0].held_count, 1);
+    WAIT(one->verdict >= 0);
+    cr_expect_eq(one->verdict, UT_ACCEPTED);
+    cr_expect_eq(figures().written, 1);
+    fake_answer(&fakes[0], (struct ut_outcome){.result = UT_SENT});
+    cr_expect_eq(books(0).sent, 3);
+    close_parts();
+    open_parts();
+    cr_expect_eq(books(0).recovered, 0, "what was sent came back");
+}
+
+Test(durable, what_every_exporter_has_finished_before_is_answered_and_not_written)
 {
     open_parts();
     struct sent *one = push(1, 3, 100);
+    cr_expect_eq(one->verdict, UT_ACCEPTED);
+    cr_expect_eq(books(0).sent, 3);
+    cr_expect_eq(keeping.open, 0);
+    cr_expect_eq(figures().withdrawn, 1);
+    cr_expect_eq(figures().promised, 0);
+    struct sent *two = push(2, 3, 100);
+    cr_expect_eq(two->verdict, UT_ACCEPTED);
+    fakes[0].keeps = true;
+    struct sent *three = push(3, 3, 100);
+    WAIT(three->verdict >= 0);
+    cr_expect_eq(figures().withdrawn, 2);
+    cr_expect_eq(figures().written, 1);
+    close_parts();
+    open_parts();
+    cr_expect_eq(books(0).recovered, 3);
+}
+
+Test(durable, what_one_of_two_exporters_has_not_finished_is_written_for_that_one)
+{
+    exporters = 2;
+    open_parts();
+    fakes[1].keeps = true;
+    struct sent *one = push(1, 3, 100);
+    cr_expect_eq(books(0).sent, 3);
     cr_expect_eq(one->verdict, -1);
+    WAIT(one->verdict >= 0);
+    cr_expect_eq(one->verdict, UT_ACCEPTED);
+    cr_expect_eq(figures().written, 1);
+    close_parts();
+    open_parts();
+    cr_expect_eq(books(0).recovered, 0);
+    cr_expect_eq(books(1).recovered, 3);
+    WAIT(books(1).sent == 3);
+}
+
+Test(durable, what_is_finished_while_its_group_is_written_is_answered_and_taken_away_again)
+{
+    open_parts();
+    fakes[0].keeps = true;
+    struct sent *one = push(1, 3, 100);
+    (void)uv_run(&worker.uv, UV_RUN_NOWAIT); /* the group begins */
+    fake_answer(&fakes[0], (struct ut_outcome){.result = UT_SENT});
+    cr_expect_eq(one->verdict, UT_ACCEPTED);
+    cr_expect_eq(figures().withdrawn, 0);
+    cr_expect_gt(worker.budget.used, 0, "bytes that are being written are not free");
+    WAIT(keeping.open == 0);
+    cr_expect_eq(worker.budget.used, 0);
+    cr_expect_eq(figures().written, 1);
+    close_parts();
+    open_parts();
+    cr_expect_eq(books(0).recovered, 0);
+}
+
+Test(durable, what_is_refused_for_good_before_is_finished_and_not_written)
+{
+    open_parts();
+    fakes[0].answer = (struct ut_outcome){.result = UT_PERMANENT, .text = "never"};
+    struct sent *one = push(1, 3, 100);
+    cr_expect_eq(one->verdict, UT_ACCEPTED);
+    cr_expect_eq(books(0).dropped[UT_DROP_PERMANENT], 3);
+    cr_expect_eq(figures().withdrawn, 1);
+}
+
+Test(durable, waits_for_the_disk_where_the_queue_does_not_keep_up)
+{
+    wait_for_the_disk();
+    open_parts();
+    struct sent *one = push(1, 3, 100);
     cr_expect_eq(fakes[0].send_count, 0, "sent before it is stored");
     WAIT(one->verdict >= 0);
     cr_expect_eq(one->verdict, UT_ACCEPTED);
     WAIT(books(0).sent == 3);
-    struct ut_hold_figures figures;
-    ut_hold_figures(hold, &figures);
-    cr_expect_eq(figures.commits, 1);
-    close_parts();
+    cr_expect_eq(figures().written, 1);
+}
+
+Test(durable, what_is_neither_stored_nor_sent_at_the_end_is_refused)
+{
     open_parts();
-    cr_expect_eq(books(0).recovered, 0, "what was sent came back");
+    fakes[0].keeps = true;
+    (void)push(1, 3, 100);
+    close_parts();
+    cr_expect_eq(sent[0].verdict, UT_BUSY);
+    cr_expect_str_eq(sent[0].text, "stopping");
+    open_parts();
+    cr_expect_eq(books(0).recovered, 0);
 }
 
 Test(durable, queued_is_answered_at_once_and_kept_all_the_same)
@@ -64,8 +168,27 @@ Test(durable, queued_is_answered_at_once_and_kept_all_the_same)
     cr_expect_eq(books(0).recovered, 3);
 }
 
-Test(durable, a_disk_that_fails_refuses_retryably_and_sends_nothing)
+Test(durable, a_disk_that_fails_refuses_retryably_and_what_has_gone_on_is_sent_all_the_same)
 {
+    open_parts();
+    fakes[0].keeps = true;
+    tape_fail(TAPE_CALL_SYNC, EIO, 0, 1);
+    struct sent *one = push(1, 3, 100);
+    struct sent *two = push(2, 3, 100);
+    WAIT(one->verdict >= 0 && two->verdict >= 0);
+    tape_fail(TAPE_CALL_SYNC, 0, 0, 0);
+    cr_expect_eq(one->verdict, UT_BUSY);
+    cr_expect_eq(two->verdict, UT_BUSY);
+    fake_answer(&fakes[0], (struct ut_outcome){.result = UT_SENT});
+    cr_expect_eq(books(0).sent, 3);
+    close_parts();
+    open_parts();
+    cr_expect_eq(books(0).recovered, 0, "what was refused is not kept");
+}
+
+Test(durable, a_disk_that_fails_refuses_retryably_and_sends_nothing_where_it_is_waited_for)
+{
+    wait_for_the_disk();
     open_parts();
     tape_fail(TAPE_CALL_SYNC, EIO, 0, 1);
     struct sent *one = push(1, 3, 100);
@@ -101,9 +224,23 @@ Test(durable, a_full_hold_refuses_retryably)
     cr_expect_gt(sent_count, 50);
 }
 
-Test(durable, a_sender_whose_time_is_over_is_told_to_send_again_and_nothing_is_sent_twice)
+Test(durable, a_sender_whose_time_is_over_is_told_to_send_again_and_may_have_been_heard)
 {
     durable_ns = 1;
+    open_parts();
+    fakes[0].keeps = true;
+    struct sent *one = push(1, 3, 100);
+    ut_timers_run(&worker.timers, ut_worker_now(&worker) + UT_NS_PER_MS);
+    cr_expect_eq(one->verdict, UT_BUSY);
+    fake_answer(&fakes[0], (struct ut_outcome){.result = UT_SENT});
+    cr_expect_eq(books(0).sent, 3);
+    WAIT(keeping.open == 0);
+}
+
+Test(durable, a_sender_whose_time_is_over_before_it_went_on_is_not_sent_twice)
+{
+    durable_ns = 1;
+    wait_for_the_disk();
     open_parts();
     struct sent *one = push(1, 3, 100);
     ut_timers_run(&worker.timers, ut_worker_now(&worker) + UT_NS_PER_MS);
@@ -118,10 +255,13 @@ Test(durable, a_sender_whose_time_is_over_is_told_to_send_again_and_nothing_is_s
 Test(durable, a_sender_that_has_gone_loses_the_answer_not_the_spans)
 {
     open_parts();
+    fakes[0].keeps = true;
     struct sent *one = push(1, 3, 100);
     ut_pipeline_target(pipeline)->abandon(ut_pipeline_target(pipeline), &one->push);
     cr_expect_eq(one->verdict, UT_ACCEPTED);
-    WAIT(books(0).sent == 3);
+    WAIT(figures().written == 1);
+    fake_answer(&fakes[0], (struct ut_outcome){.result = UT_SENT});
+    cr_expect_eq(books(0).sent, 3);
 }
 
 /* ---- the backlog ----------------------------------------------------------------------------- */
@@ -261,10 +401,12 @@ Test(durable, what_comes_back_from_the_disk_is_as_old_as_it_is)
     fake_answer(&fakes[0], (struct ut_outcome){.result = UT_SENT});
 }
 
-/* Adds an attribute to every span, and leaves out the first of each batch. */
+/* Adds an attribute to every span, and leaves out the first of each batch, or all. */
 struct editor {
     struct ut_processor base;
 };
+
+static bool leaves_out_all;
 
 static const uint8_t attribute[] = {0x4a, 0x0b, 0x0a, 0x05, 'u',  '.', 'x',
                                     '.',  'y',  0x12, 0x02, 0x18, 0x2a};
@@ -278,8 +420,8 @@ static void on_consume(struct ut_consumer *consumer, struct ut_batch *batch)
         *edit = (struct ut_edit){.added = {attribute, sizeof(attribute)}};
         cr_assert_eq(ut_body_set_edit(body, i, edit), 0);
     }
-    body->spans[0].flags |= UT_SPAN_LEFT_OUT;
-    body->left_out++;
+    for (; body->left_out < (leaves_out_all ? body->span_count : 1); body->left_out++)
+        body->spans[body->left_out].flags |= UT_SPAN_LEFT_OUT;
     ut_batch_measure(batch);
     editor->base.out->consume(editor->base.out, batch);
 }
@@ -337,7 +479,8 @@ Test(durable, what_the_processors_found_out_survives)
     cr_assert_eq(ut_pipeline_prepend(pipeline, &editor_type, NULL, NULL), 0);
     fakes[0].keeps = true;
     (void)push(1, 5, 100);
-    WAIT(fakes[0].held_count == 1);
+    WAIT(answered() == 1);
+    cr_expect_eq(fakes[0].held_count, 1);
     close_parts();
     open_parts();
     fakes[0].keeps = true;
@@ -349,6 +492,18 @@ Test(durable, what_the_processors_found_out_survives)
     close_parts();
     open_parts();
     cr_expect_eq(books(0).recovered, 0);
+}
+
+Test(durable, what_the_processors_leave_out_altogether_is_answered_and_not_written)
+{
+    leaves_out_all = true;
+    open_parts();
+    cr_assert_eq(ut_pipeline_prepend(pipeline, &editor_type, NULL, NULL), 0);
+    struct sent *one = push(1, 5, 100);
+    cr_expect_eq(one->verdict, UT_ACCEPTED);
+    cr_expect_eq(figures().withdrawn, 1);
+    cr_expect_eq(fakes[0].send_count, 0);
+    cr_expect_eq(keeping.open, 0);
 }
 
 /* A record with a body that no processor has seen, as a crash leaves it. */

@@ -182,11 +182,13 @@ Test(program_queue, status_and_metrics_tell_how_the_disk_does)
     expect_in(status.out, line);
     expect_in(status.out, " of 16.0 MiB; ");
     expect_in(status.out, " us each, ");
-    expect_in(status.out, " us at most\n    otlp_grpc: 5 spans, ");
+    expect_in(status.out, " us at most\n    1 requests were written, 0 were finished before that\n"
+                          "    otlp_grpc: 5 spans, ");
     program_get(program_port(&program, "event=telemetry_listening"), "/metrics", answer);
-    static const char *const names[] = {"limit_bytes", "commits_total", "commit_seconds_total",
-                                        "commit_seconds_max", "failures_total"};
-    static const char *const values[] = {"16777216\n", "", "", "", "0\n"};
+    static const char *const names[] = {
+        "limit_bytes",    "commits_total", "commit_seconds_total", "commit_seconds_max",
+        "failures_total", "written_total", "spared_total"};
+    static const char *const values[] = {"16777216\n", "", "", "", "0\n", "1\n", "0\n"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         snprintf(line, sizeof(line), "\nundertrace_hold_%s{directory=\"%s/hold\"} %s", names[i],
                  program.folder, values[i]);

@@ -46,7 +46,7 @@ struct harness {
     size_t taken_count;
     uint64_t damaged_records, damaged_spans;
     struct ut_hold_read read;
-    bool reading, closed;
+    bool patient /* the puts that come are */, reading, closed;
     uint64_t read_next;
     int read_error;
 };
@@ -123,6 +123,7 @@ static inline int harness_put(struct harness *harness, uint64_t number, size_t s
                    .workload = number * 3,
                    .cursors = cursors,
                    .body = ut_slice_of(self->body, size)},
+        .patient = harness->patient,
         .done = harness_on_put,
     };
     int error = ut_hold_put(harness->hold, &self->put);

@@ -242,7 +242,8 @@ int ut_hold_put(struct ut_hold *hold, struct ut_hold_put *put)
     UT_CHECK(put->record.cursors != 0);
     if (hold->closing)
         return -ECANCELED;
-    if (ut_worker_now(hold->worker) < hold->rest_until_ns)
+    uint64_t now_ns = ut_worker_now(hold->worker);
+    if (now_ns < hold->rest_until_ns)
         return -EIO;
     put->promised = ut_store_taken(hold->store, ut_record_size(put->record.body.size));
     if (put->promised > figures->max_bytes - figures->taken - figures->promised) {
@@ -252,11 +253,31 @@ int ut_hold_put(struct ut_hold *hold, struct ut_hold_put *put)
         return -ENOSPC;
     }
     figures->promised += put->promised;
+    put->ripe_ns = put->patient ? now_ns + hold->patience_ns : 0;
     put->next = NULL;
+    put->link = hold->waiting_last;
     *hold->waiting_last = put;
     hold->waiting_last = &put->next;
     ut_hold_wake(hold);
     return 0;
+}
+
+void ut_hold_unlist(struct ut_hold *hold, struct ut_hold_put *put)
+{
+    *put->link = put->next;
+    *(put->next != NULL ? &put->next->link : &hold->waiting_last) = put->link;
+    put->link = NULL;
+}
+
+bool ut_hold_withdraw(struct ut_hold *hold, struct ut_hold_put *put)
+{
+    if (put->link == NULL)
+        return false;
+    ut_crash_point("withdrawn");
+    ut_hold_unlist(hold, put);
+    hold->figures.promised -= put->promised;
+    hold->figures.withdrawn++;
+    return true;
 }
 
 void ut_hold_read(struct ut_hold *hold, struct ut_hold_read *read)

@@ -9,17 +9,17 @@
  * Outcomes and finished records wait for the next group with puts, FLUSH_NS at most.
  *
  *     put ─► waiting ─► in a group ─► stored, in memory ─► done by all ─► taken away in a group
- *                          │              │    ▲
- *                          ▼         leave▼    │read
- *                       refused        on disk alone
+ *               │          │              │    ▲
+ *               ▼          ▼         leave▼    │read
+ *           withdrawn   refused        on disk alone
  *
  * A cursor is an exporter's place in the hold: a name, and for every record whether it is still
  * pending for it. A cursor that nobody claims after a start is an orphan: its records stay, and go
  * on when somebody claims the name.
  *
- * Invariants: 1. a put is answered exactly once, never inside ut_hold_put; 2. bytes taken and
- * promised never exceed the quota; 3. of a record, what is held in memory for a cursor is also
- * pending for it; 4. a group that failed leaves everything as it was before, but for its puts,
+ * Invariants: 1. a put is answered exactly once, never inside ut_hold_put, or withdrawn; 2. bytes
+ * taken and promised never exceed the quota; 3. of a record, what is held in memory for a cursor is
+ * also pending for it; 4. a group that failed leaves everything as it was before, but for its puts,
  * which are refused; 5. no put is answered with success before its sync has returned 0.
  */
 #ifndef UT_FLOW_DISK_HOLD_H
@@ -75,17 +75,23 @@ size_t ut_hold_backlogs(const struct ut_hold *hold, struct ut_hold_backlog *out,
 struct ut_hold_put {
     /* Set by the caller. The body stays where it is and does not change until `done`. */
     struct ut_record record; /* its sequence is given by the hold */
+    /* It is likely to be withdrawn soon: no group begins for it, nor takes it, before it has waited
+     * as long as the last commit took, 10 ms at most. */
+    bool patient;
     /* 0 and the stored record, held in memory for all of its cursors; or a negative errno: -ENOSPC
      * (the hold or the disk is full), another where the disk failed, -ENOMEM, -ECANCELED. Not being
      * stored does not mean being absent: after a start it may be there. */
     void (*done)(struct ut_hold_put *put, struct ut_hold_record *record, int error);
-    struct ut_hold_put *next; /* the hold's */
-    uint64_t promised;        /* bytes; the hold's */
+    struct ut_hold_put *next, **link; /* the hold's; link NULL: it is in a group */
+    uint64_t promised, ripe_ns;       /* bytes, time; the hold's */
 };
 
 /* 0; or, with nothing taken, -ENOSPC where there is no room now, -EIO while the disk is given a
  * rest after a failure, -ECANCELED when closing. */
 int ut_hold_put(struct ut_hold *hold, struct ut_hold_put *put) UT_MUST_USE;
+/* Nobody needs it on the disk any more. true: it is forgotten, `done` does not come; false: it is
+ * in a group already, and goes its way. Only between ut_hold_put and `done`. */
+bool ut_hold_withdraw(struct ut_hold *hold, struct ut_hold_put *put) UT_MUST_USE;
 
 /* ---- records in memory ----------------------------------------------------------------------- */
 
@@ -134,6 +140,7 @@ struct ut_hold_figures {
     uint64_t commits, failures;
     uint64_t commit_ns, commit_most_ns; /* in all; the longest */
     uint64_t refused;                   /* puts that found no room */
+    uint64_t written, withdrawn;        /* puts that were stored; that were not needed any more */
     uint64_t damaged;                   /* records, indexes and names */
     bool set_aside;                     /* at this start a damaged file was moved away */
     const char *trouble;                /* the last one, and what to do; NULL: there was none */

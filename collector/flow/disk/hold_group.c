@@ -17,6 +17,8 @@ enum {
 #define GROUP_BYTES_MAX ((size_t)8 << 20)
 /* A disk that failed is not asked again before. */
 #define REST_NS UT_NS_PER_S
+/* The longest that a patient put waits for a group. */
+#define PATIENCE_NS_MAX (10 * UT_NS_PER_MS)
 
 /* ---- lists ----------------------------------------------------------------------------------- */
 
@@ -233,23 +235,24 @@ static void take_put(struct taking *taking, struct ut_hold_put *put)
     taking->bytes += size;
 }
 
-/* Cuts the puts of one group off the list: at least one. */
+/* Cuts the puts of one group off the list: in order, those that are ripe. */
 static struct ut_hold_put *cut_waiting(struct ut_hold *hold)
 {
     struct ut_hold_put *first = hold->waiting, **at = &hold->waiting;
     size_t bytes = 0;
-    for (unsigned count = 0; *at != NULL; count++) {
+    uint64_t now_ns = ut_worker_now(hold->worker);
+    for (unsigned count = 0; *at != NULL && (*at)->ripe_ns <= now_ns; count++) {
         bytes += size_of(*at);
         if (count == GROUP_PUTS_MAX || (count > 0 && bytes > GROUP_BYTES_MAX))
             break;
+        (*at)->link = NULL;
         at = &(*at)->next;
     }
     struct ut_hold_put *rest = *at;
     *at = NULL;
     hold->waiting = rest;
-    if (rest == NULL)
-        hold->waiting_last = &hold->waiting;
-    return first;
+    *(rest != NULL ? &rest->link : &hold->waiting_last) = &hold->waiting;
+    return at != &hold->waiting ? first : NULL;
 }
 
 /* The small ones first, so that a large one between them does not part them. */
@@ -303,8 +306,9 @@ bool ut_hold_group_wanted(const struct ut_hold *hold, uint64_t now_ns)
 {
     if (now_ns < hold->rest_until_ns && !hold->closing)
         return false;
-    return hold->waiting != NULL || ((hold->flush_due || hold->closing) &&
-                                     (hold->changed != NULL || hold->outcomes != NULL));
+    return (hold->waiting != NULL && hold->waiting->ripe_ns <= now_ns) ||
+           ((hold->flush_due || hold->closing) &&
+            (hold->changed != NULL || hold->outcomes != NULL));
 }
 
 void ut_hold_group_build(struct ut_hold *hold)
@@ -449,6 +453,7 @@ void ut_hold_group_finish(struct ut_hold *hold, int error)
     figures->damaged += store->stuck;
     if (error == 0) {
         figures->commit_ns += store->sync_ns;
+        hold->patience_ns = store->sync_ns < PATIENCE_NS_MAX ? store->sync_ns : PATIENCE_NS_MAX;
         if (store->sync_ns > figures->commit_most_ns)
             figures->commit_most_ns = store->sync_ns;
         finish_names(hold);
@@ -463,5 +468,7 @@ void ut_hold_group_finish(struct ut_hold *hold, int error)
     finish_outcomes(hold);
     finish_deletes(hold, error == 0);
     finish_changes(hold, error == 0);
-    finish_puts(hold, error != 0 ? error : store->puts_refused ? -ENOSPC : 0);
+    int refused = error != 0 ? error : store->puts_refused ? -ENOSPC : 0;
+    figures->written += refused == 0 ? hold->group.put_of.count : 0;
+    finish_puts(hold, refused);
 }

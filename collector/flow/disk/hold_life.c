@@ -48,6 +48,7 @@ static void end(struct ut_hold *hold)
     void *arg = hold->closed_arg;
     ut_hold_metrics_done(hold);
     ut_timer_cancel(&hold->worker->timers, &hold->flush);
+    ut_timer_cancel(&hold->worker->timers, &hold->ripe);
     ut_worker_undefer(hold->worker, &hold->turn);
     free_values(hold);
     free_hold(hold);
@@ -95,7 +96,7 @@ static void cancel_waiting(struct ut_hold *hold)
 {
     while (hold->waiting != NULL) {
         struct ut_hold_put *put = hold->waiting;
-        hold->waiting = put->next;
+        ut_hold_unlist(hold, put);
         hold->figures.promised -= put->promised;
         put->done(put, NULL, -ECANCELED);
     }
@@ -104,7 +105,6 @@ static void cancel_waiting(struct ut_hold *hold)
         hold->reads = read->next_read;
         read->done(read, read->from, -ECANCELED);
     }
-    hold->waiting_last = &hold->waiting;
     hold->reads_last = &hold->reads;
 }
 
@@ -116,14 +116,23 @@ static void on_turn(struct ut_deferred *deferred)
     if (hold->closing)
         cancel_waiting(hold);
     bool read = hold->reads != NULL;
-    if (ut_hold_group_wanted(hold, ut_worker_now(hold->worker)) && !(read && hold->read_is_next)) {
+    uint64_t now_ns = ut_worker_now(hold->worker);
+    if (ut_hold_group_wanted(hold, now_ns) && !(read && hold->read_is_next)) {
         ut_hold_group_build(hold);
         start_job(hold, UT_HOLD_COMMIT);
     } else if (read) {
         start_read(hold);
     } else if (hold->closing) {
         start_job(hold, UT_HOLD_CLOSE);
+    } else if (hold->waiting != NULL && hold->waiting->ripe_ns > now_ns) {
+        ut_timer_set(&hold->worker->timers, &hold->ripe, hold->waiting->ripe_ns);
     }
+}
+
+static void on_ripe(struct ut_timer *timer, uint64_t now_ns)
+{
+    (void)now_ns;
+    ut_hold_wake(UT_CONTAINER_OF(timer, struct ut_hold, ripe));
 }
 
 static void on_flush(struct ut_timer *timer, uint64_t now_ns)
@@ -254,6 +263,7 @@ static struct ut_hold *new_hold(const struct ut_hold_config *config)
     hold->work = (struct ut_work){.run = on_run, .done = on_run_done};
     hold->turn.run = on_turn;
     hold->flush.fire = on_flush;
+    hold->ripe.fire = on_ripe;
     hold->directory.fd = hold->directory.lock_fd = -1;
     return hold;
 }

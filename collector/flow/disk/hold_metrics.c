@@ -38,6 +38,16 @@ static double read_refused(void *arg)
     return (double)((const struct ut_hold *)arg)->figures.refused;
 }
 
+static double read_written(void *arg)
+{
+    return (double)((const struct ut_hold *)arg)->figures.written;
+}
+
+static double read_withdrawn(void *arg)
+{
+    return (double)((const struct ut_hold *)arg)->figures.withdrawn;
+}
+
 static double read_damaged(void *arg)
 {
     return (double)((const struct ut_hold *)arg)->figures.damaged;
@@ -63,6 +73,10 @@ static const struct {
      "Groups that the disk did not take; nothing was acknowledged.", read_failures, true},
     {"undertrace_hold_refused_total", "Requests that found no room, and were refused, retryably.",
      read_refused, true},
+    {"undertrace_hold_written_total", "Requests that were written and synced.", read_written, true},
+    {"undertrace_hold_spared_total",
+     "Requests that every exporter had finished before they were to be written.", read_withdrawn,
+     true},
     {"undertrace_hold_damaged_total",
      "Records, indexes and names that the disk did not give back as they were written.",
      read_damaged, true},

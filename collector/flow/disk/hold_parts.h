@@ -88,6 +88,8 @@ struct ut_hold {
     struct ut_store_read store_read;
 
     struct ut_deferred turn; /* starts the next job at the end of the loop's turn */
+    struct ut_timer ripe;    /* the first put that waits has waited long enough */
+    uint64_t patience_ns;    /* how long that is */
     struct ut_timer flush;   /* what is finished is committed, puts or not */
     bool flush_due;
     uint64_t rest_until_ns; /* after a failure */
@@ -116,6 +118,8 @@ void ut_hold_value_change(struct ut_hold_value *value);
 void ut_hold_count(struct ut_hold *hold, const struct ut_hold_record *record, uint64_t cursors,
                    int sign);
 void ut_hold_outcome_drop(struct ut_hold *hold, struct ut_hold_outcome *outcome);
+/* Takes a put out of those that wait. */
+void ut_hold_unlist(struct ut_hold *hold, struct ut_hold_put *put);
 /* Something is to be done: now, or at the latest when finished records must be committed. */
 void ut_hold_wake(struct ut_hold *hold);
 void ut_hold_wake_later(struct ut_hold *hold);
