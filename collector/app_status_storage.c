@@ -60,6 +60,7 @@ static json_t *describe_hold(const struct ut_app_hold *hold)
     set_count(row, "spared", figures.withdrawn);
     set_count(row, "damaged", figures.damaged);
     json_object_set_new(row, "set_aside", json_boolean(figures.set_aside));
+    set_count(row, "silent_ms", figures.silent_ns / UT_NS_PER_MS);
     describe_trouble(&figures, row);
     json_object_set_new(row, "cursors", describe_cursors(hold->hold));
     return row;

@@ -150,6 +150,9 @@ static void print_storage(const json_t *storage)
                count_of(storage, "damaged"));
     if (json_is_true(json_object_get(storage, "set_aside")))
         printf("    the file that was found at the start was damaged, and is set aside\n");
+    if (count_of(storage, "silent_ms") >= 1000)
+        printf("    the disk has not answered for %s: look at it, and at the kernel's log\n",
+               show_ms(count_of(storage, "silent_ms"), bytes));
     print_last(storage, "last_trouble", "last_trouble_ms");
     json_array_foreach(json_object_get(storage, "cursors"), i, cursor)
     {

@@ -92,6 +92,22 @@ Test(disk_hold, what_was_answered_comes_back_after_a_restart)
     cr_expect_eq(harness.damaged_records, 0);
 }
 
+/* What hangs fails nothing, and has to be told of all the same. */
+Test(disk_hold, a_disk_that_does_not_answer_is_seen_by_its_silence)
+{
+    cr_expect_eq(figures().silent_ns, 0);
+    put(1, KIB, 1);
+    /* The group is begun; its end would come from the loop, which does not turn. */
+    struct ut_deferred *turn = harness.worker.deferred_first;
+    ut_worker_undefer(&harness.worker, turn);
+    turn->run(turn);
+    harness.worker.uv.time += 5000;
+    cr_expect_eq(figures().silent_ns, 5 * UT_NS_PER_S);
+    harness_settle(&harness);
+    (void)stored(0);
+    HARNESS_WAIT(&harness, figures().silent_ns == 0);
+}
+
 Test(disk_hold, what_is_finished_is_gone_and_its_room_is_back)
 {
     for (uint64_t i = 0; i < 20; i++)

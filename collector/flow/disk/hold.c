@@ -292,6 +292,8 @@ void ut_hold_figures(const struct ut_hold *hold, struct ut_hold_figures *ret)
 {
     *ret = hold->figures;
     ret->trouble_ns = ut_worker_now(hold->worker) - hold->trouble_at_ns;
+    if (hold->job != UT_HOLD_IDLE)
+        ret->silent_ns = ut_worker_now(hold->worker) - hold->job_began_ns;
 }
 
 /* ---- whose turn it is ------------------------------------------------------------------------ */

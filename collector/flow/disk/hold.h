@@ -146,6 +146,7 @@ struct ut_hold_figures {
     const char *trouble;                /* the last one, and what to do; NULL: there was none */
     int trouble_error;   /* … of the disk, negative errno; 0: it was not the disk */
     uint64_t trouble_ns; /* … how long ago */
+    uint64_t silent_ns;  /* since the disk was asked what it has not answered yet */
 };
 
 void ut_hold_figures(const struct ut_hold *hold, struct ut_hold_figures *ret);

@@ -74,6 +74,7 @@ static void on_run_done(struct ut_work *work)
 static void start_job(struct ut_hold *hold, enum ut_hold_job job)
 {
     hold->job = job;
+    hold->job_began_ns = ut_worker_now(hold->worker);
     hold->read_is_next = job == UT_HOLD_COMMIT;
     ut_work_start(hold->worker, &hold->work);
 }

@@ -82,7 +82,8 @@ struct ut_hold {
     struct ut_work work;
     enum ut_hold_job job;
     int job_error;
-    bool read_is_next; /* reads and commits take turns */
+    uint64_t job_began_ns; /* monotonic */
+    bool read_is_next;     /* reads and commits take turns */
     struct ut_hold_group group;
     struct ut_hold_read *reading;
     struct ut_store_read store_read;
