@@ -82,7 +82,8 @@ Test(join_rows_more, sender_in_the_same_pod_matches_by_connection_only)
     struct lab_pair second =
         lab_pair_of(&lab, 22, CLIENT_ADDRESS, 40001, LEDGER, SERVER_ADDRESS, 8003);
     lab_open(&lab, &second, -900);
-    LAB_JOIN(&lab, proxy, lab_span(KIND_CLIENT, 1, 0, 212, to_ledger));
+    lab_timeout(&lab, &pair.client, 605);
+    LAB_JOIN(&lab, proxy, lab_span(KIND_CLIENT, 1, 350, 612, to_ledger));
     cr_expect(lab_gained_nothing(&lab, 0));
 }
 
