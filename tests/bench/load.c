@@ -38,7 +38,7 @@ struct options {
     uint64_t requests, warmup, window;
     uint64_t sink_delay_ns;
     unsigned connections, streams;
-    bool poll, tls;
+    bool poll, spread, tls;
     const char *coding; /* that requests are compressed with */
     const char *http;   /* the form of body.h; NULL: gRPC */
     uint64_t rate;      /* requests a second; 0: as many as are taken */
@@ -126,18 +126,31 @@ static bool may_send(void)
     return spans + options.body.spans <= sink_spans + options.window;
 }
 
+/* The first connection with a free stream; with --spread they take turns, so that they carry the
+ * same load whether answers come at once or late. NULL: none has one. */
+static unsigned *choose_connection(unsigned *open)
+{
+    uint64_t first = options.spread ? sent : 0;
+    for (unsigned i = 0; i < options.connections; i++) {
+        unsigned *next = &open[(first + i) % options.connections];
+        if (*next < options.streams)
+            return next;
+    }
+    return NULL;
+}
+
 /* Sends until `total` requests have been answered and, with a sink, have arrived there. */
 static bool run(struct peer **peers, unsigned *open, uint64_t total)
 {
     uint64_t began = now_ns(CLOCK_MONOTONIC), last_progress = began, seen = 0, before = sent;
     for (;;) {
         uint64_t due = due_since(began);
-        for (unsigned i = 0; i < options.connections; i++) {
-            while (sent < total && sent - before < due && open[i] < options.streams && may_send()) {
-                open[i]++;
-                sent++;
-                bench_request(peers[i], request, request_size, &open[i]);
-            }
+        unsigned *next;
+        while (sent < total && sent - before < due && may_send() &&
+               (next = choose_connection(open)) != NULL) {
+            (*next)++;
+            sent++;
+            bench_request(peers[next - open], request, request_size, next);
         }
         bool arrived = options.sink == 0 || sink_spans >= (answered - refused) * options.body.spans;
         answer_late();
@@ -273,6 +286,9 @@ static void set_other(int c)
     case 'o':
         options.poll = true;
         break;
+    case 'a':
+        options.spread = true;
+        break;
     case 'C':
         options.coding = optarg;
         break;
@@ -294,16 +310,13 @@ static void set_other(int c)
 static void parse(int argc, char **argv)
 {
     static const struct option names[] = {
-        {"subject", 1, 0, 's'},      {"sink", 1, 0, 'k'},
-        {"requests", 1, 0, 'n'},     {"warmup", 1, 0, 'w'},
-        {"window", 1, 0, 'W'},       {"connections", 1, 0, 'c'},
-        {"streams", 1, 0, 'm'},      {"spans", 1, 0, 'p'},
-        {"kind", 1, 0, 'K'},         {"loss", 1, 0, 'l'},
-        {"peer-port", 1, 0, 'P'},    {"expect", 1, 0, 'e'},
-        {"stalled-sink", 1, 0, 'S'}, {"poll", 0, 0, 'o'},
-        {"coding", 1, 0, 'C'},       {"tls", 0, 0, 't'},
-        {"http", 1, 0, 'H'},         {"rate", 1, 0, 'r'},
-        {"sink-delay", 1, 0, 'd'},   {0, 0, 0, 0},
+        {"subject", 1, 0, 's'},      {"sink", 1, 0, 'k'},      {"requests", 1, 0, 'n'},
+        {"warmup", 1, 0, 'w'},       {"window", 1, 0, 'W'},    {"connections", 1, 0, 'c'},
+        {"streams", 1, 0, 'm'},      {"spans", 1, 0, 'p'},     {"kind", 1, 0, 'K'},
+        {"loss", 1, 0, 'l'},         {"peer-port", 1, 0, 'P'}, {"expect", 1, 0, 'e'},
+        {"stalled-sink", 1, 0, 'S'}, {"poll", 0, 0, 'o'},      {"coding", 1, 0, 'C'},
+        {"tls", 0, 0, 't'},          {"http", 1, 0, 'H'},      {"rate", 1, 0, 'r'},
+        {"sink-delay", 1, 0, 'd'},   {"spread", 0, 0, 'a'},    {0, 0, 0, 0},
     };
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         if (!set_number(c, optarg != NULL ? strtoul(optarg, NULL, 10) : 0))
