@@ -16,13 +16,16 @@ def bracketed(address):
 
 
 class Server:
-    def __init__(self, node, name, address, port, collector, folder, delay_ms=100):
+    """`program`: the script, and what goes behind the usual words on its command line."""
+
+    def __init__(self, node, name, address, port, collector, folder, delay_ms=100,
+                 program=("server.py",)):
         self.node, self.name, self.address, self.port = node, name, address, port
         self.log = pathlib.Path(folder) / f"{name}.log"
         with self.log.open("a") as log:
             self.process = node.start(
-                [sys.executable, "-B", HERE / "server.py", name, f"{bracketed(address)}:{port}",
-                 collector, delay_ms], stdout=log, stderr=log)
+                [sys.executable, "-B", HERE / program[0], name, f"{bracketed(address)}:{port}",
+                 collector, delay_ms, *program[1:]], stdout=log, stderr=log)
         until(self.listens, 180, f"{name} listens")
 
     def listens(self):
