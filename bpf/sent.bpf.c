@@ -7,14 +7,14 @@
  *
  * The moment is the change of the congestion state to recovery or loss, which comes before their
  * first retransmit, and again with each further timeout. The probe of a flight's tail, and what is
- * first sent while a recovery lasts and lost in it, come without one: of those nothing is known.
+ * first sent while a recovery lasts and lost in it, come without one: of those nothing is known,
+ * unless the probe was of a flight's first bytes, which tcp.bpf.c adds by itself.
  *
  * Only sockets of workloads that send spans here (`senders`), at most `max_sent_rings` at a time.
  * The segments in flight stand in a red-black tree by their sequence numbers. It is walked under
  * the socket's lock, which the kernel holds here.
  */
 #include "sent.bpf.h"
-#include "senders.bpf.h"
 
 #include <bpf/bpf_tracing.h>
 
@@ -63,31 +63,13 @@ struct walk {
     __u32 full;
 };
 
-/* The bytes from the last range's end up to `end`. */
-static __always_inline bool add_range(struct sent_ring *ring, __u32 end, __u32 sent_us)
-{
-    struct sent_range *last = sent_range_at(ring, ring->count - 1);
-    if (ring->count > 0 && sent_us - last->sent_us <= SENT_TOGETHER_US) {
-        last->end = ring->to = end;
-        return true;
-    }
-    if (ring->count >= SENT_RANGES)
-        return false;
-    struct sent_range *next = sent_range_at(ring, ring->count);
-    next->end = ring->to = end;
-    next->sent_us = sent_us;
-    ring->count++;
-    return true;
-}
-
 static __always_inline __u32 stamp_of(const struct sent_ring *ring,
                                       const struct sk_buff___sent *skb, __u8 sacked)
 {
     /* It has been sent again before, or arrived: then it may have been joined to another. */
     if (sacked & (TCPCB_SACKED_ACKED | TCPCB_EVER_RETRANS))
         return SENT_UNKNOWN;
-    __u64 us = BPF_CORE_READ(skb, skb_mstamp_ns) / 1000 - ring->base_us;
-    return us > SENT_TOGETHER_US && us <= 0xffffffffULL ? (__u32)us : SENT_UNKNOWN;
+    return sent_stamp(ring, BPF_CORE_READ(skb, skb_mstamp_ns) / 1000);
 }
 
 /* False: there is no room for more. */
@@ -100,9 +82,9 @@ static __always_inline bool note_segment(struct sent_ring *ring, const struct rb
     __u32 seq = BPF_CORE_READ(segment, seq), end = BPF_CORE_READ(segment, end_seq);
     if ((__s32)(end - ring->to) <= 0)
         return true;
-    if ((__s32)(seq - ring->to) > 0 && !add_range(ring, seq, SENT_UNKNOWN))
+    if ((__s32)(seq - ring->to) > 0 && !add_sent_range(ring, seq, SENT_UNKNOWN))
         return false;
-    return add_range(ring, end, stamp_of(ring, skb, BPF_CORE_READ(segment, sacked)));
+    return add_sent_range(ring, end, stamp_of(ring, skb, BPF_CORE_READ(segment, sacked)));
 }
 
 /* One edge of the tree further, in the order of the sequence numbers. */
@@ -136,39 +118,6 @@ static long step(__u32 index, struct walk *walk)
     return 0;
 }
 
-/* What has arrived goes, and so does what the numbers do not stand for any more. */
-static __always_inline void put_in_order(struct sent_ring *ring, const struct tcp_sock *tcp)
-{
-    __u32 una = tcp->snd_una;
-    if (sent_ring_holds(ring, tcp)) {
-        __u32 gone = sent_ranges_before(ring, una);
-        ring->first = (ring->first + gone) % SENT_RANGES;
-        ring->count -= gone;
-    } else {
-        ring->count = 0;
-    }
-    ring->acked = tcp->bytes_acked;
-    ring->from = una;
-    if (ring->count == 0) {
-        ring->to = una;
-        ring->base_us = bpf_ktime_get_ns() / 1000 - SENT_AGE_US;
-    }
-}
-
-static __always_inline struct sent_ring *make_ring(struct sock *sk)
-{
-    struct sent_ring *ring = NULL;
-    if (!sends_spans(sk))
-        return NULL;
-    if (__sync_fetch_and_add(&sent_rings_open, 1) < max_sent_rings)
-        ring = bpf_sk_storage_get(&sent_rings, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-    if (ring == NULL) {
-        __sync_fetch_and_sub(&sent_rings_open, 1);
-        count(&sent_refused);
-    }
-    return ring;
-}
-
 SEC("tp_btf/tcp_cong_state_set")
 int BPF_PROG(sent_stamps, struct sock *sk, __u8 new_state)
 {
@@ -176,21 +125,19 @@ int BPF_PROG(sent_stamps, struct sock *sk, __u8 new_state)
     __u8 state = sk->__sk_common.skc_state;
     if (tcp == NULL || state == TCP_SYN_SENT || state == TCP_SYN_RECV)
         return 0;
-    struct sent_ring *ring = bpf_sk_storage_get(&sent_rings, sk, NULL, 0);
     if (new_state < TCP_CA_RECOVERY) {
-        if (ring != NULL && (__s32)(tcp->snd_una - ring->to) >= 0)
+        const struct sent_ring *over = bpf_sk_storage_get(&sent_rings, sk, NULL, 0);
+        if (over != NULL && (__s32)(tcp->snd_una - over->to) >= 0)
             forget_sent(sk);
         return 0;
     }
-    if (ring == NULL)
-        ring = make_ring(sk);
+    struct sent_ring *ring = begin_sent(sk, tcp);
     if (ring == NULL)
         return 0;
-    put_in_order(ring, tcp);
     const struct sock___sending *queue = (const void *)sk;
     struct walk walk = {.ring = ring, .node = BPF_CORE_READ(queue, tcp_rtx_queue.rb_node)};
-    if (walk.node != NULL)
-        bpf_loop(STEPS, step, &walk, 0);
+    if (walk.node != NULL && bpf_loop(STEPS, step, &walk, 0) == STEPS)
+        walk.full = 1;
     count(walk.full ? &sent_noted_in_part : &sent_noted);
     return 0;
 }

@@ -11,7 +11,7 @@
 #ifndef UT_BPF_SENT_H
 #define UT_BPF_SENT_H
 
-#include "output.bpf.h"
+#include "senders.bpf.h"
 
 #define SENT_RANGES 64 /* a power of two */
 #define SENT_UNKNOWN 0
@@ -42,6 +42,8 @@ struct sent_rings_map {
 
 extern struct sent_rings_map sent_rings SEC(".maps");
 extern __u32 sent_rings_open;
+extern __u64 sent_refused; /* for want of room for another socket */
+extern const volatile __u32 max_sent_rings;
 
 static __always_inline struct sent_range *sent_range_at(struct sent_ring *ring, __u32 index)
 {
@@ -81,6 +83,68 @@ static __always_inline bool find_sent(struct sent_ring *ring, const struct tcp_s
     ret_us[0] = first_us != SENT_UNKNOWN ? ring->base_us + first_us : 0;
     ret_us[1] = last_us != SENT_UNKNOWN ? ring->base_us + last_us : 0;
     return first_us != SENT_UNKNOWN;
+}
+
+/* A time of CLOCK_MONOTONIC as ranges hold it. */
+static __always_inline __u32 sent_stamp(const struct sent_ring *ring, __u64 us)
+{
+    us -= ring->base_us;
+    return us > SENT_TOGETHER_US && us <= 0xffffffffULL ? (__u32)us : SENT_UNKNOWN;
+}
+
+/* The bytes from the last range's end up to `end`. */
+static __always_inline bool add_sent_range(struct sent_ring *ring, __u32 end, __u32 sent_us)
+{
+    struct sent_range *last = sent_range_at(ring, ring->count - 1);
+    if (ring->count > 0 && sent_us - last->sent_us <= SENT_TOGETHER_US) {
+        last->end = ring->to = end;
+        return true;
+    }
+    if (ring->count >= SENT_RANGES)
+        return false;
+    struct sent_range *next = sent_range_at(ring, ring->count);
+    next->end = ring->to = end;
+    next->sent_us = sent_us;
+    ring->count++;
+    return true;
+}
+
+/* What has arrived goes, and so does what the numbers do not stand for any more. */
+static __always_inline void put_sent_in_order(struct sent_ring *ring, const struct tcp_sock *tcp)
+{
+    __u32 una = tcp->snd_una;
+    if (sent_ring_holds(ring, tcp)) {
+        __u32 gone = sent_ranges_before(ring, una);
+        ring->first = (ring->first + gone) % SENT_RANGES;
+        ring->count -= gone;
+    } else {
+        ring->count = 0;
+    }
+    ring->acked = tcp->bytes_acked;
+    ring->from = una;
+    if (ring->count == 0) {
+        ring->to = una;
+        ring->base_us = bpf_ktime_get_ns() / 1000 - SENT_AGE_US;
+    }
+}
+
+/* The socket's ranges, in order; made where there are none yet. NULL: nothing is kept of it. */
+static __always_inline struct sent_ring *begin_sent(struct sock *sk, const struct tcp_sock *tcp)
+{
+    struct sent_ring *ring = bpf_sk_storage_get(&sent_rings, sk, NULL, 0);
+    if (ring == NULL) {
+        if (!sends_spans(sk))
+            return NULL;
+        if (__sync_fetch_and_add(&sent_rings_open, 1) < max_sent_rings)
+            ring = bpf_sk_storage_get(&sent_rings, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+        if (ring == NULL) {
+            __sync_fetch_and_sub(&sent_rings_open, 1);
+            count(&sent_refused);
+            return NULL;
+        }
+    }
+    put_sent_in_order(ring, tcp);
+    return ring;
 }
 
 static __always_inline void forget_sent(struct sock *sk)

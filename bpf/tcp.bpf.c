@@ -114,6 +114,15 @@ static __always_inline ut_u32 flight_begin(const struct ut_record_retransmit *re
     return tcp->sacked_out == 0 && *ret_us > retransmitted_us ? UT_HAS_SINCE_SENT : 0;
 }
 
+/* A probe leaves the congestion state as it is, and overwrites the stamp. */
+static __always_inline void note_begin(struct sock *sk, const struct tcp_sock *tcp,
+                                       const struct ut_record_retransmit *record, __u64 sent_us)
+{
+    struct sent_ring *ring = has_socket_storage() ? begin_sent(sk, tcp) : NULL;
+    if (ring != NULL && ring->count == 0)
+        add_sent_range(ring, record->end_seq, sent_stamp(ring, sent_us));
+}
+
 /* When the bytes were first sent. */
 static __always_inline ut_u32 write_sent(struct ut_record_retransmit *record, struct sock *sk,
                                          const struct tcp_sock *tcp, struct connection *connection)
@@ -127,10 +136,13 @@ static __always_inline ut_u32 write_sent(struct ut_record_retransmit *record, st
         connection->retransmitted_us = now_us;
     }
     ut_u32 has = UT_HAS_SINCE_SENT | UT_HAS_SENT_EXACT;
-    if (!find_noted(sk, tcp, record, sent_us))
+    if (!find_noted(sk, tcp, record, sent_us)) {
         has = flight_begin(record, tcp, retransmitted_us, sent_us);
-    else if (sent_us[1] == 0)
+        if (has & UT_HAS_SENT_EXACT)
+            note_begin(sk, tcp, record, sent_us[0]);
+    } else if (sent_us[1] == 0) {
         sent_us[1] = now_us; /* at the latest */
+    }
     if (has == 0 || sent_us[0] == 0 || sent_us[0] > now_us || now_us - sent_us[0] > 0xffffffffULL)
         return 0;
     record->since_sent_us = (ut_u32)(now_us - sent_us[0]);
