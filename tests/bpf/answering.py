@@ -4,8 +4,8 @@
 
   answering.py ADDRESS PORT FILE    FILE: a list of lists of [what, argument]
 
-`recv`, `peek`, `splice` and `discard` take so many bytes in this way, `send` and `sendfile` send
-these (hex). Each connection is told as a line of JSON with its cookie when it is accepted, and
+`recv`, `uring`, `peek`, `splice` and `discard` take so many bytes in this way, the ways of streams.py
+send these (hex). Each connection is told as a line of JSON with its cookie when it is accepted, and
 again once its script is over, it is closed for sending and everything sent was acknowledged.
 """
 import fcntl
@@ -17,7 +17,9 @@ import sys
 import threading
 import time
 
-from streams import SIOCOUTQ, SO_COOKIE, send, send_file, tell
+import streams
+import uring
+from streams import SIOCOUTQ, SO_COOKIE, tell
 
 
 def take(sock, size):
@@ -46,14 +48,15 @@ def discard(sock, size):
         size -= sock.recv_into(buffer, min(size, 1), socket.MSG_TRUNC)
 
 
-HOWS = {"recv": take, "peek": peek, "splice": splice, "discard": discard,
-        "send": lambda sock, data: send(sock, bytes.fromhex(data)),
-        "sendfile": lambda sock, data: send_file(sock, bytes.fromhex(data))}
+HOWS = {"recv": take, "uring": uring.take, "peek": peek, "splice": splice, "discard": discard}
 
 
 def run(index, sock, script):
     for what, argument in script:
-        HOWS[what](sock, argument)
+        if isinstance(argument, int):
+            HOWS[what](sock, argument)
+        else:
+            streams.HOWS[what](sock, bytes.fromhex(argument))
     sock.shutdown(socket.SHUT_WR)
     while struct.unpack("i", fcntl.ioctl(sock, SIOCOUTQ, b"    "))[0]:
         time.sleep(0.01)

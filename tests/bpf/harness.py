@@ -44,7 +44,7 @@ class Lines:
         with self.changed:
             return [line for line in self.all if matches(line, wanted)]
 
-    def wait(self, count=1, seconds=10, **wanted):
+    def wait(self, count=1, seconds=30, **wanted):
         """The lines with these values, as soon as there are `count`; fails after `seconds`."""
         with self.changed:
             def enough():

@@ -6,11 +6,11 @@
   peer.py deaf ADDRESS PORT COUNT
                                  listens and accepts nothing: a queue of COUNT
   peer.py client                 commands: connect ADDRESS PORT [SECONDS] | request BYTES ANSWER |
-                                 ask BYTES ANSWER | take BYTES | small BUFFER |
+                                 ask BYTES ANSWER | take BYTES | small BUFFER | info |
                                  flood ADDRESS PORT COUNT | hoard ADDRESS PORT COUNT | close
 
 `ask` sends a request and reads nothing of its answer, `take` reads; `small` makes the connected
-socket's receive buffer smaller than what it has offered to take.
+socket's receive buffer smaller than what it has offered to take; `info` tells TCP_INFO.
 
 A request is its size and the size of the answer (4 bytes each, in the first 8) and filling. What
 happens is told as lines of JSON with what the kernel says of the socket: its cookie, the cookie of
@@ -122,6 +122,13 @@ class Client:
     def small(self, size):
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, int(size))
         tell("small")
+
+    def info(self):
+        info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 168)
+        srtt_us, = struct.unpack_from("=I", info, 68)
+        min_rtt_us, = struct.unpack_from("=I", info, 148)
+        rate, = struct.unpack_from("=Q", info, 160)
+        tell("info", srtt_us=srtt_us, min_rtt_us=min_rtt_us, delivery_rate=rate)
 
     def close(self):
         self.sock.close()

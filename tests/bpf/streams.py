@@ -4,8 +4,8 @@
 
   streams.py ADDRESS PORT FILE    FILE: a list of {"name", "how", "pieces": [hex, …]}
 
-`how` is the call that sends them: send, sendfile, zerocopy, splice or urgent, with the last byte
-out of band; or what the socket is: mptcp, or options, with some in each packet's network header.
+`how` is the call that sends them: send, sendfile, zerocopy, splice, uring or urgent, with the last
+byte out of band; or what the socket is: mptcp, or options, with some in each packet's network header.
 Each connection is opened first, told as a line of JSON with its cookie; a line on standard input
 lets the bytes go, and each connection is told again once everything on it was acknowledged. Another
 line ends it.
@@ -20,8 +20,11 @@ import tempfile
 import threading
 import time
 
+import uring
+
 SO_COOKIE, SO_ZEROCOPY, MSG_ZEROCOPY, SIOCOUTQ = 57, 60, 0x4000000, 0x5411
 IPPROTO_MPTCP, IP_OPTIONS, IPV6_HOPOPTS = 262, 4, 54
+UNTIL_THE_END = []
 
 
 def tell(**line):
@@ -55,9 +58,12 @@ def send_file(sock, data):
 
 
 def send_zerocopy(sock, data):
+    """The kernel reads the bytes when they go out, and again when they are sent again."""
+    UNTIL_THE_END.append(data)
     sock.setsockopt(socket.SOL_SOCKET, SO_ZEROCOPY, 1)
-    while data:
-        data = data[sock.send(data, MSG_ZEROCOPY):]
+    sent = memoryview(data)
+    while sent:
+        sent = sent[sock.send(sent, MSG_ZEROCOPY):]
 
 
 def send_spliced(sock, data):
@@ -77,7 +83,7 @@ def send_urgently(sock, data):
 
 
 HOWS = {"send": send, "urgent": send_urgently, "sendfile": send_file, "zerocopy": send_zerocopy,
-        "splice": send_spliced, "mptcp": send, "options": send}
+        "splice": send_spliced, "uring": uring.send, "mptcp": send, "options": send}
 
 
 def drain(sock):

@@ -8,6 +8,7 @@ import sys
 import time
 
 import test_trace_context as requests_test
+import uring
 from harness import HERE, KernelTest, Lab, Lines, cgroup_id, main
 from test_trace_context import CHUNKED, FAKE, PORT, SETTINGS, Stream, chunks
 
@@ -129,8 +130,10 @@ def readable():
     yield exchange.take(200).answer(b"a" * 100).take(len(exchange.asks.data) - 200).ask().answer()
     yield Exchange("bytes looked at before they are taken").ask("peek", read=True).take(
         len(Exchange("x").ask().asks.data)).answer(b"a").ask().answer(b"b")
-    for how in ("sendfile",):
+    for how in ("sendfile", "zerocopy", "splice", *["uring"] * uring.is_allowed()):
         yield Exchange(how, write=how).ask().answer(b"a" * 20000).ask().answer(b"b")
+    if uring.is_allowed():
+        yield Exchange("read by uring", read="uring").ask().answer(b"a").post(FAKE).answer(b"b")
 
 
 def lost():

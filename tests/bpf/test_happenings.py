@@ -52,6 +52,18 @@ class Happenings(KernelTest):
                 self.assertGreater(sent["min_rtt_us"], 0)
                 self.assertLessEqual(sent["min_rtt_us"], sent["srtt_us"])
 
+    def test_path_is_told_as_the_socket_has_it(self):
+        ours, _ = self.connect()
+        self.client.request(200000, 200000)
+        self.client.do("ask 100 1000", "asked")
+        time.sleep(0.3)  # the answer has come, and with it the last ACK
+        told = self.client.do("info", "info")
+        self.client.close()
+        record, = self.watch.wait(type="reset", cookie=ours["cookie"])
+        for name in ("srtt_us", "min_rtt_us", "delivery_rate"):
+            self.assertGreater(told[name], 0)
+            self.assertEqual(record[name], min(told[name], 2**32 - 1), name)
+
     def test_refused_connect_received_its_reset(self):
         self.client.do(f"connect {Lab.V4[1]} {PORT + 1}", "failed")
         record, = self.watch.wait(type="reset", remote=[Lab.V4[1], PORT + 1])

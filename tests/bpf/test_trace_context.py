@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import uring
 from harness import HERE, UNLIMITED, WATCH, KernelTest, Lab, Lines, cgroup_id, main
 
 PORT = 8200
@@ -101,8 +102,10 @@ def readable():
            .request(CHUNKED, chunks(FAKE, extension=b";a=b"), b"PUT").request()
            .request(CHUNKED, chunks(b"y", trailer=FAKE.split(b"\r\n", 1)[1][:-2]), b"POST")
            .request(b"tRANSFER-eNCODING:chunked  \r\n", chunks(), b"POST").request())
-    stream = Stream("32 chunks in a packet")
-    stream.request(CHUNKED, chunks(*[FAKE[:20]] * 32), b"POST").request()
+    yield Stream("200 chunks").request(CHUNKED, chunks(*[FAKE[:20]] * 200), b"POST").request()
+    stream = Stream("chunks cut at every byte").request(
+        CHUNKED, chunks(FAKE[:40], b"x", extension=b";a=b", trailer=b"X: y\r\n"), b"POST").request()
+    stream.cuts = list(range(1, len(stream.data)))
     yield stream
     yield (Stream("traceparents that are none")
            .request(trace=b"traceparent: 00-" + b"A" * 32 + b"-" + b"b" * 16 + b"-01\r\n",
@@ -126,7 +129,7 @@ def readable():
            .request(b"cOnTeNt-LeNgTh:    6   \r\n", b"GET / ", b"POST").request(method=b"M-SEARCH"))
     yield (Stream("an offer of h2c that is not taken")
            .post(FAKE, b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n").request())
-    for how in ("sendfile", "zerocopy", "splice", "options"):
+    for how in ("sendfile", "zerocopy", "splice", "options", *["uring"] * uring.is_allowed()):
         yield Stream(how, how=how).post(FAKE * 50).request().post(FAKE)
 
 
@@ -153,6 +156,8 @@ def lost():
     yield ends("two codings", "ambiguous_length", CHUNKED * 2, owns_body=0)
     yield ends("expect", "expect", b"Expect: 100-continue\r\nContent-Length: 5\r\n", b"hello",
                owns_body=0)
+    yield ends("expect without its body", "expect",
+               b"Expect: 100-continue\r\nContent-Length: 5\r\n", owns_body=0)
     yield ends("upgrade", "upgrade", b"Connection: upgrade\r\nUpgrade: websocket\r\n",
                owns_body=0)
     yield ends("connect", "upgrade", method=b"CONNECT", owns_body=0)
@@ -301,6 +306,16 @@ class TraceContext(KernelTest):
         metrics = self.watch.end()
         self.assertEqual(metrics["undertrace_trace_context_displaced_total"], 60 - 32)
         self.assertEqual(self.losses(metrics), {})
+
+    def test_packet_of_more_pieces_than_are_looked_at_ends_it(self):
+        for node in (self.lab.left, self.lab.right):
+            node.ip("link", "set", "eth0", "mtu", "65535")
+        self.watch_sender()
+        self.serve(self.lab.right, "::", PORT)
+        stream = Stream("5,000 chunks in a packet").request().request(
+            CHUNKED, chunks(*[b"x"] * 5000), b"POST", owns_body=0)
+        self.sender([stream]).send()
+        self.assertEqual(self.losses(self.watch.end()), {"too_long": 1})
 
     def test_root_of_a_cgroup_namespace_is_no_root(self):
         mounts = pathlib.Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()

@@ -38,8 +38,8 @@ class TraceTc(by_cgroup.TraceContext):
         os.environ[name] = value
         self.addCleanup(os.environ.pop, name, None)
 
-    def play(self, streams, address=Lab.V4[1]):
-        self.serve(self.lab.right, "::", PORT)
+    def play(self, streams, address=Lab.V4[1], **server):
+        self.serve(self.lab.right, "::", PORT, **server)
         self.send_with_losses(self.sender(streams, address))
 
     def check_all_found(self, streams):
@@ -52,6 +52,7 @@ class TraceTc(by_cgroup.TraceContext):
     # Of the tests by cgroup those that say something of this way, with streams of their own.
     test_readable_requests_are_found_over_ipv4 = None
     test_of_too_many_requests_in_flight_the_latest_are_known = None
+    test_packet_of_more_pieces_than_are_looked_at_ends_it = None
     test_root_of_a_cgroup_namespace_is_no_root = None
     test_sockets_older_than_the_program_tell_nothing = None
     test_workloads_that_send_no_spans_are_not_read = None
@@ -84,7 +85,7 @@ class TraceTc(by_cgroup.TraceContext):
         self.watch_tc()
         self.lab.right = self.lab.left  # who serves, and loses
         streams = chosen(by_cgroup.readable(), STREAMS[:3])
-        self.play(streams, "127.0.0.1")
+        self.play(streams, "127.0.0.1", cgroup=self.lab.cgroup("other"))  # that is not followed
         self.check_all_found(streams)
 
     def test_packets_that_come_by_twice_are_read_once(self):
