@@ -4,9 +4,10 @@
 
   answering.py ADDRESS PORT FILE    FILE: a list of lists of [what, argument]
 
-`recv`, `uring`, `peek`, `splice` and `discard` take so many bytes in this way, the ways of streams.py
-send these (hex). Each connection is told as a line of JSON with its cookie when it is accepted, and
-again once its script is over, it is closed for sending and everything sent was acknowledged.
+`recv`, `uring`, `peek`, `splice` and `discard` take so many bytes in this way, the ways of
+streams.py send these (hex). Each connection is told as a line of JSON with its cookie when it is
+accepted, and again once its script is over, it is closed for sending and everything sent was
+acknowledged.
 """
 import fcntl
 import json

@@ -206,6 +206,14 @@ class KernelTest(unittest.TestCase):
         self.addCleanup(peer.end)
         return peer
 
+    def wait_until_read(self):
+        """Until the watcher, however busy the machine, has read what there is by now: the ring, and
+        the kernel's tables, which it reads at the same time."""
+        for _ in range(2):  # the first is read within a reading, the second in one that began later
+            name = f"mark-{time.monotonic_ns()}"
+            (self.lab.root / name).mkdir()
+            self.watch.wait(seconds=60, type="cgroup", path=f"/{self.lab.root.name}/{name}")
+
     def retransmits(self, connection, **wanted):
         """Records of the socket that a peer described."""
         return self.watch.find(type="retransmit", cookie=connection["cookie"], **wanted)

@@ -5,7 +5,8 @@
   streams.py ADDRESS PORT FILE    FILE: a list of {"name", "how", "pieces": [hex, …]}
 
 `how` is the call that sends them: send, sendfile, zerocopy, splice, uring or urgent, with the last
-byte out of band; or what the socket is: mptcp, or options, with some in each packet's network header.
+byte out of band; or what the socket is: mptcp, or options, with some in each packet's network
+header.
 Each connection is opened first, told as a line of JSON with its cookie; a line on standard input
 lets the bytes go, and each connection is told again once everything on it was acknowledged. Another
 line ends it.

@@ -15,6 +15,7 @@ import time
 
 MIB = 1 << 20
 HELD = []
+MAPPED = []
 
 
 def memory_mount():
@@ -70,6 +71,14 @@ def read_file(path, size):
             size -= read
             if read == 0:
                 file.seek(0)
+
+
+def map_file(path):
+    """Has every page of a file in its memory, which is more work to take away than cache."""
+    with open(path, "rb") as file:
+        MAPPED[:] = [mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)]
+    for at in range(0, len(MAPPED[0]), mmap.PAGESIZE):
+        MAPPED[0][at]
 
 
 def write_file(path, size):
@@ -130,6 +139,8 @@ def perform(command, *words):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     elif command == "read":
         read_file(words[0], int(words[1]))
+    elif command == "map":
+        map_file(words[0])
     elif command == "touch":
         advice = {"small": mmap.MADV_NOHUGEPAGE, "huge": mmap.MADV_HUGEPAGE}[words[1]]
         touch(int(words[0]), advice).close()
