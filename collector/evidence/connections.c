@@ -15,6 +15,8 @@
 
 #include "evidence/connection_mirror.h"
 
+/* Looking through all open rows costs milliseconds, so one look serves for some evictions. */
+enum { EVICTIONS_A_LOOK = 512, PASSED_OVER_MAX = 4096 };
 enum { BUCKETS = UT_TABLE_SIZE(32768, 8), SWEEP_ROWS = UT_TABLE_SIZE(1024, 4) };
 #define UNANSWERED_KEPT_NS (150 * UT_NS_PER_S)
 
@@ -181,11 +183,40 @@ static void note_gap(struct ut_connections *t, const struct ut_connection *c, ui
         *since_ns = until_ns;
 }
 
+/* The slot of the workload with the most open rows. */
+static uint32_t find_largest(const struct ut_connections *t)
+{
+    uint16_t counts[UT_WORKLOADS_MAX] = {0};
+    uint32_t largest = 0;
+    for (uint16_t i = t->open.first; i != 0; i = t->slots[i].links[UT_BY_AGE].next) {
+        uint32_t slot = UT_WORKLOAD_SLOT(t->slots[i].workload);
+        if (++counts[slot] > counts[largest])
+            largest = slot;
+    }
+    return largest;
+}
+
+/* One of the workload that has most, be it by a flood whose ends nobody recorded: others keep
+ * theirs. Those that are passed over stand behind then, so that nobody meets them again soon. */
+static uint16_t open_one_to_go(struct ut_connections *t)
+{
+    if (t->evicted_open % EVICTIONS_A_LOOK == 0)
+        t->largest = find_largest(t);
+    for (int i = 0; i < PASSED_OVER_MAX; i++) {
+        struct ut_connection *c = &t->slots[t->open.first];
+        if (UT_WORKLOAD_SLOT(c->workload) == t->largest)
+            break;
+        take_from(t, &t->open, c);
+        append_to(t, &t->open, c);
+    }
+    return t->open.first;
+}
+
 static void evict_one(struct ut_connections *t, uint64_t now_ns)
 {
     uint16_t first = t->closed.first != 0 ? t->closed.first
                      : t->kept.first != 0 ? t->kept.first
-                                          : t->open.first;
+                                          : open_one_to_go(t);
     struct ut_connection *c = &t->slots[first];
     *(c->closed_ns != 0 ? &t->evicted_closed : &t->evicted_open) += 1;
     note_gap(t, c, now_ns);

@@ -87,14 +87,15 @@ struct ut_connections {
     uint16_t *buckets[UT_CONNECTION_INDEXES - 1];
     struct ut_connection_list {
         uint16_t first, last;
-    } open, closed, kept, free; /* by UT_BY_AGE: opened first, closed first (kept: with kernel
-                                 * events on them), freed first */
+    } open, closed, kept, free; /* by UT_BY_AGE: opened or passed over first, closed first (kept:
+                                 * with kernel events on them), freed first */
     uint32_t ever_used;         /* slots beyond it have never been */
     uint32_t open_count, closed_count;
     uint32_t swept;                               /* the slot that expire looks at next */
     uint32_t unresolved;                          /* rows that wait for their owner */
     uint64_t complete_since_ns[UT_WORKLOADS_MAX]; /* by workload slot */
     uint64_t evicted_open, evicted_closed, ambiguous;
+    uint32_t largest; /* the slot of the workload that had most open rows when one had to go */
     struct ut_workloads *workloads; /* borrowed */
     /* A row's mirror or owner has changed. / A row is about to go. */
     void (*changed)(void *arg, struct ut_connection *connection);

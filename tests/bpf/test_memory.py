@@ -201,8 +201,11 @@ class Memory(KernelTest):
                                  (f"copy {TOUCHED}", 2 * TOUCHED),
                                  (f"read {self.file} {FILE}", FILE),
                                  (f"read {self.file} {FILE}", 0)):
-            told = self.allocated(path, task.do(command))
-            print(f"{command}: {told / pressure.MIB:.2f} MiB, of {touched / pressure.MIB:.0f}")
+            for _ in range(ATTEMPTS):  # what was cached may have had to go for others
+                told = self.allocated(path, task.do(command))
+                print(f"{command}: {told / pressure.MIB:.2f} MiB, of {touched / pressure.MIB:.0f}")
+                if touched > 0 or told <= TOUCHED * 0.02:
+                    break
             self.assertLessEqual(abs(told - touched), max(touched, TOUCHED) * 0.02)
         metrics = self.watch.end()
         self.assertEqual(metrics["undertrace_ebpf_lost_total{type='allocated'}"], 0)

@@ -207,6 +207,24 @@ Test(connections, full_table_lets_the_first_closed_go_and_tells_the_gap)
     cr_expect_eq(table->evicted_open, 1);
 }
 
+Test(connections, flood_of_one_workload_takes_its_own_open_rows)
+{
+    enum { QUIET = 300, FLOOD = 2 * UT_CONNECTIONS_MAX };
+    for (uint32_t i = 1; i <= QUIET; i++)
+        learn(server(i, (uint16_t)i), UT_CONNECTION_OPENED);
+    for (uint32_t i = 1; i <= FLOOD; i++) {
+        struct ut_connection_fact fact = client(QUIET + i, 0);
+        fact.local = at((uint8_t)(3 + i / 60000), (uint16_t)(1000 + i % 60000));
+        learn(fact, UT_CONNECTION_OPENED);
+    }
+    for (uint32_t i = 1; i <= QUIET; i++)
+        cr_assert_not_null(ut_connections_by_cookie(table, i), "of the quiet one: %u", i);
+    cr_expect_eq(table->evicted_open, QUIET + FLOOD - UT_CONNECTIONS_MAX);
+    cr_expect_null(ut_connections_by_cookie(table, QUIET + 1));
+    uint32_t quiet = ut_connections_by_cookie(table, 1)->workload;
+    cr_expect_eq(table->complete_since_ns[UT_WORKLOAD_SLOT(quiet)], 0, "nothing of it is missing");
+}
+
 Test(connections, closed_rows_go_in_time_and_leave_no_mirror_behind)
 {
     struct ut_connection *a = learn(with_isn(client(1, 4000), 7, 9), UT_CONNECTION_OPENED);
