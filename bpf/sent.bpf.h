@@ -135,13 +135,15 @@ static __always_inline struct sent_ring *begin_sent(struct sock *sk, const struc
     if (ring == NULL) {
         if (!sends_spans(sk))
             return NULL;
-        if (__sync_fetch_and_add(&sent_rings_open, 1) < max_sent_rings)
+        /* CPUs at the same moment may take one too many: kernels before 5.12 refuse a program with
+         * an addition that tells what was there before. */
+        if (*(volatile __u32 *)&sent_rings_open < max_sent_rings)
             ring = bpf_sk_storage_get(&sent_rings, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
         if (ring == NULL) {
-            __sync_fetch_and_sub(&sent_rings_open, 1);
             count(&sent_refused);
             return NULL;
         }
+        __sync_fetch_and_add(&sent_rings_open, 1);
     }
     put_sent_in_order(ring, tcp);
     return ring;
