@@ -62,9 +62,7 @@ static long read_step(__u32 index, struct reading *reading)
     if (s->lost != 0 || left == 0)
         return 1;
     if (s->skip > 0) {
-        __u32 bytes = s->skip < left ? (__u32)s->skip : left;
-        s->skip -= bytes;
-        consume(s, bytes);
+        skip_body(s, left);
         return 0;
     }
     int why = take_read_piece(&reading->bytes, s);

@@ -87,6 +87,15 @@ static __always_inline void consume(struct stream *s, __u32 bytes)
     s->offset += bytes;
 }
 
+/* Goes on in a body whose bytes nobody looks at; returns how many of the `left` ones are of it. */
+static __always_inline __u32 skip_body(struct stream *s, __u32 left)
+{
+    __u32 bytes = s->skip < left ? (__u32)s->skip : left;
+    s->skip -= bytes;
+    consume(s, bytes);
+    return bytes;
+}
+
 /* Where in `text` the next piece goes and how many bytes it has, of [at, end). */
 static __always_inline bool place_piece(struct stream *s, __u64 *ret_from, __u64 *ret_size)
 {

@@ -97,10 +97,7 @@ static long step(__u32 index, struct walk *walk)
     if (s->lost != 0 || left == 0)
         return 1;
     if (s->skip > 0) {
-        __u32 bytes = s->skip < left ? (__u32)s->skip : left;
-        s->skip -= bytes;
-        consume(s, bytes);
-        grow(f, bytes);
+        grow(f, skip_body(s, left));
         if (s->skip == 0 && s->phase == FIRST_LINE)
             f->growing = 0;
         return 0;
