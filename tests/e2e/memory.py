@@ -116,6 +116,9 @@ def stall(node, arrived, limits, folder):
     expect_calm(arrived.span(before), "before it")
     time.sleep(0.4)  # PSI is read from its first spans on
     stalled = task.do("stalled", "read", folder / "large", 12 * FILE)
+    # At its limit whatever it does next, as sending that span, may stall: it gets room.
+    pressure.drop_cached(folder / "large")
+    task.do("-", "sleep", 0.3)
     after = task.do("after", "sleep", 0.3)
     expect_stall(arrived.span(stalled), "own", stalled, wall=True)
     expect_calm(arrived.span(after), "after it")

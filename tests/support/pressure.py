@@ -87,6 +87,12 @@ def write_file(path, size):
             file.write(b"x" * MIB)
         file.flush()
         os.fsync(file.fileno())
+    drop_cached(path)
+
+
+def drop_cached(path):
+    """Nobody is charged for what the kernel keeps of the file, until it is read again."""
+    with open(path, "rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
