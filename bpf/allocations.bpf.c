@@ -71,7 +71,7 @@ static __noinline bool put_away(__u32 table, __u64 cgroup, __u64 pages)
     return kept;
 }
 
-SEC("tp_btf/mm_page_alloc")
+SEC("raw_tp/mm_page_alloc")
 int BPF_PROG(page_alloc)
 {
     if (ctx[0] == 0 || !((__u32)ctx[2] & charged_flags))

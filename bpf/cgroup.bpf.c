@@ -12,10 +12,11 @@
 
 static __always_inline void record_cgroup(struct cgroup *cgroup, const char *path, __u32 change)
 {
-    if (cgroup->root->hierarchy_id != 0)
+    if (BPF_CORE_READ(cgroup, root, hierarchy_id) != 0)
         return;
-    struct ut_record_cgroup *record = begin_record(UT_RECORD_CGROUP, sizeof(*record),
-                                                   cgroup->kn->id, bpf_get_current_cgroup_id());
+    __u64 id = BPF_CORE_READ(cgroup, kn, id);
+    struct ut_record_cgroup *record =
+        begin_record(UT_RECORD_CGROUP, sizeof(*record), id, bpf_get_current_cgroup_id());
     if (record == NULL)
         return;
     record->change = change;
@@ -27,14 +28,14 @@ static __always_inline void record_cgroup(struct cgroup *cgroup, const char *pat
     end_record(record);
 }
 
-SEC("tp_btf/cgroup_mkdir")
+SEC("raw_tp/cgroup_mkdir")
 int BPF_PROG(cgroup_mkdir, struct cgroup *cgroup, const char *path)
 {
     record_cgroup(cgroup, path, UT_CGROUP_CREATED);
     return 0;
 }
 
-SEC("tp_btf/cgroup_rmdir")
+SEC("raw_tp/cgroup_rmdir")
 int BPF_PROG(cgroup_rmdir, struct cgroup *cgroup, const char *path)
 {
     record_cgroup(cgroup, path, UT_CGROUP_REMOVED);

@@ -12,6 +12,27 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
+/* Whether a tracepoint's arguments are pointers whose types the verifier knows (tp_btf). Set by the
+ * loader: the kernel may have no such programs, or lack bpf_skc_to_tcp_sock for them (478cfbdf5f13,
+ * 5.9), and then the same programs are loaded as raw tracepoints, to which the arguments are mere
+ * numbers. What stands behind those can only be copied; the way that is not taken is removed. */
+extern const volatile bool typed_arguments;
+
+/* A member of a kernel object, `(source)->field`, whichever way it can be read. */
+#define GET(source, field)                                                                         \
+    ({                                                                                             \
+        __typeof__(((void)0, (source)->field)) value_;                                             \
+        if (typed_arguments)                                                                       \
+            value_ = (source)->field;                                                              \
+        else                                                                                       \
+            bpf_core_read(&value_, sizeof(value_), &(source)->field);                              \
+        value_;                                                                                    \
+    })
+
+#define GET_BITS(source, field)                                                                    \
+    (typed_arguments ? BPF_CORE_READ_BITFIELD(source, field)                                       \
+                     : BPF_CORE_READ_BITFIELD_PROBED(source, field))
+
 /* The tracepoint's prototype with the result of the send, which came between 6.14 and 6.18. libbpf
  * compares the parameters one by one, so the type exists only where the third argument does.
  * Before, the tracepoint fired only for segments that were sent. */
@@ -37,8 +58,11 @@ struct sock___before_5_15 {
 static __always_inline __u64 socket_cgroup(const struct sock *sk)
 {
     if (bpf_core_field_exists(sk->sk_cgrp_data.cgroup)) {
-        const struct cgroup *cgroup = sk->sk_cgrp_data.cgroup;
-        return cgroup != NULL ? cgroup->kn->id : 0;
+        const struct cgroup *cgroup = GET(sk, sk_cgrp_data.cgroup);
+        if (cgroup == NULL)
+            return 0;
+        const struct kernfs_node *node = GET(cgroup, kn);
+        return GET(node, id);
     }
     const struct sock___before_5_15 *old = (const void *)sk;
     __u64 value = BPF_CORE_READ(old, sk_cgrp_data.val);
@@ -53,25 +77,46 @@ static __always_inline __u64 socket_cgroup(const struct sock *sk)
  * namespace's inode stands for it, which may come again once the namespace is gone. */
 static __always_inline bool netns_cookie(const struct sock_common *common, __u64 *ret)
 {
-    const struct net *net = common->skc_net.net;
-    *ret = bpf_core_field_exists(struct net, net_cookie) ? net->net_cookie : net->ns.inum;
+    const struct net *net = GET(common, skc_net.net);
+    *ret = bpf_core_field_exists(struct net, net_cookie) ? GET(net, net_cookie) : GET(net, ns.inum);
     return *ret != 0;
+}
+
+/* The socket as one of TCP; NULL: it is another, or not a whole one. The helper asks the same. */
+static __always_inline struct tcp_sock *tcp_sock_of(struct sock *sk)
+{
+    if (typed_arguments)
+        return bpf_skc_to_tcp_sock(sk);
+    if (sk == NULL)
+        return NULL;
+    __u8 state = GET(sk, __sk_common.skc_state);
+    if (state == TCP_TIME_WAIT || state == TCP_NEW_SYN_RECV)
+        return NULL;
+    bool tcp = GET(sk, sk_type) == SOCK_STREAM && GET(sk, sk_protocol) == IPPROTO_TCP;
+    return tcp ? (struct tcp_sock *)sk : NULL;
 }
 
 /* 8e4597c627fb ("bpf: Allow using bpf_sk_storage in FENTRY/FEXIT/RAW_TP", 5.11). No type tells of
  * it; the helper that is asked for is of the same release. */
 static __always_inline bool has_socket_storage(void)
 {
-    return bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_sock_from_file);
+    return typed_arguments && bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_sock_from_file);
 }
 
 /* c5dbb89fc2ac ("bpf: Expose bpf_get_socket_cookie to tracing programs", 5.12), likewise. Before, a
  * cookie can only be read, and is 0 until it has been asked for: cookies.bpf.c sees to that. */
 static __always_inline __u64 socket_cookie(struct sock *sk)
 {
-    if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_check_mtu))
+    if (typed_arguments && bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_check_mtu))
         return bpf_get_socket_cookie(sk);
-    return (__u64)sk->__sk_common.skc_cookie.counter;
+    return (__u64)GET(sk, __sk_common.skc_cookie.counter);
+}
+
+/* For a program that may ask whatever those of tracepoints may: so that they can read it. */
+static __always_inline void draw_socket_cookie(struct sock *sk)
+{
+    if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_check_mtu))
+        bpf_get_socket_cookie(sk);
 }
 
 /* Requests have a timeout of their own since "tcp: Use BPF timeout setting for SYN ACK RTO". */

@@ -15,15 +15,10 @@
 #define AF_INET 2
 #define AF_INET6 10
 #define IPPROTO_TCP 6
+#define SOCK_STREAM 1 /* 2 on MIPS alone */
 
-enum {
-    TCP_ESTABLISHED = 1,
-    TCP_SYN_SENT = 2,
-    TCP_SYN_RECV = 3,
-    TCP_CLOSE = 7,
-    TCP_LISTEN = 10,
-    TCP_NEW_SYN_RECV = 12,
-};
+enum { TCP_ESTABLISHED = 1, TCP_SYN_SENT = 2, TCP_SYN_RECV = 3, TCP_TIME_WAIT = 6 };
+enum { TCP_CLOSE = 7, TCP_LISTEN = 10, TCP_NEW_SYN_RECV = 12 };
 
 enum { TCP_CA_OPEN = 0, TCP_CA_RECOVERY = 3, TCP_CA_LOSS = 4 };
 enum { ICSK_TIME_LOSS_PROBE = 5 };
@@ -129,6 +124,7 @@ struct sock_common {
 
 struct sock {
     struct sock_common __sk_common;
+    __u16 sk_type;
     __u16 sk_protocol;
     struct {
         struct {

@@ -61,7 +61,7 @@ static __always_inline void record_kill(__u64 cgroup, __u32 pid, const struct mm
     end_record(record);
 }
 
-SEC("tp_btf/mark_victim")
+SEC("raw_tp/mark_victim")
 int BPF_PROG(mark_victim)
 {
     if (!victim_is_told()) {
@@ -69,10 +69,11 @@ int BPF_PROG(mark_victim)
         return 0;
     }
     const struct task_struct *task = (const void *)ctx[0];
-    struct process process = {task->group_leader->start_boottime, task->tgid};
+    __u32 pid = (__u32)BPF_CORE_READ(task, tgid);
+    struct process process = {BPF_CORE_READ(task, group_leader, start_boottime), pid};
     __u8 marked = 1;
     if (bpf_map_update_elem(&victims, &process, &marked, BPF_NOEXIST) == 0)
-        record_kill(task->cgroups->dfl_cgrp->kn->id, (__u32)task->tgid, task->mm);
+        record_kill(BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id), pid, BPF_CORE_READ(task, mm));
     return 0;
 }
 
@@ -217,7 +218,7 @@ static __always_inline void end_stall(bool global)
         count(&counted->lost[UT_RECORD_STALL]);
 }
 
-SEC("tp_btf/mm_vmscan_memcg_reclaim_begin")
+SEC("raw_tp/mm_vmscan_memcg_reclaim_begin")
 int BPF_PROG(memcg_reclaim_begin)
 {
     /* The time first: the task waits for this program too. */
@@ -228,21 +229,21 @@ int BPF_PROG(memcg_reclaim_begin)
     return 0;
 }
 
-SEC("tp_btf/mm_vmscan_memcg_reclaim_end")
+SEC("raw_tp/mm_vmscan_memcg_reclaim_end")
 int BPF_PROG(memcg_reclaim_end)
 {
     end_stall(false);
     return 0;
 }
 
-SEC("tp_btf/mm_vmscan_direct_reclaim_begin")
+SEC("raw_tp/mm_vmscan_direct_reclaim_begin")
 int BPF_PROG(direct_reclaim_begin)
 {
     begin_stall(bpf_ktime_get_boot_ns(), UT_STALL_GLOBAL);
     return 0;
 }
 
-SEC("tp_btf/mm_vmscan_direct_reclaim_end")
+SEC("raw_tp/mm_vmscan_direct_reclaim_end")
 int BPF_PROG(direct_reclaim_end)
 {
     end_stall(true);

@@ -3,6 +3,7 @@
 #include "output.bpf.h"
 #include "senders.bpf.h"
 
+const volatile bool typed_arguments = true;
 const volatile __u64 limit_interval_ns[UT_RECORD_TYPES] = {};
 const volatile __u64 limit_burst_ns[UT_RECORD_TYPES] = {};
 const volatile __u64 ring_high_water = 1 << 19;

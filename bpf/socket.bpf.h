@@ -84,22 +84,22 @@ static __always_inline void write_v4(ut_u8 out[16], __be32 address)
 static __always_inline void write_v6(ut_u8 out[16], const struct in6_addr *address)
 {
     __u32 *words = (__u32 *)out;
-    words[0] = address->in6_u.u6_addr32[0];
-    words[1] = address->in6_u.u6_addr32[1];
-    words[2] = address->in6_u.u6_addr32[2];
-    words[3] = address->in6_u.u6_addr32[3];
+    words[0] = GET(address, in6_u.u6_addr32[0]);
+    words[1] = GET(address, in6_u.u6_addr32[1]);
+    words[2] = GET(address, in6_u.u6_addr32[2]);
+    words[3] = GET(address, in6_u.u6_addr32[3]);
 }
 
 /* An IPv6 socket that speaks IPv4 holds its addresses v4-mapped already. */
 static __always_inline void write_addresses(struct ut_record_socket *out,
                                             const struct sock_common *common)
 {
-    if (common->skc_family == AF_INET6) {
+    if (GET(common, skc_family) == AF_INET6) {
         write_v6(out->local_address, &common->skc_v6_rcv_saddr);
         write_v6(out->remote_address, &common->skc_v6_daddr);
     } else {
-        write_v4(out->local_address, common->skc_rcv_saddr);
-        write_v4(out->remote_address, common->skc_daddr);
+        write_v4(out->local_address, GET(common, skc_rcv_saddr));
+        write_v4(out->remote_address, GET(common, skc_daddr));
     }
 }
 
@@ -111,9 +111,9 @@ static __always_inline ut_u32 write_socket(struct ut_record_socket *out, struct 
     ut_u32 has = 0;
     write_addresses(out, common);
     /* skc_num is 0 again by the time a socket is closed; the port in the header template is not. */
-    out->local_port = bpf_ntohs(tcp->inet_conn.icsk_inet.inet_sport);
-    out->remote_port = bpf_ntohs(common->skc_dport);
-    out->state = common->skc_state;
+    out->local_port = bpf_ntohs(GET(tcp, inet_conn.icsk_inet.inet_sport));
+    out->remote_port = bpf_ntohs(GET(common, skc_dport));
+    out->state = GET(common, skc_state);
     out->reserved[0] = 0;
     out->reserved[1] = 0;
     out->cookie = socket_cookie(sk);
@@ -133,10 +133,10 @@ static __always_inline ut_u32 write_socket(struct ut_record_socket *out, struct 
 /* Bytes a second of the kernel's latest sample; 0: there was none. */
 static __always_inline ut_u32 delivery_rate(const struct tcp_sock *tcp)
 {
-    __u64 interval_us = tcp->rate_interval_us;
+    __u64 interval_us = GET(tcp, rate_interval_us);
     if (interval_us == 0)
         return 0;
-    __u64 rate = (__u64)tcp->rate_delivered * tcp->mss_cache * 1000000 / interval_us;
+    __u64 rate = (__u64)GET(tcp, rate_delivered) * GET(tcp, mss_cache) * 1000000 / interval_us;
     return rate > 0xffffffffULL ? 0xffffffffU : (ut_u32)rate;
 }
 
@@ -145,14 +145,14 @@ static __always_inline ut_u32 write_path(struct ut_record_path *out, const struc
                                          const struct sock *sk)
 {
     ut_u32 has = UT_HAS_CWND | UT_HAS_WMEM;
-    out->srtt_us = tcp->srtt_us >> 3;
+    out->srtt_us = GET(tcp, srtt_us) >> 3;
     if (out->srtt_us != 0)
         has |= UT_HAS_SRTT;
-    out->min_rtt_us = tcp->rtt_min.s[0].v;
+    out->min_rtt_us = GET(tcp, rtt_min.s[0].v);
     if (out->min_rtt_us != 0 && out->min_rtt_us != 0xffffffffU)
         has |= UT_HAS_MIN_RTT;
-    out->cwnd = tcp->snd_cwnd;
-    out->wmem_alloc = (ut_u32)sk->sk_wmem_alloc.refs.counter;
+    out->cwnd = GET(tcp, snd_cwnd);
+    out->wmem_alloc = (ut_u32)GET(sk, sk_wmem_alloc.refs.counter);
     out->delivery_rate = delivery_rate(tcp);
     if (out->delivery_rate != 0)
         has |= UT_HAS_DELIVERY_RATE;
@@ -193,7 +193,7 @@ static __always_inline void end_zero_window(struct tcp_sock *tcp, struct sock *s
     if (record == NULL)
         return;
     record->ns = ns;
-    record->bytes = tcp->write_seq - tcp->snd_nxt;
+    record->bytes = GET(tcp, write_seq) - GET(tcp, snd_nxt);
     end_record(record);
 }
 

@@ -42,8 +42,8 @@ struct {
 static __always_inline void learn_isn(struct connection *connection, const struct tcp_sock *tcp)
 {
     __u32 own_syn = connection->role == UT_ROLE_ACCEPT ? 1 : 0;
-    connection->local_isn = tcp->snd_una - (__u32)tcp->bytes_acked - own_syn;
-    connection->remote_isn = tcp->rcv_nxt - (__u32)tcp->bytes_received - 1;
+    connection->local_isn = GET(tcp, snd_una) - (__u32)GET(tcp, bytes_acked) - own_syn;
+    connection->remote_isn = GET(tcp, rcv_nxt) - (__u32)GET(tcp, bytes_received) - 1;
     connection->known_isn = 1;
 }
 
@@ -56,14 +56,14 @@ static __always_inline ut_u32 retransmit_cause(const struct tcp_sock *tcp, ut_u8
     const struct inet_connection_sock *icsk = &tcp->inet_conn;
     if (state == TCP_SYN_SENT || state == TCP_SYN_RECV)
         return UT_CAUSE_SYN;
-    ut_u8 ca_state = BPF_CORE_READ_BITFIELD(icsk, icsk_ca_state);
+    ut_u8 ca_state = GET_BITS(icsk, icsk_ca_state);
     if (ca_state == TCP_CA_RECOVERY)
         return UT_CAUSE_FAST;
     if (ca_state == TCP_CA_LOSS)
         return UT_CAUSE_TIMEOUT;
-    if (icsk->icsk_pending == ICSK_TIME_LOSS_PROBE)
+    if (GET(icsk, icsk_pending) == ICSK_TIME_LOSS_PROBE)
         return UT_CAUSE_TAIL_LOSS_PROBE;
-    return icsk->icsk_retransmits != 0 ? UT_CAUSE_TIMEOUT : UT_CAUSE_UNKNOWN;
+    return GET(icsk, icsk_retransmits) != 0 ? UT_CAUSE_TIMEOUT : UT_CAUSE_UNKNOWN;
 }
 
 static __always_inline ut_u32 ticks_to_us(__u64 ticks)
@@ -76,10 +76,10 @@ static __always_inline ut_u32 write_path_state(struct ut_record_retransmit *reco
                                                const struct tcp_sock *tcp, const struct sock *sk)
 {
     ut_u32 has = UT_HAS_RTO | write_path(&record->path, tcp, sk);
-    record->rto_us = ticks_to_us(tcp->inet_conn.icsk_rto);
+    record->rto_us = ticks_to_us(GET(tcp, inet_conn.icsk_rto));
     record->since_received_us = 0;
     if (record->cause != UT_CAUSE_SYN) {
-        ut_u32 since = (ut_u32)bpf_jiffies64() - tcp->inet_conn.icsk_ack.lrcvtime;
+        ut_u32 since = (ut_u32)bpf_jiffies64() - GET(tcp, inet_conn.icsk_ack.lrcvtime);
         record->since_received_us = ticks_to_us(since);
         has |= UT_HAS_SINCE_RECEIVED;
     }
@@ -108,10 +108,10 @@ static __always_inline ut_u32 flight_begin(const struct ut_record_retransmit *re
 {
     if (!bpf_core_field_exists(tcp->first_tx_mstamp))
         return 0;
-    *ret_us = tcp->first_tx_mstamp;
-    if (*ret_us == tcp->delivered_mstamp && record->seq == tcp->snd_una)
+    *ret_us = GET(tcp, first_tx_mstamp);
+    if (*ret_us == GET(tcp, delivered_mstamp) && record->seq == GET(tcp, snd_una))
         return UT_HAS_SINCE_SENT | UT_HAS_SENT_EXACT;
-    return tcp->sacked_out == 0 && *ret_us > retransmitted_us ? UT_HAS_SINCE_SENT : 0;
+    return GET(tcp, sacked_out) == 0 && *ret_us > retransmitted_us ? UT_HAS_SINCE_SENT : 0;
 }
 
 /* A probe leaves the congestion state as it is, and overwrites the stamp. */
@@ -151,10 +151,10 @@ static __always_inline ut_u32 write_sent(struct ut_record_retransmit *record, st
     return has;
 }
 
-SEC("tp_btf/tcp_retransmit_skb")
+SEC("raw_tp/tcp_retransmit_skb")
 int BPF_PROG(tcp_retransmit_skb, struct sock *sk, struct sk_buff *skb)
 {
-    struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+    struct tcp_sock *tcp = tcp_sock_of(sk);
     if (tcp == NULL)
         return 0;
     __u64 owner = socket_cgroup(sk);
@@ -176,7 +176,7 @@ int BPF_PROG(tcp_retransmit_skb, struct sock *sk, struct sk_buff *skb)
     record->seq = BPF_CORE_READ(segment, seq);
     record->end_seq = BPF_CORE_READ(segment, end_seq);
     record->segments = BPF_CORE_READ(segment, tcp_gso_segs);
-    record->bytes = skb->len;
+    record->bytes = GET(skb, len);
     record->cause = retransmit_cause(tcp, state);
     has |= write_path_state(record, tcp, sk);
     has |= write_sent(record, sk, tcp, connection);
@@ -211,12 +211,12 @@ static __always_inline void write_request(struct ut_record_retransmit *record,
     struct ut_record_socket *out = &record->socket;
     ut_u32 has = UT_HAS_ISN;
     write_addresses(out, common);
-    out->local_port = common->skc_num;
-    out->remote_port = bpf_ntohs(common->skc_dport);
+    out->local_port = GET(common, skc_num);
+    out->remote_port = bpf_ntohs(GET(common, skc_dport));
     out->state = TCP_NEW_SYN_RECV;
     out->role = UT_ROLE_ACCEPT;
     /* A request has a cookie only if somebody asked for it; the accepted socket takes it over. */
-    out->cookie = (__u64)common->skc_cookie.counter;
+    out->cookie = (__u64)GET(common, skc_cookie.counter);
     if (out->cookie != 0)
         has |= UT_HAS_COOKIE;
     __u64 netns = 0;
@@ -239,7 +239,7 @@ static __always_inline void record_overflow(const struct sock *listener,
 {
     const struct inet_request_sock *inet = (const void *)request;
     if (BPF_CORE_READ_BITFIELD_PROBED(inet, acked) == 0 ||
-        listener->sk_ack_backlog <= listener->sk_max_ack_backlog)
+        GET(listener, sk_ack_backlog) <= GET(listener, sk_max_ack_backlog))
         return;
     struct ut_record_tcp *record =
         begin_record(UT_RECORD_LISTEN_OVERFLOW, sizeof(*record), owner, owner);
@@ -251,7 +251,7 @@ static __always_inline void record_overflow(const struct sock *listener,
     end_record(record);
 }
 
-SEC("tp_btf/tcp_retransmit_synack")
+SEC("raw_tp/tcp_retransmit_synack")
 int BPF_PROG(tcp_retransmit_synack, struct sock *listener, struct request_sock *request)
 {
     __u64 owner = socket_cgroup(listener);
@@ -315,10 +315,10 @@ static __always_inline void on_closed(struct sock *sk, struct tcp_sock *tcp, int
                       connection);
 }
 
-SEC("tp_btf/inet_sock_set_state")
+SEC("raw_tp/inet_sock_set_state")
 int BPF_PROG(inet_sock_set_state, struct sock *sk, int old_state, int new_state)
 {
-    struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+    struct tcp_sock *tcp = tcp_sock_of(sk);
     if (tcp == NULL)
         return 0;
     if (old_state == TCP_ESTABLISHED)
@@ -348,7 +348,7 @@ static __always_inline bool port_key(struct listening_port *key, struct tcp_sock
 {
     key->netns_cookie = 0;
     netns_cookie(common, &key->netns_cookie);
-    key->port = bpf_ntohs(tcp->inet_conn.icsk_inet.inet_sport);
+    key->port = bpf_ntohs(GET(tcp, inet_conn.icsk_inet.inet_sport));
     return key->port != 0;
 }
 
@@ -366,6 +366,7 @@ static __always_inline void write_snapshot(struct seq_file *seq, struct sock *sk
             },
         .change = UT_CONNECTION_SNAPSHOT,
     };
+    draw_socket_cookie(sk);
     record.header.has = write_socket(&record.socket, tcp, sk, connection);
     /* What does not fit is asked for again, so the socket counts as told only when it was. */
     if (bpf_seq_write(seq, &record, sizeof(record)) != 0)
@@ -390,11 +391,11 @@ int snapshot(struct bpf_iter__task_file *ctx)
     struct sock *sk = socket->sk;
     if (sk == NULL)
         return 0;
-    struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+    struct tcp_sock *tcp = tcp_sock_of(sk);
     struct listening_port key;
     if (tcp == NULL || !port_key(&key, tcp, &sk->__sk_common))
         return 0;
-    __u8 state = sk->__sk_common.skc_state;
+    __u8 state = GET(sk, __sk_common.skc_state);
     if (snapshot_pass == 0) {
         __u8 yes = 1;
         if (state == TCP_LISTEN)

@@ -50,13 +50,24 @@ static int arguments(const struct btf *btf, const char *tracepoint)
 void ut_ebpf_features_read(struct ut_ebpf_features *ret)
 {
     struct btf *btf = btf__load_vmlinux_btf();
-    *ret =
-        (struct ut_ebpf_features){.socket_storage = true, .socket_cookies = true, .victims = true};
+    *ret = (struct ut_ebpf_features){.typed_arguments = true,
+                                     .socket_storage = true,
+                                     .socket_cookies = true,
+                                     .droppers = true,
+                                     .victims = true};
     if (btf == NULL)
         return;
     ret->charged_flags = flag(btf, "___GFP_MOVABLE_BIT", 3) | flag(btf, "___GFP_ACCOUNT_BIT", 22);
     ret->socket_storage = has_helper(btf, "BPF_FUNC_sock_from_file");
     ret->socket_cookies = has_helper(btf, "BPF_FUNC_check_mtu");
+    ret->droppers = arguments(btf, "btf_trace_kfree_skb") > 4;
     ret->victims = arguments(btf, "btf_trace_mark_victim") > 2;
+    if (!has_helper(btf, "BPF_FUNC_skc_to_tcp_sock"))
+        ut_ebpf_features_untyped(ret);
     btf__free(btf);
+}
+
+void ut_ebpf_features_untyped(struct ut_ebpf_features *features)
+{
+    features->typed_arguments = features->socket_storage = features->socket_cookies = false;
 }

@@ -5,192 +5,35 @@
 #include <bpf/libbpf.h>
 #include <bpf_skeletons/undertrace.skel.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "base/cgroup_mount.h"
+#include "attach.h"
 #include "base/clock.h"
-#include "features.h"
+#include "catalogue.h"
 #include "reason.h"
 #include "usage.h"
 
-enum {
-    VERIFIER_LOG_BYTES = 64 << 10,
-    ALL_PROGRAMS = (1 << UT_EBPF_PROGRAMS) - 1,
-    MEMORY_PROGRAMS = 1 << UT_EBPF_OOM_KILL | 1 << UT_EBPF_LIMIT_STALL_BEGIN |
-                      1 << UT_EBPF_LIMIT_STALL_END | 1 << UT_EBPF_GLOBAL_STALL_BEGIN |
-                      1 << UT_EBPF_GLOBAL_STALL_END | 1 << UT_EBPF_MEMORY_USAGE,
-    TRACE_PROGRAMS = 1 << UT_EBPF_TRACE_SOCKETS | 1 << UT_EBPF_TRACE_RETRANSMIT |
-                     1 << UT_EBPF_TRACE_EGRESS | 1 << UT_EBPF_TRACE_TC | 1 << UT_EBPF_TRACE_READER,
-    COOKIE_PROGRAMS = 1 << UT_EBPF_COOKIE_MADE | 1 << UT_EBPF_COOKIE_ACCEPTED,
-    /* Those that go to the root of the cgroups. */
-    ROOT_PROGRAMS = 1 << UT_EBPF_TRACE_EGRESS | COOKIE_PROGRAMS,
-    NET_ADMIN_PROGRAMS = ROOT_PROGRAMS | 1 << UT_EBPF_TRACE_TC,
-    CGROUP_ROOT_ID = 1, /* of the whole hierarchy; no other cgroup has it */
-    BURST_SECONDS = 2,
-};
-
-static const struct ut_ebpf_program descriptions[UT_EBPF_PROGRAMS] = {
-    [UT_EBPF_RETRANSMIT] = {.name = "tcp_retransmit_skb",
-                            .since = "5.9",
-                            .without = "no retransmits on spans"},
-    [UT_EBPF_SYNACK] = {.name = "tcp_retransmit_synack",
-                        .since = "5.8",
-                        .without = "no SYN-ACK retransmits on spans"},
-    [UT_EBPF_CONNECTIONS] = {.name = "inet_sock_set_state",
-                             .since = "5.9",
-                             .without = "senders of spans stay unknown, retransmits join no "
-                                        "connection"},
-    [UT_EBPF_CGROUP_CREATED] = {.name = "cgroup_mkdir",
-                                .since = "5.8",
-                                .without = "new containers are found late, by reading the cgroup "
-                                           "tree"},
-    [UT_EBPF_CGROUP_REMOVED] = {.name = "cgroup_rmdir",
-                                .since = "5.8",
-                                .without = "containers that are gone are noticed late"},
-    [UT_EBPF_SNAPSHOT] = {.name = "snapshot",
-                          .since = "5.11",
-                          .without = "connections that were open before the start are unknown"},
-    [UT_EBPF_OOM_KILL] = {.name = "mark_victim",
-                          .since = "5.8",
-                          .without = "no OOM kills on spans"},
-    [UT_EBPF_LIMIT_STALL_BEGIN] = {.name = "memcg_reclaim_begin",
-                                   .since = "5.8",
-                                   .without = "no stalls at memory limits on spans"},
-    [UT_EBPF_LIMIT_STALL_END] = {.name = "memcg_reclaim_end",
-                                 .since = "5.8",
-                                 .without = "no stalls at memory limits on spans"},
-    [UT_EBPF_GLOBAL_STALL_BEGIN] = {.name = "direct_reclaim_begin",
-                                    .since = "5.8",
-                                    .without = "no stalls for want of memory of the machine"},
-    [UT_EBPF_GLOBAL_STALL_END] = {.name = "direct_reclaim_end",
-                                  .since = "5.8",
-                                  .without = "no stalls for want of memory of the machine"},
-    [UT_EBPF_MEMORY_USAGE] = {.name = "memory_usage",
-                              .since = "5.10",
-                              .without = "what workloads hold is read from files, which costs more "
-                                         "CPU"},
-    [UT_EBPF_RESET_SENT] = {.name = "tcp_send_reset",
-                            .since = "5.9",
-                            .without = "no sent resets on spans"},
-    [UT_EBPF_RESET_RECEIVED] = {.name = "tcp_receive_reset",
-                                .since = "5.9",
-                                .without = "no received resets on spans"},
-    [UT_EBPF_ZERO_WINDOW] = {.name = "tcp_probe",
-                             .since = "5.9",
-                             .without = "no stalls at the other end's shut window on spans"},
-    [UT_EBPF_RECEIVE_DROP] = {.name = "kfree_skb",
-                              .since = "6.11",
-                              .without = "no segments that found a full receive queue on spans"},
-    [UT_EBPF_UNDO] = {.name = "tcp_cong_state_set",
-                      .since = "5.18",
-                      .without = "needless retransmits are not marked as spurious"},
-    [UT_EBPF_SENT_STAMPS] = {.name = "sent_stamps",
-                             .since = "5.18",
-                             .without = "of most retransmits it is known only within bounds when "
-                                        "their bytes were first sent"},
-    [UT_EBPF_TRACE_SOCKETS] = {.name = "trace_sockets",
-                               .since = "5.17",
-                               .without = "no exact matches"},
-    [UT_EBPF_TRACE_RETRANSMIT] = {.name = "trace_retransmit",
-                                  .since = "5.17",
-                                  .without = "no exact matches"},
-    [UT_EBPF_TRACE_EGRESS] = {.name = "trace_egress",
-                              .since = "5.17",
-                              .without = "no exact matches with attach: cgroup"},
-    [UT_EBPF_TRACE_TC] = {.name = "trace_tc",
-                          .since = "5.17",
-                          .without = "no exact matches with attach: tc"},
-    [UT_EBPF_TRACE_READER] = {.name = "trace_reader",
-                              .since = "6.12",
-                              .without = "no exact matches of answers"},
-    [UT_EBPF_ALLOCATIONS] = {.name = "page_alloc",
-                             .since = "5.8",
-                             .without = "no allocated bytes on spans"},
-    [UT_EBPF_COOKIE_MADE] = {.name = "cookie_when_made",
-                             .since = "5.8",
-                             .without = "senders of spans over TCP stay unknown"},
-    [UT_EBPF_COOKIE_ACCEPTED] = {.name = "cookie_when_accepted",
-                                 .since = "5.8",
-                                 .without = "senders of spans over TCP stay unknown"},
-};
-
-const char *ut_ebpf_program_name(int index)
-{
-    return descriptions[index].name;
-}
+enum { VERIFIER_LOG_BYTES = 64 << 10, BURST_SECONDS = 2 };
 
 /* Where the skeleton keeps a program and its link. */
-static void find_slots(struct ut_bpf *skeleton, int index, struct bpf_program **program,
-                       struct bpf_link ***link)
+static const struct bpf_prog_skeleton *slot_of(const struct ut_bpf *skeleton, int index)
 {
-#define SLOTS(name)                                                                                \
-    {                                                                                              \
-        &skeleton->progs.name, &skeleton->links.name                                               \
-    }
-    struct {
-        struct bpf_program **program;
-        struct bpf_link **link;
-    } slots[UT_EBPF_PROGRAMS] = {
-        [UT_EBPF_RETRANSMIT] = SLOTS(tcp_retransmit_skb),
-        [UT_EBPF_SYNACK] = SLOTS(tcp_retransmit_synack),
-        [UT_EBPF_CONNECTIONS] = SLOTS(inet_sock_set_state),
-        [UT_EBPF_CGROUP_CREATED] = SLOTS(cgroup_mkdir),
-        [UT_EBPF_CGROUP_REMOVED] = SLOTS(cgroup_rmdir),
-        [UT_EBPF_SNAPSHOT] = SLOTS(snapshot),
-        [UT_EBPF_OOM_KILL] = SLOTS(mark_victim),
-        [UT_EBPF_LIMIT_STALL_BEGIN] = SLOTS(memcg_reclaim_begin),
-        [UT_EBPF_LIMIT_STALL_END] = SLOTS(memcg_reclaim_end),
-        [UT_EBPF_GLOBAL_STALL_BEGIN] = SLOTS(direct_reclaim_begin),
-        [UT_EBPF_GLOBAL_STALL_END] = SLOTS(direct_reclaim_end),
-        [UT_EBPF_MEMORY_USAGE] = SLOTS(memory_usage),
-        [UT_EBPF_RESET_SENT] = SLOTS(tcp_send_reset),
-        [UT_EBPF_RESET_RECEIVED] = SLOTS(tcp_receive_reset),
-        [UT_EBPF_ZERO_WINDOW] = SLOTS(tcp_probe),
-        [UT_EBPF_RECEIVE_DROP] = SLOTS(kfree_skb),
-        [UT_EBPF_UNDO] = SLOTS(tcp_cong_state_set),
-        [UT_EBPF_SENT_STAMPS] = SLOTS(sent_stamps),
-        [UT_EBPF_TRACE_SOCKETS] = SLOTS(trace_sockets),
-        [UT_EBPF_TRACE_RETRANSMIT] = SLOTS(trace_retransmit),
-        [UT_EBPF_TRACE_EGRESS] = SLOTS(trace_egress),
-        [UT_EBPF_TRACE_TC] = SLOTS(trace_tc),
-        [UT_EBPF_TRACE_READER] = SLOTS(trace_reader),
-        [UT_EBPF_ALLOCATIONS] = SLOTS(page_alloc),
-        [UT_EBPF_COOKIE_MADE] = SLOTS(cookie_when_made),
-        [UT_EBPF_COOKIE_ACCEPTED] = SLOTS(cookie_when_accepted),
-    };
-#undef SLOTS
-    *program = *slots[index].program;
-    *link = slots[index].link;
+    const struct bpf_object_skeleton *all = skeleton->skeleton;
+    int i = 0;
+    while (i < all->prog_cnt && strcmp(all->progs[i].name, ut_ebpf_program_name(index)) != 0)
+        i++;
+    UT_CHECK(i < all->prog_cnt);
+    return &all->progs[i];
 }
 
-static struct bpf_program *program_of(struct ut_bpf *skeleton, int index)
+static struct bpf_program *program_of(const struct ut_bpf *skeleton, int index)
 {
-    struct bpf_program *program;
-    struct bpf_link **link;
-    find_slots(skeleton, index, &program, &link);
-    return program;
-}
-
-static int wanted_programs(const struct ut_ebpf_settings *settings,
-                           const struct ut_ebpf_features *features)
-{
-    int wanted = features->socket_cookies ? ALL_PROGRAMS & ~COOKIE_PROGRAMS : ALL_PROGRAMS;
-    if (!settings->memory)
-        wanted &= ~MEMORY_PROGRAMS;
-    if (!settings->allocations)
-        wanted &= ~(1 << UT_EBPF_ALLOCATIONS);
-    if ((settings->trace_context & UT_EBPF_BY_CGROUP) == 0)
-        wanted &= ~(1 << UT_EBPF_TRACE_EGRESS);
-    if ((settings->trace_context & UT_EBPF_BY_TC) == 0)
-        wanted &= ~(1 << UT_EBPF_TRACE_TC);
-    return settings->trace_context != 0 ? wanted : wanted & ~TRACE_PROGRAMS;
+    return *slot_of(skeleton, index)->prog;
 }
 
 /* The kernel's timeouts are in timer ticks, and the coarse clock moves once a tick. */
@@ -216,6 +59,21 @@ static int leave_out_tables(struct ut_bpf *skeleton, const struct ut_ebpf_featur
     return error;
 }
 
+/* Programs of tracepoints are raw ones in the object. */
+static int choose_types(struct ut_bpf *skeleton, const struct ut_ebpf_features *features,
+                        int wanted)
+{
+    int error = 0;
+    for (int i = 0; i < UT_EBPF_PROGRAMS && error == 0; i++) {
+        struct bpf_program *program = program_of(skeleton, i);
+        bpf_program__set_autoload(program, ut_ebpf_is_one_of(i, wanted));
+        if (features->typed_arguments && ut_ebpf_is_one_of(i, wanted & UT_EBPF_RAW_PROGRAMS))
+            error = ut_ebpf_make_typed(program);
+    }
+    skeleton->rodata->typed_arguments = features->typed_arguments;
+    return error;
+}
+
 /* Opens the object with the programs of `wanted` alone. 0 or a negative errno. */
 static int open_object(struct ut_bpf **ret, const struct ut_ebpf_settings *settings,
                        const struct ut_ebpf_features *features, int wanted)
@@ -223,8 +81,6 @@ static int open_object(struct ut_bpf **ret, const struct ut_ebpf_settings *setti
     struct ut_bpf *skeleton = ut_bpf__open();
     if (skeleton == NULL)
         return errno != 0 ? -errno : -ENOMEM;
-    for (int i = 0; i < UT_EBPF_PROGRAMS; i++)
-        bpf_program__set_autoload(program_of(skeleton, i), (wanted >> i & 1) != 0);
     for (int type = 0; type < UT_RECORD_TYPES; type++) {
         uint64_t rate = settings->per_second[type];
         skeleton->rodata->limit_interval_ns[type] = rate != 0 ? UT_NS_PER_S / rate : 0;
@@ -235,11 +91,14 @@ static int open_object(struct ut_bpf **ret, const struct ut_ebpf_settings *setti
     skeleton->rodata->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
     skeleton->rodata->max_streams = settings->max_sockets;
     skeleton->rodata->max_sent_rings = settings->max_sockets;
-    skeleton->rodata->answers_followed = (wanted >> UT_EBPF_TRACE_READER & 1) != 0;
+    skeleton->rodata->answers_followed = ut_ebpf_is_one_of(UT_EBPF_TRACE_READER, wanted);
     skeleton->rodata->charged_flags = features->charged_flags;
-    int error = bpf_map__set_max_entries(skeleton->maps.ring, (uint32_t)settings->ring_bytes);
+    int error = choose_types(skeleton, features, wanted);
     if (error == 0)
-        error = leave_out_tables(skeleton, features, (wanted >> UT_EBPF_ALLOCATIONS & 1) != 0);
+        error = bpf_map__set_max_entries(skeleton->maps.ring, (uint32_t)settings->ring_bytes);
+    if (error == 0)
+        error =
+            leave_out_tables(skeleton, features, ut_ebpf_is_one_of(UT_EBPF_ALLOCATIONS, wanted));
     if (error != 0) {
         ut_bpf__destroy(skeleton);
         return error;
@@ -285,7 +144,7 @@ static void refuse(struct ut_ebpf_programs *programs, int index, int error, cons
     const uint64_t net_admin = UINT64_C(1) << CAP_NET_ADMIN | UINT64_C(1) << CAP_SYS_ADMIN;
     struct ut_ebpf_program *state = &programs->states[index];
     state->works = false;
-    if (error == -EPERM && (NET_ADMIN_PROGRAMS >> index & 1) != 0 &&
+    if (error == -EPERM && ut_ebpf_is_one_of(index, UT_EBPF_NET_ADMIN_PROGRAMS) &&
         (circumstances->capabilities & net_admin) == 0) {
         snprintf(state->reason, sizeof(state->reason), "not permitted: CAP_NET_ADMIN missing");
         return;
@@ -293,15 +152,17 @@ static void refuse(struct ut_ebpf_programs *programs, int index, int error, cons
     ut_ebpf_reason(state->reason, sizeof(state->reason), -error, text, circumstances);
 }
 
-/* Which programs can be loaded, as bits; the reason of each other one is written down. */
+/* Which programs of `wanted` can be loaded, as bits; the reason of each other one is written down.
+ */
 static int find_loadable(struct ut_ebpf_programs *programs, const struct ut_ebpf_settings *settings,
-                         const struct ut_ebpf_circumstances *circumstances, struct ut_log *log)
+                         const struct ut_ebpf_circumstances *circumstances, int wanted,
+                         struct ut_log *log)
 {
     int loadable = 0;
     char *text = calloc(1, VERIFIER_LOG_BYTES);
     UT_CHECK_MEMORY(text != NULL);
     for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
-        if (programs->states[i].unwanted)
+        if (!ut_ebpf_is_one_of(i, wanted))
             continue;
         int error = try_alone(settings, &programs->features, i, text);
         if (error == 0) {
@@ -319,36 +180,6 @@ static int find_loadable(struct ut_ebpf_programs *programs, const struct ut_ebpf
     }
     free(text);
     return loadable;
-}
-
-/* To the sockets of every cgroup; other programs there go on. NULL and errno, and in `reason` why
- * if errno does not tell. */
-static struct bpf_link *attach_to_root(struct bpf_program *program, char reason[UT_EBPF_REASON])
-{
-    struct ut_cgroup_mount mount;
-    struct stat status;
-    int error = ut_cgroup_mount_read(&mount);
-    if (error != 0) {
-        snprintf(reason, UT_EBPF_REASON, "no cgroup v2 hierarchy is mounted");
-        errno = -error;
-        return NULL;
-    }
-    int fd = open(mount.point, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return NULL;
-    struct bpf_link *link = NULL;
-    if (fstat(fd, &status) == 0 && status.st_ino != CGROUP_ROOT_ID) {
-        snprintf(reason, UT_EBPF_REASON,
-                 "the root of the cgroup v2 hierarchy is not to be seen from here, only that of "
-                 "our own cgroup namespace: mount the host's /sys/fs/cgroup and use its namespace");
-        errno = EXDEV;
-    } else {
-        link = bpf_program__attach_cgroup(program, fd);
-    }
-    error = errno;
-    close(fd);
-    errno = error;
-    return link;
 }
 
 /* To the interfaces of `tc`; there may be none so far. */
@@ -376,79 +207,111 @@ static void try_usage(struct ut_ebpf_programs *programs,
 static void attach(struct ut_ebpf_programs *programs, int loaded,
                    const struct ut_ebpf_circumstances *circumstances)
 {
-    struct bpf_program *program;
-    struct bpf_link **link;
     for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
-        if ((loaded >> i & 1) == 0 || i == UT_EBPF_TRACE_TC || i == UT_EBPF_MEMORY_USAGE)
+        if (!ut_ebpf_is_one_of(i, loaded) || i == UT_EBPF_TRACE_TC || i == UT_EBPF_MEMORY_USAGE)
             continue;
-        find_slots(programs->skeleton, i, &program, &link);
+        const struct bpf_prog_skeleton *slot = slot_of(programs->skeleton, i);
         struct ut_ebpf_program *state = &programs->states[i];
-        *link = (ROOT_PROGRAMS >> i & 1) != 0 ? attach_to_root(program, state->reason)
-                                              : bpf_program__attach(program);
-        if (*link != NULL)
+        *slot->link = ut_ebpf_is_one_of(i, UT_EBPF_ROOT_PROGRAMS)
+                          ? ut_ebpf_attach_to_root(*slot->prog, state->reason)
+                          : ut_ebpf_attach(*slot->prog);
+        if (*slot->link != NULL)
             state->works = true;
         else if (state->reason[0] == '\0')
             refuse(programs, i, -errno, "", circumstances);
     }
 }
 
-static void note_lost(struct ut_ebpf_program *state, const char *lost)
+/* What a program that works cannot tell on this kernel, behind what is said of it already. */
+static void note(struct ut_ebpf_program *state, const char *text)
 {
+    size_t used = strlen(state->reason);
     if (state->works)
-        snprintf(state->reason, sizeof(state->reason), "%s", lost);
+        snprintf(state->reason + used, sizeof(state->reason) - used, "%s%s", used > 0 ? "; " : "",
+                 text);
 }
 
-/* What programs that work cannot tell on this kernel. */
 static void note_losses(struct ut_ebpf_programs *programs)
 {
+    const struct ut_ebpf_features *features = &programs->features;
     char lost[UT_EBPF_REASON];
     uint32_t most = bpf_map__max_entries(programs->skeleton->maps.connections_by_address);
-    snprintf(lost, sizeof(lost),
-             "before Linux 5.11 who began a connection, and how, is known of the latest %u", most);
-    if (!programs->features.socket_storage)
-        note_lost(&programs->states[UT_EBPF_CONNECTIONS], lost);
-    if (!programs->features.victims)
-        note_lost(&programs->states[UT_EBPF_OOM_KILL],
-                  "before Linux 6.9 kills are counted, but not whose, and on no spans");
+    for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
+        if (!features->typed_arguments && ut_ebpf_is_one_of(i, UT_EBPF_RAW_PROGRAMS))
+            note(&programs->states[i], "as a raw tracepoint");
+    }
+    snprintf(lost, sizeof(lost), "%swho began a connection, and how, is known of the latest %u",
+             features->typed_arguments ? "before Linux 5.11 " : "", most);
+    if (!features->socket_storage)
+        note(&programs->states[UT_EBPF_CONNECTIONS], lost);
+    if (!features->victims)
+        note(&programs->states[UT_EBPF_OOM_KILL],
+             "before Linux 6.9 kills are counted, but not whose, and on no spans");
+}
+
+/* Forgets what became of the programs. Returns those to be tried, as bits. */
+static int begin(struct ut_ebpf_programs *programs, const struct ut_ebpf_settings *settings)
+{
+    const struct ut_ebpf_features *features = &programs->features;
+    int wanted = ut_ebpf_catalogue_wanted(settings, features);
+    ut_ebpf_catalogue_read(programs->states);
+    for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
+        if (ut_ebpf_is_one_of(i, wanted))
+            continue;
+        programs->states[i].unwanted = true;
+        snprintf(programs->states[i].reason, UT_EBPF_REASON, "not wanted");
+    }
+    if (features->typed_arguments || features->droppers)
+        return wanted;
+    /* It would load all the same, and take whatever lies there for the socket. */
+    snprintf(programs->states[UT_EBPF_RECEIVE_DROP].reason, UT_EBPF_REASON,
+             "the tracepoint does not tell whose segment it was");
+    return wanted & ~(1 << UT_EBPF_RECEIVE_DROP);
+}
+
+/* Loads what can be loaded; which that is goes to `ret`. 0 or a negative errno. */
+static int load(struct ut_ebpf_programs *programs, const struct ut_ebpf_settings *settings,
+                const struct ut_ebpf_circumstances *circumstances, struct ut_log *log, int *ret)
+{
+    int wanted = begin(programs, settings);
+    *ret = wanted;
+    if (load_object(&programs->skeleton, settings, &programs->features, wanted) == 0)
+        return 0;
+    *ret = find_loadable(programs, settings, circumstances, wanted, log);
+    return *ret != 0 ? load_object(&programs->skeleton, settings, &programs->features, *ret) : 0;
 }
 
 void ut_ebpf_programs_init(struct ut_ebpf_programs *programs,
                            const struct ut_ebpf_settings *settings, struct ut_log *log)
 {
     struct ut_ebpf_circumstances circumstances;
+    int loaded;
     ut_ebpf_circumstances_read(&circumstances);
     *programs = (struct ut_ebpf_programs){.skeleton = NULL};
-    memcpy(programs->states, descriptions, sizeof(descriptions));
 
     /* libbpf would write to stderr; what it knows reaches us as errno and as the verifier's log. */
     libbpf_set_print(NULL);
     ut_ebpf_features_read(&programs->features);
-    int loaded = wanted_programs(settings, &programs->features);
-    for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
-        if ((loaded >> i & 1) != 0)
-            continue;
-        programs->states[i].unwanted = true;
-        snprintf(programs->states[i].reason, UT_EBPF_REASON, "not wanted");
-    }
-    int error = load_object(&programs->skeleton, settings, &programs->features, loaded);
-    if (error != 0) {
-        loaded = find_loadable(programs, settings, &circumstances, log);
-        error = loaded != 0
-                    ? load_object(&programs->skeleton, settings, &programs->features, loaded)
-                    : 0;
+    int error = load(programs, settings, &circumstances, log, &loaded);
+    if ((loaded & UT_EBPF_RAW_PROGRAMS) == 0 && programs->features.typed_arguments &&
+        circumstances.btf && ut_ebpf_is_able(&circumstances)) {
+        ut_bpf__destroy(programs->skeleton); /* takes NULL */
+        programs->skeleton = NULL;
+        ut_ebpf_features_untyped(&programs->features);
+        error = load(programs, settings, &circumstances, log, &loaded);
     }
     if (programs->skeleton != NULL) {
         attach(programs, loaded, &circumstances);
-        if ((loaded >> UT_EBPF_MEMORY_USAGE & 1) != 0)
+        if (ut_ebpf_is_one_of(UT_EBPF_MEMORY_USAGE, loaded))
             try_usage(programs, &circumstances);
-        if ((loaded >> UT_EBPF_TRACE_TC & 1) != 0)
+        if (ut_ebpf_is_one_of(UT_EBPF_TRACE_TC, loaded))
             attach_to_interfaces(programs, &settings->tc, log);
         note_losses(programs);
         return;
     }
     /* Each alone, but not together: memory, or something that changed meanwhile. */
     for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
-        if ((loaded >> i & 1) != 0)
+        if (ut_ebpf_is_one_of(i, loaded))
             refuse(programs, i, error, "", &circumstances);
     }
 }
@@ -482,20 +345,6 @@ int ut_ebpf_programs_working(const struct ut_ebpf_programs *programs)
     return working;
 }
 
-/* The setting that asks for a program; NULL: it is always asked for. */
-static const char *option_of(int index)
-{
-    if (index == UT_EBPF_TRACE_EGRESS)
-        return "receivers.ebpf.trace_context: {enabled: true, attach: cgroup}";
-    if (index == UT_EBPF_TRACE_TC)
-        return "receivers.ebpf.trace_context: {enabled: true, attach: tc}";
-    if ((TRACE_PROGRAMS >> index & 1) != 0)
-        return "receivers.ebpf.trace_context.enabled: true";
-    if (index == UT_EBPF_ALLOCATIONS)
-        return "receivers.ebpf.memory: exact";
-    return (MEMORY_PROGRAMS >> index & 1) != 0 ? "receivers.ebpf.memory: counters" : NULL;
-}
-
 void ut_ebpf_programs_probe(const struct ut_ebpf_settings *wanted,
                             struct ut_ebpf_program ret[UT_EBPF_PROGRAMS])
 {
@@ -510,9 +359,9 @@ void ut_ebpf_programs_probe(const struct ut_ebpf_settings *wanted,
     ut_ebpf_programs_init(&programs, &settings, NULL);
     memcpy(ret, programs.states, sizeof(programs.states));
     for (int i = 0; i < UT_EBPF_PROGRAMS; i++) {
-        bool asked_for = (wanted_programs(wanted, &programs.features) >> i & 1) != 0;
-        ret[i].option = asked_for ? NULL : option_of(i);
-        ret[i].net_admin = (NET_ADMIN_PROGRAMS >> i & 1) != 0;
+        int asked_for = ut_ebpf_catalogue_wanted(wanted, &programs.features);
+        ret[i].option = ut_ebpf_is_one_of(i, asked_for) ? NULL : ut_ebpf_catalogue_option(i);
+        ret[i].net_admin = ut_ebpf_is_one_of(i, UT_EBPF_NET_ADMIN_PROGRAMS);
     }
     ut_ebpf_programs_done(&programs);
 }

@@ -56,6 +56,11 @@ static const char *missing_capabilities(const struct ut_ebpf_circumstances *circ
     return perfmon ? "CAP_BPF" : "CAP_BPF and CAP_PERFMON";
 }
 
+bool ut_ebpf_is_able(const struct ut_ebpf_circumstances *circumstances)
+{
+    return missing_capabilities(circumstances)[0] == '\0';
+}
+
 /* The verifier says last why it stopped, and after that how much it has read. */
 static size_t last_complaint(const char *log, const char **ret)
 {
@@ -75,12 +80,12 @@ static size_t last_complaint(const char *log, const char **ret)
     return 0;
 }
 
-/* Whether a newer release is what helps first: before 5.12. */
+/* Whether a newer release is what helps first: before 5.8. */
 static bool is_old(const char *release)
 {
     unsigned major = 0, minor = 0;
     return sscanf(release, "%3u.%3u", &major, &minor) == 2 &&
-           (major < 5 || (major == 5 && minor < 12));
+           (major < 5 || (major == 5 && minor < 8));
 }
 
 static void make_printable(char *text)
@@ -119,7 +124,7 @@ void ut_ebpf_reason(char *out, size_t size, int error, const char *log,
     } else if (!is_old(circumstances->release)) {
         snprintf(out, size, "%s (kernel %s)", strerror(error), circumstances->release);
     } else {
-        snprintf(out, size, "%s (kernel %s; 5.9 or later is needed)", strerror(error),
+        snprintf(out, size, "%s (kernel %s; 5.8 or later is needed)", strerror(error),
                  circumstances->release);
     }
     make_printable(out);

@@ -16,6 +16,9 @@ struct ut_ebpf_circumstances {
 
 void ut_ebpf_circumstances_read(struct ut_ebpf_circumstances *ret);
 
+/* Whether the capabilities are there that loading takes. */
+bool ut_ebpf_is_able(const struct ut_ebpf_circumstances *circumstances);
+
 /* `error` is a positive errno; `log` the verifier's text, "" if it was not asked. Writes one line
  * of at most size - 1 bytes, without control characters. */
 void ut_ebpf_reason(char *out, size_t size, int error, const char *log,

@@ -290,12 +290,23 @@ class Rights(KernelTest):
                 self.assertEqual([key for key, works in attached(metrics).items() if not works],
                                  [name])
 
+    def doctor(self, *prefix):
+        output = subprocess.run([*prefix, WATCH, "--doctor"], capture_output=True, text=True,
+                                check=True)
+        return [json.loads(line) for line in output.stdout.splitlines()]
+
+    def test_programs_of_a_kernel_that_knows_no_types_are_raw(self):
+        programs = self.doctor("env", "WATCH_WITHOUT_TYPES=1")
+        raw = [program["name"] for program in programs
+               if program["works"] and program["reason"].startswith("as a raw tracepoint")]
+        self.assertEqual(len(raw), 16, raw)
+        self.assertEqual([program["name"] for program in programs if not program["works"]],
+                         ["sent_stamps", "trace_sockets", "trace_retransmit", "trace_reader"])
+
     def test_doctor_tells_each_program_with_and_without_rights(self):
         for prefix, works in (([], True), (self.without("perfmon", "sys_admin"), False)):
             with self.subTest(works=works):
-                output = subprocess.run([*prefix, WATCH, "--doctor"], capture_output=True,
-                                        text=True, check=True)
-                programs = [json.loads(line) for line in output.stdout.splitlines()]
+                programs = self.doctor(*prefix, "env", "-u", "WATCH_WITHOUT_TYPES")
                 self.assertGreaterEqual(len({program["name"] for program in programs}), 19)
                 for program in programs:
                     self.assertEqual(program["works"], works, program)

@@ -7,9 +7,7 @@
  *   watch --doctor       what works here, one program a line
  *   watch --replay FILE  the records of a capture
  *
- * WATCH_REFUSE=NAME in the environment makes the kernel refuse the program of this name (its first
- * 15 characters), as an older kernel would; WATCH_WITHOUT_TCX=1 refuses links of TC, as one before
- * 6.6 would.
+ * What refuse.c makes the kernel refuse is asked for in the environment.
  *
  * WATCH_FOLLOW="ID ID …" are cgroups whose workloads send spans. WATCH_USAGE="DIRECTORY DIRECTORY
  * …" are cgroups whose memory is read at each SIGUSR1, in a line each.
@@ -17,16 +15,11 @@
  * Numbers that the record does not tell (UT_HAS_… clear) are left out. Ends with the metrics, one
  * {"metric": name, "value": number} a line.
  */
-#include <dlfcn.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/bpf.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "component.h"
@@ -37,37 +30,7 @@
 #include "ebpf_receiver/framing.h"
 #include "model/address.h"
 
-enum { TCX_EGRESS = 47 }; /* newer than the headers */
-
 extern const struct ut_receiver_type ut_receiver_ebpf;
-
-/* Stands before the C library's, so libbpf's calls of bpf(2) come by here. */
-long syscall(long number, ...)
-{
-    long a[6];
-    va_list arguments;
-    va_start(arguments, number);
-    for (int i = 0; i < 6; i++)
-        a[i] = va_arg(arguments, long);
-    va_end(arguments);
-    const char *refused = getenv("WATCH_REFUSE");
-    if (number == SYS_bpf && a[0] == BPF_PROG_LOAD && refused != NULL) {
-        const union bpf_attr *attributes = (const void *)a[1];
-        if (strcmp(attributes->prog_name, refused) == 0) {
-            errno = EINVAL;
-            return -1;
-        }
-    }
-    if (number == SYS_bpf && a[0] == BPF_LINK_CREATE && getenv("WATCH_WITHOUT_TCX") != NULL) {
-        const union bpf_attr *attributes = (const void *)a[1];
-        if (attributes->link_create.attach_type == TCX_EGRESS) {
-            errno = EINVAL;
-            return -1;
-        }
-    }
-    long (*next)(long, ...) = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
-    return next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
-}
 
 static void print_socket(const struct ut_record_header *header,
                          const struct ut_record_socket *socket)
