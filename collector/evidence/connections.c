@@ -15,8 +15,8 @@
 
 #include "evidence/connection_mirror.h"
 
-/* Looking through all open rows costs milliseconds, so one look serves for some evictions. */
-enum { EVICTIONS_A_LOOK = 512, PASSED_OVER_MAX = 4096 };
+/* Looking through all rows costs microseconds, so one look serves for some evictions. */
+enum { EVICTIONS_A_LOOK = 512, LOOKED_AT_MAX = 64, PASSED_OVER_MAX = 4096 };
 enum { BUCKETS = UT_TABLE_SIZE(32768, 8), SWEEP_ROWS = UT_TABLE_SIZE(1024, 4) };
 #define UNANSWERED_KEPT_NS (150 * UT_NS_PER_S)
 
@@ -183,41 +183,72 @@ static void note_gap(struct ut_connections *t, const struct ut_connection *c, ui
         *since_ns = until_ns;
 }
 
-/* The slot of the workload with the most open rows. */
-static uint32_t find_largest(const struct ut_connections *t)
+/* Of a full table. */
+static void find_largest(struct ut_connections *t)
 {
     uint16_t counts[UT_WORKLOADS_MAX] = {0};
-    uint32_t largest = 0;
-    for (uint16_t i = t->open.first; i != 0; i = t->slots[i].links[UT_BY_AGE].next) {
+    t->largest = 0;
+    for (uint32_t i = 1; i <= UT_CONNECTIONS_MAX; i++) {
         uint32_t slot = UT_WORKLOAD_SLOT(t->slots[i].workload);
-        if (++counts[slot] > counts[largest])
-            largest = slot;
+        if (++counts[slot] > counts[t->largest])
+            t->largest = slot;
     }
-    return largest;
+    t->largest_floods = counts[t->largest] > UT_CONNECTIONS_MAX / 2;
 }
 
-/* One of the workload that has most, be it by a flood whose ends nobody recorded: others keep
- * theirs. Those that are passed over stand behind then, so that nobody meets them again soon. */
-static uint16_t open_one_to_go(struct ut_connections *t)
+static bool is_of_largest(const struct ut_connections *t, uint16_t slot)
 {
-    if (t->evicted_open % EVICTIONS_A_LOOK == 0)
-        t->largest = find_largest(t);
-    for (int i = 0; i < PASSED_OVER_MAX; i++) {
+    return UT_WORKLOAD_SLOT(t->slots[slot].workload) == t->largest;
+}
+
+static uint16_t closed_of_largest(const struct ut_connections *t,
+                                  const struct ut_connection_list *list)
+{
+    uint16_t i = list->first;
+    for (int n = 0; i != 0 && n < LOOKED_AT_MAX; n++) {
+        if (is_of_largest(t, i))
+            return i;
+        i = t->slots[i].links[UT_BY_AGE].next;
+    }
+    return 0;
+}
+
+/* Those that are passed over stand behind then, so that nobody meets them again soon. */
+static uint16_t open_of_largest(struct ut_connections *t)
+{
+    for (int n = 0; n < PASSED_OVER_MAX && t->open.first != 0; n++) {
         struct ut_connection *c = &t->slots[t->open.first];
-        if (UT_WORKLOAD_SLOT(c->workload) == t->largest)
-            break;
+        if (is_of_largest(t, t->open.first))
+            return t->open.first;
         take_from(t, &t->open, c);
         append_to(t, &t->open, c);
     }
-    return t->open.first;
+    return 0;
+}
+
+/* A workload that has more than half of the rows, be it by a flood whose ends nobody recorded,
+ * takes its own: also what others have just closed is still to be joined. Else closed ones go
+ * first. */
+static uint16_t one_to_go(struct ut_connections *t)
+{
+    uint16_t i = 0;
+    if ((t->evicted_open + t->evicted_closed) % EVICTIONS_A_LOOK == 0)
+        find_largest(t);
+    if (t->largest_floods)
+        i = closed_of_largest(t, &t->closed);
+    if (t->largest_floods && i == 0)
+        i = closed_of_largest(t, &t->kept);
+    if (i == 0 && (t->largest_floods || t->closed_count == 0))
+        i = open_of_largest(t);
+    return i != 0                 ? i
+           : t->closed.first != 0 ? t->closed.first
+           : t->kept.first != 0   ? t->kept.first
+                                  : t->open.first;
 }
 
 static void evict_one(struct ut_connections *t, uint64_t now_ns)
 {
-    uint16_t first = t->closed.first != 0 ? t->closed.first
-                     : t->kept.first != 0 ? t->kept.first
-                                          : open_one_to_go(t);
-    struct ut_connection *c = &t->slots[first];
+    struct ut_connection *c = &t->slots[one_to_go(t)];
     *(c->closed_ns != 0 ? &t->evicted_closed : &t->evicted_open) += 1;
     note_gap(t, c, now_ns);
     drop_row(t, c);

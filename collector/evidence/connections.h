@@ -11,9 +11,9 @@
  * known.
  *
  * Rows are kept after the close, because spans come late. The table is bounded: for a new row the
- * one that was closed first goes, of those without kernel events before those with; then the one
- * that was opened first; `complete_since_ns` of its
- * workload says what the table can still vouch for.
+ * one that was closed first goes, of those without kernel events before those with; then one that
+ * was opened first. A workload that has more than half of the rows takes its own.
+ * `complete_since_ns` of the workload whose row goes says what the table can still vouch for.
  */
 #ifndef UT_EVIDENCE_CONNECTIONS_H
 #define UT_EVIDENCE_CONNECTIONS_H
@@ -95,7 +95,8 @@ struct ut_connections {
     uint32_t unresolved;                          /* rows that wait for their owner */
     uint64_t complete_since_ns[UT_WORKLOADS_MAX]; /* by workload slot */
     uint64_t evicted_open, evicted_closed, ambiguous;
-    uint32_t largest; /* the slot of the workload that had most open rows when one had to go */
+    uint32_t largest;    /* the slot of the workload that had most rows when one had to go */
+    bool largest_floods; /* they were more than half */
     struct ut_workloads *workloads; /* borrowed */
     /* A row's mirror or owner has changed. / A row is about to go. */
     void (*changed)(void *arg, struct ut_connection *connection);

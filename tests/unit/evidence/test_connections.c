@@ -225,6 +225,27 @@ Test(connections, flood_of_one_workload_takes_its_own_open_rows)
     cr_expect_eq(table->complete_since_ns[UT_WORKLOAD_SLOT(quiet)], 0, "nothing of it is missing");
 }
 
+/* Its own are open, or kept for their events. */
+Test(connections, flood_of_one_workload_leaves_what_others_have_just_closed)
+{
+    enum { QUIET = 300 };
+    for (uint32_t i = 1; i <= UT_CONNECTIONS_MAX + 20 * QUIET; i++) {
+        struct ut_connection_fact fact = client(QUIET + i, 0);
+        fact.local = at((uint8_t)(3 + i / 60000), (uint16_t)(1000 + i % 60000));
+        struct ut_connection *c = learn(fact, UT_CONNECTION_OPENED);
+        c->last_event_ns = fact.unix_ns;
+        if (i % 2 != 0)
+            learn(fact, UT_CONNECTION_CLOSED);
+        if (i <= UT_CONNECTIONS_MAX || (i - UT_CONNECTIONS_MAX) % 20 != 0)
+            continue;
+        uint32_t quiet = (i - UT_CONNECTIONS_MAX) / 20;
+        learn(server(quiet, (uint16_t)quiet), UT_CONNECTION_OPENED);
+        learn(server(quiet, (uint16_t)quiet), UT_CONNECTION_CLOSED);
+    }
+    for (uint32_t i = 1; i <= QUIET; i++)
+        cr_assert_not_null(ut_connections_by_cookie(table, i), "of the quiet one: %u", i);
+}
+
 Test(connections, closed_rows_go_in_time_and_leave_no_mirror_behind)
 {
     struct ut_connection *a = learn(with_isn(client(1, 4000), 7, 9), UT_CONNECTION_OPENED);
