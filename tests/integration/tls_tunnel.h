@@ -17,16 +17,22 @@ struct tls_tunnel {
     pthread_t thread;
 };
 
-/* Carries what is there at one end; false: it has ended. */
-static inline bool tls_tunnel_move(struct tls_tunnel *tunnel, bool out)
+/* They carry what is there at one end; false: it has ended. */
+static inline bool tls_tunnel_out(struct tls_tunnel *tunnel)
 {
     uint8_t bytes[16 << 10];
-    ssize_t got = out ? recv(tunnel->plain, bytes, sizeof(bytes), 0)
-                      : SSL_read(tunnel->ssl, bytes, sizeof(bytes));
+    ssize_t got = recv(tunnel->plain, bytes, sizeof(bytes), 0);
+    return got > 0 && SSL_write(tunnel->ssl, bytes, (int)got) == got;
+}
+
+/* What has come may be a ticket, and no bytes for the client. */
+static inline bool tls_tunnel_in(struct tls_tunnel *tunnel)
+{
+    uint8_t bytes[16 << 10];
+    int got = SSL_read(tunnel->ssl, bytes, sizeof(bytes));
     if (got <= 0)
-        return false;
-    return out ? SSL_write(tunnel->ssl, bytes, (int)got) == got
-               : send(tunnel->plain, bytes, (size_t)got, MSG_NOSIGNAL) == got;
+        return SSL_get_error(tunnel->ssl, got) == SSL_ERROR_WANT_READ;
+    return send(tunnel->plain, bytes, (size_t)got, MSG_NOSIGNAL) == got;
 }
 
 static inline void *tls_tunnel_run(void *arg)
@@ -37,11 +43,11 @@ static inline void *tls_tunnel_run(void *arg)
     while (open && poll(ends, 2, -1) > 0) {
         if (ends[1].revents != 0) {
             do
-                open = tls_tunnel_move(tunnel, false);
+                open = tls_tunnel_in(tunnel);
             while (open && SSL_pending(tunnel->ssl) > 0);
         }
         if (open && ends[0].revents != 0)
-            open = tls_tunnel_move(tunnel, true);
+            open = tls_tunnel_out(tunnel);
     }
     SSL_shutdown(tunnel->ssl);
     shutdown(tunnel->wire, SHUT_WR);
@@ -63,6 +69,8 @@ static inline int tls_tunnel_open(struct tls_tunnel *tunnel, struct tls_harness 
     if (alpn != NULL)
         SSL_set_alpn_protos(tunnel->ssl, (const unsigned char *)alpn, (unsigned)strlen(alpn));
     SSL_set_fd(tunnel->ssl, wire);
+    /* A read that met a ticket alone would wait for more, with the request not sent yet. */
+    SSL_clear_mode(tunnel->ssl, SSL_MODE_AUTO_RETRY);
     cr_assert_eq(pthread_create(&tunnel->thread, NULL, tls_tunnel_run, tunnel), 0);
     return ends[0];
 }
