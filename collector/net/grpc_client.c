@@ -83,7 +83,7 @@ static void finish(struct ut_grpc_client_call *call, const struct ut_outcome *ou
 {
     struct ut_grpc_client *client = call->client;
     struct ut_segment *packed = call->packed;
-    ut_timer_cancel(&client->worker->timers, &call->deadline);
+    ut_patience_cancel(&call->deadline);
     ut_response_done(&call->response);
     client->calls--;
     call->done(call, outcome);
@@ -161,10 +161,11 @@ static void dispatch(struct ut_grpc_client_call *call)
         wait_for_connection(call);
 }
 
-static void on_deadline(struct ut_timer *timer, uint64_t now_ns)
+static void on_deadline(struct ut_patience *patience, uint64_t now_ns)
 {
     (void)now_ns;
-    struct ut_grpc_client_call *call = UT_CONTAINER_OF(timer, struct ut_grpc_client_call, deadline);
+    struct ut_grpc_client_call *call =
+        UT_CONTAINER_OF(patience, struct ut_grpc_client_call, deadline);
     struct ut_link *link = &call->lane->link;
     const char *trouble = link->trouble;
     if (call->link_call.connection == NULL) {
@@ -273,7 +274,7 @@ void ut_grpc_client_send(struct ut_grpc_client_call *call)
     struct ut_worker *worker = client->worker;
     call->resends = 0;
     call->timed_out = false;
-    call->deadline = (struct ut_timer){.fire = on_deadline};
+    call->deadline = (struct ut_patience){.over = on_deadline};
     call->link_call =
         (struct ut_link_call){.call = {.ops = &call_ops,
                                        .runs = call->runs,
@@ -285,8 +286,8 @@ void ut_grpc_client_send(struct ut_grpc_client_call *call)
         finish_stopping(call);
         return;
     }
-    ut_timer_set(&worker->timers, &call->deadline,
-                 ut_worker_now(worker) + client->options.settings->timeout_ns);
+    ut_patience_begin(&call->deadline, &worker->timers, ut_worker_now(worker),
+                      client->options.settings->timeout_ns);
     dispatch(call);
 }
 

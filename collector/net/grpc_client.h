@@ -17,6 +17,7 @@
 #define UT_NET_GRPC_CLIENT_H
 
 #include "base/segment.h"
+#include "loop/patience.h"
 #include "net/grpc_client_settings.h"
 #include "net/link.h"
 #include "net/response.h"
@@ -48,7 +49,7 @@ struct ut_grpc_client_call {
     uint8_t prefix[UT_GRPC_CLIENT_PREFIX];
     uint8_t resends;
     bool timed_out;
-    struct ut_timer deadline;
+    struct ut_patience deadline;
     struct ut_grpc_client_call *previous, *next; /* among the waiting ones */
     struct ut_response response;
 };
