@@ -94,6 +94,7 @@ static void end_call(struct ut_http_call *call)
     struct ut_http_client *client = call->client;
     uint8_t *kept = call->kept;
     struct ut_segment *packed = call->packed;
+    ut_patience_cancel(&call->deadline);
     unlink_call(client, call);
     call->handle = NULL;
     call->done(call);
@@ -110,6 +111,13 @@ static void end_transfer(struct ut_http_client *client, CURL *easy, CURLcode cod
     (void)curl_multi_remove_handle(client->multi, easy);
     put_easy(client, easy);
     end_call(call);
+}
+
+static void on_deadline(struct ut_patience *patience, uint64_t now_ns)
+{
+    struct ut_http_call *call = UT_CONTAINER_OF(patience, struct ut_http_call, deadline);
+    (void)now_ns;
+    end_transfer(call->client, call->handle, CURLE_OPERATION_TIMEDOUT);
 }
 
 /* ---- the loop -------------------------------------------------------------------------------- */
@@ -303,6 +311,9 @@ int ut_http_client_submit(struct ut_http_client *client, struct ut_http_call *ca
     if (pack(client, call) && ut_http_easy_begin(&client->easy, handle, call) == 0 &&
         curl_multi_add_handle(client->multi, handle) == CURLM_OK) {
         link_call(client, call);
+        call->deadline = (struct ut_patience){.over = on_deadline};
+        ut_patience_begin(&call->deadline, &client->worker->timers, ut_worker_now(client->worker),
+                          client->options.settings->timeout_ns);
         return 0;
     }
     ut_segment_unref(call->packed);

@@ -18,6 +18,7 @@
 
 #include "base/segment.h"
 #include "base/slice.h"
+#include "loop/patience.h"
 #include "loop/worker.h"
 #include "model/verdict.h"
 #include "net/http_client_settings.h"
@@ -52,7 +53,8 @@ struct ut_http_call {
     /* The client's. */
     struct ut_http_client *client;
     struct ut_pool *pool;
-    void *handle;              /* libcurl's */
+    void *handle; /* libcurl's */
+    struct ut_patience deadline;
     struct ut_segment *packed; /* the compressed body; NULL: it goes as it is */
     struct iovec packed_run;
     struct ut_http_call *previous, *next;

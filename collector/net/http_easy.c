@@ -2,6 +2,7 @@
 #include "net/http_easy.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <openssl/x509_vfy.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -171,6 +172,15 @@ static const char *advise(const struct ut_http_easy *easy, CURL *handle,
     }
 }
 
+static void say_timed_out(const struct ut_http_easy *easy, CURL *handle, struct ut_http_call *call)
+{
+    curl_off_t connected_us = 0;
+    (void)curl_easy_getinfo(handle, CURLINFO_PRETRANSFER_TIME_T, &connected_us);
+    (void)snprintf(call->error, sizeof(call->error), "%s within %" PRIu64 " ms",
+                   connected_us > 0 ? "the backend did not answer" : "no connection",
+                   easy->options->settings->timeout_ns / UT_NS_PER_MS);
+}
+
 static void say_why(const struct ut_http_easy *easy, CURL *handle, struct ut_http_call *call,
                     CURLcode code)
 {
@@ -178,7 +188,9 @@ static void say_why(const struct ut_http_easy *easy, CURL *handle, struct ut_htt
     long system_error = 0;
     (void)curl_easy_getinfo(handle, CURLINFO_OS_ERRNO, &system_error);
     const char *advice = advise(easy, handle, call, code);
-    if (call->error[0] == '\0' || is_cut_off(call, code))
+    if (call->error[0] == '\0' && code == CURLE_OPERATION_TIMEDOUT)
+        say_timed_out(easy, handle, call);
+    else if (call->error[0] == '\0' || is_cut_off(call, code))
         (void)snprintf(call->error, sizeof(call->error), "%s", curl_easy_strerror(code));
     size_t size = strlen(call->error);
     if (code == CURLE_COULDNT_CONNECT && system_error != 0)
@@ -288,10 +300,12 @@ CURL *ut_http_easy_new(const struct ut_http_easy *easy)
     SET(&setter, CURLOPT_URL, easy->url);
     SET(&setter, CURLOPT_PROTOCOLS_STR, "http,https");
     SET(&setter, CURLOPT_NOSIGNAL, 1L);
+    /* Who gives a call up does not wait for the thread that still asks for its name: it ends by
+     * itself, when the system's resolver gives up. */
+    SET(&setter, CURLOPT_QUICK_EXIT, 1L);
     SET(&setter, CURLOPT_FOLLOWLOCATION, 0L);
     SET(&setter, CURLOPT_POST, 1L);
     SET(&setter, CURLOPT_USERAGENT, "undertrace/" UT_VERSION);
-    SET(&setter, CURLOPT_TIMEOUT_MS, (long)(settings->timeout_ns / UT_NS_PER_MS));
     SET(&setter, CURLOPT_DNS_CACHE_TIMEOUT, (long)DNS_CACHE_S);
     SET(&setter, CURLOPT_TCP_KEEPALIVE, 1L);
     SET(&setter, CURLOPT_CONNECT_TO, easy->connect_to);

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The otlp_http exporter on a real loop against a backend in the same process. */
 #include <criterion/criterion.h>
+#include <dlfcn.h>
+#include <netdb.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "http_backend.h"
@@ -125,7 +130,8 @@ static struct test_item *send_item(struct bench *bench, size_t index)
 static struct test_item *ask(struct bench *bench)
 {
     struct test_item *item = send_item(bench, 0);
-    turn(bench, 1, 10000);
+    if (item->done == 0)
+        turn(bench, 1, 10000);
     cr_assert_eq(item->done, 1);
     return item;
 }
@@ -386,7 +392,20 @@ Test(otlp_http, silent_backend_is_timed_out)
     start_exporter(bench);
     struct test_item *item = ask(bench);
     cr_expect_eq(item->outcome.result, UT_RETRY);
-    cr_expect(strstr(item->text, "timed out") != NULL, "%s", item->text);
+    cr_expect(strstr(item->text, "did not answer within 400 ms: ") != NULL, "%s", item->text);
+    close_bench(bench);
+}
+
+/* The backend answers while we are stopped for longer than it has for that. */
+Test(otlp_http, a_process_that_did_not_run_sends_nothing_twice)
+{
+    struct bench *bench = open_bench(NULL);
+    start_exporter(bench);
+    struct test_item *item = send_item(bench, 0);
+    ut_timers_run(&bench->worker.timers, ut_worker_now(&bench->worker) + 60 * UT_NS_PER_S);
+    turn(bench, 1, 10000);
+    cr_assert_eq(item->done, 1);
+    cr_expect_eq(item->outcome.result, UT_SENT, "%s", item->text);
     close_bench(bench);
 }
 
@@ -415,6 +434,49 @@ Test(otlp_http, backend_that_is_not_there_is_named)
     http_backend_start(&bench->backend, &bench->worker.uv);
     cr_expect_eq(ask(bench)->outcome.result, UT_SENT);
     close_bench(bench);
+}
+
+static struct {
+    sem_t may_answer;
+    atomic_bool answered;
+} name_server;
+
+/* In place of the system's, which libcurl's threads ask. */
+int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+                struct addrinfo **ret)
+{
+    static int (*system)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    struct timespec end;
+    if (strcmp(host, "no-such-host.invalid") == 0)
+        return EAI_NONAME;
+    if (strcmp(host, "slow.invalid") == 0) {
+        (void)clock_gettime(CLOCK_REALTIME, &end);
+        end.tv_sec += 20;
+        (void)sem_timedwait(&name_server.may_answer, &end);
+        name_server.answered = true;
+        return EAI_AGAIN;
+    }
+    *(void **)&system = dlsym(RTLD_NEXT, "getaddrinfo");
+    return system(host, service, hints, ret);
+}
+
+/* Else all that we do would stand still with it. */
+Test(otlp_http, name_server_that_does_not_answer_is_not_waited_for)
+{
+    struct bench *bench = open_bench(NULL);
+    cr_assert_eq(sem_init(&name_server.may_answer, 0, 0), 0);
+    bench->config.endpoint = (char *)(uintptr_t) "http://slow.invalid:4318";
+    bench->config.http.timeout_ns = 400 * UT_NS_PER_MS;
+    start_exporter(bench);
+    struct test_item *item = ask(bench);
+    cr_expect_eq(item->outcome.result, UT_RETRY);
+    cr_expect(strstr(item->text, "no connection within 400 ms: ") != NULL, "%s", item->text);
+    (void)send_item(bench, 1);
+    turn(bench, 0, 50);
+    close_bench(bench);
+    cr_expect_not(name_server.answered);
+    cr_assert_eq(sem_post(&name_server.may_answer), 0);
+    cr_assert_eq(sem_post(&name_server.may_answer), 0);
 }
 
 Test(otlp_http, name_that_does_not_resolve_is_named)
