@@ -134,12 +134,19 @@ static uint32_t count_in_scope(struct ut_join *join, const struct ut_join_group 
     return fitting;
 }
 
+/* That none of the connections counted above is missing. */
 static bool is_vouched_for(const struct ut_join *join, const struct ut_join_group *group,
                            const struct ut_span *span, const struct ut_join_named *named)
 {
+    const struct ut_tables *tables = join->tables;
     if (group->own->role == UT_ROLE_ACCEPT || named->ends.local.endpoint.port != 0)
         return true;
-    return ut_tables_complete(join->tables, group->own->workload, span->start_ns, span->end_ns);
+    bool complete = ut_tables_complete(tables, join->workload->id, span->start_ns, span->end_ns);
+    for (const struct ut_workload *mate = NULL;
+         complete && group->mate &&
+         (mate = ut_workloads_next_in_pod(&tables->workloads, join->workload, mate)) != NULL;)
+        complete = ut_tables_complete(tables, mate->id, span->start_ns, span->end_ns);
+    return complete;
 }
 
 static bool one_address_on_port(const struct ut_join *join, const struct ut_join_group *group,
@@ -185,8 +192,7 @@ enum ut_match_class ut_join_ends_class(struct ut_join *join, const struct ut_joi
     if (named->remote.port != own->remote.port)
         return names_another(join, span, named) ? UT_MATCH_NONE : UT_MATCH_WORKLOAD;
     if (!named->has_address)
-        return !group->mate && one_address_on_port(join, group, span, named) ? UT_MATCH_PEER
-                                                                             : UT_MATCH_WORKLOAD;
+        return one_address_on_port(join, group, span, named) ? UT_MATCH_PEER : UT_MATCH_WORKLOAD;
     if (!ut_address_equal(&named->remote.address, &own->remote.address))
         return names_another(join, span, named) ? UT_MATCH_NONE : UT_MATCH_WORKLOAD;
     if (!ut_connection_open_in(own, span->start_ns - join->slack_ns, span->end_ns + join->slack_ns))

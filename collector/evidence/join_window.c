@@ -24,8 +24,6 @@ enum { STATUS_ERROR = 2 };
 
 /* Between two stamps of one host's clocks, both to the microsecond. */
 #define PRECISE_SLACK_NS (UT_NS_PER_MS / 2)
-/* How long before its answer leaves a server may have ended its span. */
-#define ANSWER_LEAVES_WITHIN_NS (100 * UT_NS_PER_MS)
 
 static uint64_t sub(uint64_t a, uint64_t b)
 {
@@ -140,9 +138,20 @@ static enum ut_join_fit fit_client(const struct ut_join_view *view, const struct
     return meets(view, span, slack_ns) ? UT_FIT_MEETS : UT_FIT_NONE;
 }
 
-static enum ut_join_fit fit_server(const struct ut_join_view *view, const struct ut_connection *own,
-                                   const struct ut_span *span, uint64_t slack_ns)
+/* An answer leaves up to `slack_ns` after the server has ended its span. Where low_ns comes from
+ * the kernel's own note of the request, it has its slack. */
+static bool ended_before(const struct ut_join_view *view, const struct ut_span *span,
+                         uint64_t slack_ns)
 {
+    uint64_t leaves_ns = view->alternating && !view->precise ? 0 : slack_ns;
+    return span->start_ns <= view->high_ns + slack_of(view, slack_ns) &&
+           span->end_ns + leaves_ns >= view->low_ns && span->end_ns >= view->received_ns;
+}
+
+static enum ut_join_fit fit_server(const struct ut_join_view *view, const struct ut_connection *own,
+                                   const struct ut_span *span, uint64_t all_slack_ns)
+{
+    uint64_t slack_ns = slack_of(view, all_slack_ns);
     if (view->cause == UT_CAUSE_SYN)
         return UT_FIT_NONE; /* an accepting end sends none */
     if (view->cause == UT_CAUSE_SYN_ACK)
@@ -151,14 +160,7 @@ static enum ut_join_fit fit_server(const struct ut_join_view *view, const struct
     if (open_at_seen && holds(view, span, slack_ns))
         return UT_FIT_HOLDS;
     if (view->side == UT_SIDE_LOCAL) {
-        /* Where low_ns comes from the kernel's own note of the request, it has its slack. */
-        uint64_t end_slack_ns = view->alternating ? 0 : slack_ns;
-        if (view->precise)
-            end_slack_ns = ANSWER_LEAVES_WITHIN_NS;
-        bool ended = !open_at_seen && span->start_ns <= view->high_ns + slack_ns &&
-                     span->end_ns + end_slack_ns >= view->low_ns &&
-                     span->end_ns >= view->received_ns;
-        if (ended)
+        if (!open_at_seen && ended_before(view, span, all_slack_ns))
             return UT_FIT_ENDED;
     } else if (span->start_ns + slack_ns >= view->seen_ns &&
                span->start_ns <= view->seen_ns + UT_JOIN_BEGINS_WITHIN_NS) {
@@ -181,10 +183,9 @@ enum ut_join_fit ut_join_fit(const struct ut_join_view *view, const struct ut_jo
         return UT_FIT_NONE; /* the server never saw what was lost */
     if (view->kind != UT_EVENT_RETRANSMIT && view->cause != UT_CAUSE_SYN_ACK)
         return fit_happening(view, span, slack_ns);
-    slack_ns = slack_of(view, slack_ns);
     if (span->kind == UT_SPAN_KIND_SERVER)
         return fit_server(view, group->own, span, slack_ns);
-    return fit_client(view, span, slack_ns);
+    return fit_client(view, span, slack_of(view, slack_ns));
 }
 
 bool ut_join_had_arrived(const struct ut_join_view *view, const struct ut_span *span,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The join by example, continued: senders, time, forgery. */
+#include "evidence/tables.h"
 #include "join_rows.h"
 
 TestSuite(join_rows_more, .init = begin, .fini = end);
@@ -59,6 +60,7 @@ Test(join_rows_more, forwarder_is_recognised_and_its_later_connections_too)
 #define POD "/kubepods/burstable/pod01234567-89ab-cdef-0123-456789abcdef/"
 #define ID_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define ID_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+#define ID_C "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
 
 /* Row 21 */
 Test(join_rows_more, sender_in_the_same_pod_matches_by_connection_only)
@@ -85,6 +87,39 @@ Test(join_rows_more, sender_in_the_same_pod_matches_by_connection_only)
     lab_timeout(&lab, &pair.client, 605);
     LAB_JOIN(&lab, proxy, lab_span(KIND_CLIENT, 1, 350, 612, to_ledger));
     cr_expect(lab_gained_nothing(&lab, 0));
+}
+
+/* Of the connections of a workload nobody knows them all before this moment. */
+static void lose_connections(uint64_t cgroup, double until_ms)
+{
+    struct ut_tables *tables = ut_evidence_tables(lab.evidence);
+    bool known;
+    uint32_t workload = ut_workloads_of_cgroup(&tables->workloads, cgroup, &known);
+    cr_assert(known && workload != 0);
+    tables->connections.complete_since_ns[UT_WORKLOAD_SLOT(workload)] = lab_ns(until_ms);
+}
+
+/* Row 21: the one that is not known may lead to the same end, whose ever it was. */
+Test(join_rows_more, sender_in_the_same_pod_needs_to_know_all_connections_of_the_pod)
+{
+    static const char *const paths[] = {POD ID_A, POD ID_B, POD ID_C};
+    for (uint64_t i = 0; i < 3; i++)
+        lab_cgroup(&lab, 21 + i, paths[i]);
+    uint64_t proxy = lab_sender(&lab, 22);
+    struct lab_pair pair =
+        lab_pair_of(&lab, 21, CLIENT_ADDRESS, 40000, LEDGER, SERVER_ADDRESS, 8003);
+    lab_open(&lab, &pair, -1000);
+    lab.now_ms = 4000;
+    for (uint64_t i = 0; i < 3; i++) {
+        double ms = (double)i * 1000;
+        lab_timeout(&lab, &pair.client, ms + 205);
+        lab_timeout(&lab, &pair.client, ms + 705);
+        lose_connections(21 + i, ms + 100);
+        LAB_JOIN(&lab, proxy, lab_span(KIND_CLIENT, 2 * i + 1, ms, ms + 212, to_ledger),
+                 lab_span(KIND_CLIENT, 2 * i + 2, ms + 500, ms + 712, to_ledger));
+        cr_expect(lab_gained_nothing(&lab, 0), "%s", paths[i]);
+        expect(1, "connection", "local", 1);
+    }
 }
 
 /* Row 22 */

@@ -178,6 +178,35 @@ Test(join_sent, answer_is_not_that_of_a_span_that_ended_before_its_request_came_
     cr_expect_str_eq(lab_text(&lab, 0, UT_ATTR_TCP_MATCH), "connection");
 }
 
+/* The bytes were sent no earlier than 12 ms, as far as the kernel tells; but a request came in
+ * after the first span, and what it was answered with was sent behind that. */
+Test(join_sent, request_that_came_in_after_a_span_tells_that_the_answer_is_not_its)
+{
+    struct lab_pair pair = connect_to("10.77.0.12");
+    struct ut_record_retransmit record = retransmit(&pair.server, 240, 12, UT_CAUSE_FAST);
+    record.since_received_us = 210000;
+    record.header.has &= ~(uint32_t)UT_HAS_SENT_EXACT;
+    record.header.has |= UT_HAS_SINCE_RECEIVED;
+    lab_record(&lab, &record, sizeof(record));
+    LAB_JOIN(&lab, ledger, lab_span(KIND_SERVER, 1, 1, 17, from_payment));
+    cr_expect(lab_gained_nothing(&lab, 0));
+    LAB_JOIN(&lab, ledger, lab_span(KIND_SERVER, 2, 18, 34, from_payment));
+    cr_expect_str_eq(lab_text(&lab, 0, UT_ATTR_TCP_MATCH), "connection");
+}
+
+/* Whatever else happens on the connection: the second retransmit has the span looked at all. */
+Test(join_sent, answer_that_left_long_after_a_span_is_not_its)
+{
+    struct lab_pair pair = connect_to("10.77.0.12");
+    struct ut_record_retransmit record = retransmit(&pair.server, 265, 60, UT_CAUSE_TIMEOUT);
+    lab_record(&lab, &record, sizeof(record));
+    lab_timeout(&lab, &pair.client, 285);
+    LAB_JOIN(&lab, ledger, lab_span(KIND_SERVER, 1, 1, 30, from_payment));
+    cr_expect(lab_gained_nothing(&lab, 0));
+    LAB_JOIN(&lab, ledger, lab_span(KIND_SERVER, 2, 40, 56, from_payment));
+    cr_expect_str_eq(lab_text(&lab, 0, UT_ATTR_TCP_MATCH), "connection", "within the slack");
+}
+
 /* The timeouts double, and the third comes 1.4 s after the bytes were sent. */
 Test(join_sent, each_retransmit_of_the_same_bytes_tells_how_long_they_have_waited)
 {
