@@ -15,8 +15,6 @@
 
 #include "evidence/connection_mirror.h"
 
-/* Looking through all rows costs microseconds, so one look serves for some evictions. */
-enum { EVICTIONS_A_LOOK = 512, LOOKED_AT_MAX = 64, PASSED_OVER_MAX = 4096 };
 enum { BUCKETS = UT_TABLE_SIZE(32768, 8), SWEEP_ROWS = UT_TABLE_SIZE(1024, 4) };
 #define UNANSWERED_KEPT_NS (150 * UT_NS_PER_S)
 
@@ -183,6 +181,15 @@ static void note_gap(struct ut_connections *t, const struct ut_connection *c, ui
         *since_ns = until_ns;
 }
 
+static void note_victims(struct ut_connections *t, const struct ut_connection_list *list)
+{
+    for (uint16_t i = list->first; i != 0 && t->victim_count < UT_VICTIMS_MAX;
+         i = t->slots[i].links[UT_BY_AGE].next) {
+        if (UT_WORKLOAD_SLOT(t->slots[i].workload) == t->largest)
+            t->victims[t->victim_count++] = t->slots[i].id;
+    }
+}
+
 /* Of a full table. */
 static void find_largest(struct ut_connections *t)
 {
@@ -194,34 +201,19 @@ static void find_largest(struct ut_connections *t)
             t->largest = slot;
     }
     t->largest_floods = counts[t->largest] > UT_CONNECTIONS_MAX / 2;
+    t->victims_looked_at = t->victim_count = 0;
+    note_victims(t, &t->closed);
+    note_victims(t, &t->kept);
+    note_victims(t, &t->open);
 }
 
-static bool is_of_largest(const struct ut_connections *t, uint16_t slot)
+/* The next row of the workload that has most; 0: none is left of those that were found. */
+static uint16_t next_victim(struct ut_connections *t)
 {
-    return UT_WORKLOAD_SLOT(t->slots[slot].workload) == t->largest;
-}
-
-static uint16_t closed_of_largest(const struct ut_connections *t,
-                                  const struct ut_connection_list *list)
-{
-    uint16_t i = list->first;
-    for (int n = 0; i != 0 && n < LOOKED_AT_MAX; n++) {
-        if (is_of_largest(t, i))
-            return i;
-        i = t->slots[i].links[UT_BY_AGE].next;
-    }
-    return 0;
-}
-
-/* Those that are passed over stand behind then, so that nobody meets them again soon. */
-static uint16_t open_of_largest(struct ut_connections *t)
-{
-    for (int n = 0; n < PASSED_OVER_MAX && t->open.first != 0; n++) {
-        struct ut_connection *c = &t->slots[t->open.first];
-        if (is_of_largest(t, t->open.first))
-            return t->open.first;
-        take_from(t, &t->open, c);
-        append_to(t, &t->open, c);
+    while (t->victims_looked_at < t->victim_count) {
+        struct ut_connection *c = ut_connections_get(t, t->victims[t->victims_looked_at++]);
+        if (c != NULL && UT_WORKLOAD_SLOT(c->workload) == t->largest)
+            return slot_of(t, c);
     }
     return 0;
 }
@@ -231,19 +223,17 @@ static uint16_t open_of_largest(struct ut_connections *t)
  * first. */
 static uint16_t one_to_go(struct ut_connections *t)
 {
-    uint16_t i = 0;
-    if ((t->evicted_open + t->evicted_closed) % EVICTIONS_A_LOOK == 0)
+    if ((t->evicted_open + t->evicted_closed) % UT_VICTIMS_MAX == 0)
         find_largest(t);
-    if (t->largest_floods)
-        i = closed_of_largest(t, &t->closed);
-    if (t->largest_floods && i == 0)
-        i = closed_of_largest(t, &t->kept);
-    if (i == 0 && (t->largest_floods || t->closed_count == 0))
-        i = open_of_largest(t);
-    return i != 0                 ? i
-           : t->closed.first != 0 ? t->closed.first
-           : t->kept.first != 0   ? t->kept.first
-                                  : t->open.first;
+    if (!t->largest_floods && t->closed_count > 0)
+        return t->closed.first != 0 ? t->closed.first : t->kept.first;
+    uint16_t i = next_victim(t);
+    if (i == 0) {
+        find_largest(t);
+        i = next_victim(t);
+    }
+    UT_CHECK(i != 0);
+    return i;
 }
 
 static void evict_one(struct ut_connections *t, uint64_t now_ns)
@@ -544,13 +534,19 @@ void ut_connections_forget_workload(struct ut_connections *t, uint32_t slot)
     }
 }
 
-/* A request whose SYN-ACK was never answered leaves no record of its end. */
+/* A request whose SYN-ACK was never answered leaves no record of its end. Where it was answered it
+ * has become the accepted socket. */
+static bool is_request(const struct ut_connection *c)
+{
+    return c->role == UT_ROLE_ACCEPT && c->cookie == 0 && c->established_ns == 0;
+}
+
 static void sweep(struct ut_connections *t, uint64_t now_ns)
 {
     for (uint32_t n = SWEEP_ROWS; n > 0 && t->ever_used > 0; n--) {
         t->swept = t->swept < t->ever_used ? t->swept + 1 : 1;
         struct ut_connection *c = &t->slots[t->swept];
-        if ((c->id & 0xffff) != 0 && c->closed_ns == 0 && c->cookie == 0 &&
+        if ((c->id & 0xffff) != 0 && c->closed_ns == 0 && is_request(c) &&
             c->last_event_ns + UNANSWERED_KEPT_NS < now_ns)
             drop_row(t, c);
     }

@@ -11,8 +11,8 @@
  * known.
  *
  * Rows are kept after the close, because spans come late. The table is bounded: for a new row the
- * one that was closed first goes, of those without kernel events before those with; then one that
- * was opened first. A workload that has more than half of the rows takes its own.
+ * one that was closed first goes, of those without kernel events before those with; where all are
+ * open, the first of the workload that has most. One that has more than half of them takes its own.
  * `complete_since_ns` of the workload whose row goes says what the table can still vouch for.
  */
 #ifndef UT_EVIDENCE_CONNECTIONS_H
@@ -28,6 +28,9 @@
 
 #define UT_CONNECTIONS_MAX UT_TABLE_SIZE(32768, 20)
 #define UT_CONNECTION_KEPT_NS (900 * UT_NS_PER_S)
+
+/* One look through all rows serves for that many that go. */
+enum { UT_VICTIMS_MAX = UT_TABLE_SIZE(512, 4) };
 
 enum ut_connection_index {
     UT_BY_COOKIE,
@@ -87,7 +90,7 @@ struct ut_connections {
     uint16_t *buckets[UT_CONNECTION_INDEXES - 1];
     struct ut_connection_list {
         uint16_t first, last;
-    } open, closed, kept, free; /* by UT_BY_AGE: opened or passed over first, closed first (kept:
+    } open, closed, kept, free; /* by UT_BY_AGE: opened first, closed first (kept:
                                  * with kernel events on them), freed first */
     uint32_t ever_used;         /* slots beyond it have never been */
     uint32_t open_count, closed_count;
@@ -97,6 +100,8 @@ struct ut_connections {
     uint64_t evicted_open, evicted_closed, ambiguous;
     uint32_t largest;    /* the slot of the workload that had most rows when one had to go */
     bool largest_floods; /* they were more than half */
+    uint32_t victims[UT_VICTIMS_MAX]; /* ids of its rows, in the order in which they go */
+    uint32_t victim_count, victims_looked_at;
     struct ut_workloads *workloads; /* borrowed */
     /* A row's mirror or owner has changed. / A row is about to go. */
     void (*changed)(void *arg, struct ut_connection *connection);

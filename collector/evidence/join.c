@@ -446,8 +446,6 @@ bool ut_join_begin(struct ut_join *join, const struct ut_body *body,
     uint64_t to_ns = body->newest_end_ns < now_ns ? body->newest_end_ns : now_ns;
     ut_join_gather(join, from_ns, to_ns + join->slack_ns);
     ut_join_begin_held(join, body->oldest_start_ns, to_ns);
-    if (join->exceeded)
-        ++*join->counters.views_exceeded;
     return join->held_changed || join->allocated_much || join->tables->events.trace_ids.count > 0 ||
            join->view_count + join->stall_count + join->kill_count > 0;
 }
@@ -484,4 +482,5 @@ void ut_join_end(struct ut_join *join, struct ut_body *body)
 {
     if (join->span_count > 0 || join->learnt)
         settle(join, body);
+    *join->counters.views_exceeded += join->exceeded;
 }

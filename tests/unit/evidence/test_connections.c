@@ -246,6 +246,41 @@ Test(connections, flood_of_one_workload_leaves_what_others_have_just_closed)
         cr_assert_not_null(ut_connections_by_cookie(table, i), "of the quiet one: %u", i);
 }
 
+/* The flood's connections are closed as well, and stand behind all that others had closed before.
+ */
+Test(connections, flood_of_one_workload_leaves_what_others_closed_before_it)
+{
+    enum { QUIET = 5000 };
+    for (uint32_t i = 1; i <= QUIET; i++) {
+        learn(server(i, (uint16_t)i), UT_CONNECTION_OPENED);
+        learn(server(i, (uint16_t)i), UT_CONNECTION_CLOSED);
+    }
+    for (uint32_t i = 1; i <= 2 * UT_CONNECTIONS_MAX; i++) {
+        struct ut_connection_fact fact = client(QUIET + i, 0);
+        fact.local = at((uint8_t)(3 + i / 60000), (uint16_t)(1000 + i % 60000));
+        learn(fact, UT_CONNECTION_OPENED);
+        learn(fact, UT_CONNECTION_CLOSED);
+    }
+    for (uint32_t i = 1; i <= QUIET; i++)
+        cr_assert_not_null(ut_connections_by_cookie(table, i), "of the quiet one: %u", i);
+    cr_expect_eq(table->evicted_closed, QUIET + UT_CONNECTIONS_MAX);
+}
+
+/* Kernels whose programs know no cookies tell of other ends without one as well. */
+Test(connections, request_that_nobody_answers_goes_and_ends_without_a_cookie_stay)
+{
+    struct ut_connection *request = learn(server(0, 4000), UT_CONNECTION_SEEN);
+    request->last_event_ns = 1000 * S;
+    struct ut_connection *accepted = learn(with_isn(server(0, 4001), 7, 8), UT_CONNECTION_OPENED);
+    struct ut_connection *connecting = learn(client(0, 4002), UT_CONNECTION_CONNECTING);
+    ut_connections_expire(table, 1150 * S);
+    cr_expect_eq(request->local.port, 80, "150 s have not passed");
+    ut_connections_expire(table, 1151 * S);
+    cr_expect_eq(request->local.port, 0);
+    cr_expect_eq(accepted->local.port, 80);
+    cr_expect_eq(connecting->local.port, 4002);
+}
+
 Test(connections, closed_rows_go_in_time_and_leave_no_mirror_behind)
 {
     struct ut_connection *a = learn(with_isn(client(1, 4000), 7, 9), UT_CONNECTION_OPENED);
