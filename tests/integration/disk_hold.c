@@ -103,6 +103,7 @@ Test(disk_hold, a_disk_that_does_not_answer_is_seen_by_its_silence)
     turn->run(turn);
     harness.worker.uv.time += 5000;
     cr_expect_eq(figures().silent_ns, 5 * UT_NS_PER_S);
+    cr_expect_eq(ut_metrics_sum(harness.worker.metrics, "undertrace_hold_silent_seconds"), 5);
     harness_settle(&harness);
     (void)stored(0);
     HARNESS_WAIT(&harness, figures().silent_ns == 0);

@@ -28,6 +28,13 @@ static double read_commit_most(void *arg)
     return (double)((const struct ut_hold *)arg)->figures.commit_most_ns / 1e9;
 }
 
+static double read_silent(void *arg)
+{
+    struct ut_hold_figures now;
+    ut_hold_figures(arg, &now);
+    return (double)now.silent_ns / 1e9;
+}
+
 static double read_failures(void *arg)
 {
     return (double)((const struct ut_hold *)arg)->figures.failures;
@@ -69,6 +76,9 @@ static const struct {
     {"undertrace_hold_commit_seconds_total", "Time that their commits and syncs took.",
      read_commit_seconds, true},
     {"undertrace_hold_commit_seconds_max", "The longest of them.", read_commit_most, false},
+    {"undertrace_hold_silent_seconds",
+     "Since the disk was asked for what it has not done yet; 0: it has done all.", read_silent,
+     false},
     {"undertrace_hold_failures_total",
      "Groups that the disk did not take; nothing was acknowledged.", read_failures, true},
     {"undertrace_hold_refused_total", "Requests that found no room, and were refused, retryably.",
