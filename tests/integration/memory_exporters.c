@@ -11,11 +11,10 @@
 #include "disk_scratch.h"
 #include "file_exporter/settings.h"
 #include "grpc_backend.h"
+#include "grpc_exporter.h"
 #include "http_backend.h"
-#include "jaeger_grpc_exporter/settings.h"
 #include "memory_faults.h"
 #include "otlp_batch.h"
-#include "otlp_grpc_exporter/settings.h"
 #include "otlp_http_exporter/settings.h"
 #include "zipkin_exporter/settings.h"
 
@@ -42,8 +41,7 @@ struct lab {
     enum ut_result result;
     bool stopped;
     union {
-        struct ut_otlp_grpc_config otlp_grpc;
-        struct ut_jaeger_grpc_config jaeger_grpc;
+        struct ut_grpc_exporter_config grpc;
         struct ut_otlp_http_config otlp_http;
         struct ut_zipkin_config zipkin;
         struct ut_file_config file;
@@ -204,7 +202,7 @@ static unsigned reached_grpc(struct lab *lab)
 
 static void configure_otlp_grpc(struct lab *lab)
 {
-    configure_grpc(lab, &lab->config.otlp_grpc.grpc);
+    configure_grpc(lab, &lab->config.grpc.grpc);
 }
 
 Test(memory, otlp_grpc_sends_what_it_calls_sent)
@@ -214,7 +212,7 @@ Test(memory, otlp_grpc_sends_what_it_calls_sent)
 
 static void configure_jaeger_grpc(struct lab *lab)
 {
-    configure_grpc(lab, &lab->config.jaeger_grpc.grpc);
+    configure_grpc(lab, &lab->config.grpc.grpc);
 }
 
 Test(memory, jaeger_grpc_sends_what_it_calls_sent)

@@ -6,9 +6,9 @@
 #include "base/clock.h"
 #include "component.h"
 #include "grpc_backend.h"
+#include "grpc_exporter.h"
 #include "net/inflate.h"
 #include "otlp_batch.h"
-#include "otlp_grpc_exporter/settings.h"
 
 TestSuite(otlp_grpc, .timeout = 90);
 
@@ -29,7 +29,7 @@ struct bench {
     struct ut_worker worker;
     struct backend backend;
     struct ut_exporter *exporter;
-    struct ut_otlp_grpc_config config;
+    struct ut_grpc_exporter_config config;
     char endpoint[64];
     struct otlp_bytes request;
     struct test_item items[ITEMS_MAX];

@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "grpc_exporter.h"
 #include "otlp_batch.h"
-#include "otlp_grpc_exporter/settings.h"
 #include "tls_backend.h"
 
 extern const struct ut_exporter_type ut_exporter_otlp_grpc;
@@ -24,7 +24,7 @@ struct sent {
 };
 
 static struct tls_backend *backend;
-static struct ut_otlp_grpc_config config;
+static struct ut_grpc_exporter_config config;
 static struct ut_exporter *exporter;
 static char endpoint[64];
 static bool stopped;
@@ -32,7 +32,7 @@ static bool stopped;
 static void set_up(void)
 {
     backend = tls_backend_new();
-    config = (struct ut_otlp_grpc_config){
+    config = (struct ut_grpc_exporter_config){
         .grpc.endpoint = endpoint,
         .grpc.timeout_ns = 10 * UT_NS_PER_S,
         .grpc.max_message_bytes = 16 << 20,
