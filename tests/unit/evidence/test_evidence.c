@@ -2,6 +2,7 @@
 /* The door of the layer: untrusted records, identity, forgery, room. */
 #include <criterion/criterion.h>
 
+#include "evidence/tables.h"
 #include "lab.h"
 
 enum { ONE = 11, TWO = 12, POD = 13 };
@@ -203,6 +204,7 @@ Test(evidence, full_budget_drops_evidence_and_never_spans)
         if (limit == 0) {
             cr_expect_null(edit);
             cr_expect_eq(lab_figures(&lab).dropped_no_room, 1);
+            cr_expect_eq(ut_metrics_sum(lab.metrics, "undertrace_evidence_dropped_spans_total"), 1);
         } else {
             cr_expect_not_null(edit);
             cr_expect_eq(budget.used, arena->bytes - before, "growth is charged to the byte");
@@ -248,6 +250,24 @@ Test(evidence, more_events_than_are_looked_at_make_it_partial)
     LAB_JOIN(&lab, sender, lab_span(KIND_CLIENT, 1, 0, 215, to_two));
     cr_expect_eq(lab_int(&lab, 0, UT_ATTR_TCP_RETRANSMITS), 4096);
     cr_expect_eq(lab_int(&lab, 0, UT_ATTR_PARTIAL), 1);
+    cr_expect_eq(ut_metrics_sum(lab.metrics, "undertrace_join_events_exceeded_total"), 1);
+}
+
+Test(evidence, connections_and_events_that_make_room_are_in_the_metrics)
+{
+    static const char connections[] = "undertrace_connections_evicted_total",
+                      events[] = "undertrace_kernel_events_evicted_total";
+    struct lab_pair pair = connect_one();
+    for (uint32_t i = 0; i < UT_EVENTS_MAX + 3; i++)
+        lab_timeout(&lab, &pair.client, 205 + i * 0.001);
+    cr_expect_eq(ut_metrics_sum(lab.metrics, events), 3);
+    cr_expect_eq(ut_metrics_sum(lab.metrics, connections), 0);
+    for (uint32_t i = 0; i < UT_CONNECTIONS_MAX; i++) {
+        struct lab_end end = lab_make_end(&lab, TWO, UT_ROLE_CONNECT, "10.0.0.2",
+                                          (uint16_t)(20000 + i), "10.0.0.3", 80);
+        lab_change(&lab, &end, 300, UT_CONNECTION_OPENED);
+    }
+    cr_expect_eq(ut_metrics_sum(lab.metrics, connections), 2, "as many as had been there before");
 }
 
 Test(evidence, event_that_comes_between_two_bodies_is_seen_by_the_second)

@@ -311,6 +311,28 @@ Test(join_exact, records_that_make_no_sense_are_refused)
     expect(0, "connection", "local", 1);
 }
 
+Test(join_exact, span_that_more_events_name_than_are_looked_at_is_partial)
+{
+    struct lab_pair pair = one_connection(40000);
+    for (int i = 0; i < 4100; i++)
+        named_timeout(&pair.client, 205, NAMED);
+    LAB_JOIN(&lab, payment, lab_span(KIND_CLIENT, NAMED, 0, 212, to_ledger));
+    cr_expect_eq(lab_int(&lab, 0, UT_ATTR_TCP_RETRANSMITS), 4096);
+    cr_expect_eq(lab_int(&lab, 0, UT_ATTR_PARTIAL), 1);
+    cr_expect_eq(ut_metrics_sum(lab.metrics, "undertrace_join_events_exceeded_total"), 1);
+}
+
+Test(join_exact, requests_beyond_those_that_a_record_tells_are_counted)
+{
+    struct lab_pair pair = one_connection(40000);
+    struct ut_record_trace_ids record = ids_of(&pair.client, 205);
+    lab_timeout(&lab, &pair.client, 205);
+    add_id(&record, 1, NAMED, 800);
+    record.more = 3;
+    lab_record(&lab, &record, sizeof(record));
+    cr_expect_eq(ut_metrics_sum(lab.metrics, "undertrace_trace_context_untold_total"), 3);
+}
+
 Test(join_exact, ids_without_room_are_counted_and_the_event_is_nobodys)
 {
     struct lab_pair pair = one_connection(40000);
@@ -323,7 +345,8 @@ Test(join_exact, ids_without_room_are_counted_and_the_event_is_nobodys)
     }
     const struct ut_tables *tables = ut_evidence_tables(lab.evidence);
     cr_expect_eq(tables->events.trace_ids.count, UT_TRACED_MAX);
-    cr_expect_eq(tables->events.trace_ids.refused, 2 * UT_TRACE_IDS_MAX);
+    cr_expect_eq(ut_metrics_sum(lab.metrics, "undertrace_trace_context_refused_total"),
+                 2 * UT_TRACE_IDS_MAX);
     LAB_JOIN(&lab, payment, lab_span(KIND_CLIENT, NAMED, 0, 212, to_ledger));
     cr_expect(lab_gained_nothing(&lab, 0));
     lab.now_ms = 200000;

@@ -225,6 +225,8 @@ Test(memory, flood_of_one_workload_takes_its_own_oldest)
         stall(PAYMENT, 100.0 * i, 100.0 * i + 50, 1, 0);
     const struct ut_tables *tables = ut_evidence_tables(lab.evidence);
     cr_expect_gt(tables->memory.evicted, 0);
+    cr_expect_eq(ut_metrics_sum(lab.metrics, "undertrace_memory_stalls_evicted_total"),
+                 (double)tables->memory.evicted);
     cr_expect_leq(tables->memory.count, UT_STALLS_MAX);
     tables_check(tables);
     LAB_JOIN(&lab, ledger, lab_span(KIND_SERVER, 1, 0, 100, NULL));

@@ -49,6 +49,58 @@ Test(tally, what_happens_is_counted_for_the_workload_whose_socket_it_was)
     expect_none("cause=\"syn\"");
 }
 
+static void happens(const struct lab_end *end, uint8_t type, uint32_t detail, uint64_t ns)
+{
+    struct ut_record_tcp record = {
+        .header = lab_header(&lab, type, sizeof(record), 205, end->cgroup),
+        .socket = end->socket,
+        .ns = ns,
+        .detail = detail,
+    };
+    record.header.has = end->has;
+    lab_record(&lab, &record, sizeof(record));
+}
+
+static void stalls(uint64_t cgroup, uint32_t level, uint64_t ns)
+{
+    struct ut_record_stall record = {
+        .header = lab_header(&lab, UT_RECORD_STALL, sizeof(record), 100, cgroup),
+        .ns = ns,
+        .level = level,
+        .last_ns = 1000,
+    };
+    lab_record(&lab, &record, sizeof(record));
+}
+
+#define PAYMENTS "{workload=\"/undertrace-demo/payment\""
+
+Test(tally, each_kind_of_event_has_its_figure)
+{
+    struct lab_pair pair = one_connection(40000);
+    happens(&pair.client, UT_RECORD_RESET, UT_RESET_SENT, 0);
+    happens(&pair.client, UT_RECORD_RESET, UT_RESET_RECEIVED, 0);
+    happens(&pair.client, UT_RECORD_RESET, UT_RESET_RECEIVED, 0);
+    happens(&pair.client, UT_RECORD_ZERO_WINDOW, 0, UINT64_C(1500000000));
+    happens(&pair.client, UT_RECORD_RECEIVE_DROP, UT_DROP_WINDOW, 0);
+    happens(&pair.server, UT_RECORD_LISTEN_OVERFLOW, 0, 0);
+    happens(&pair.client, UT_RECORD_UNDO, 0, 0);
+    stalls(PAYMENT, 0, 250000000);
+    stalls(PAYMENT, 1, 500000000);
+    stalls(PAYMENT, UT_STALL_GLOBAL, 125000000);
+    expect_line("undertrace_workload_tcp_resets_total" PAYMENTS ",type=\"sent\"} 1\n");
+    expect_line("undertrace_workload_tcp_resets_total" PAYMENTS ",type=\"received\"} 2\n");
+    expect_line("undertrace_workload_tcp_zero_window_seconds_total" PAYMENTS "} 1.5\n");
+    expect_line("undertrace_workload_tcp_receive_drops_total" PAYMENTS "} 1\n");
+    expect_line("undertrace_workload_tcp_listen_overflows_total"
+                "{workload=\"/undertrace-demo/ledger\"} 1\n");
+#define STALLS "undertrace_workload_memory_stall_seconds_total" PAYMENTS
+    expect_line(STALLS ",scope=\"own\"} 0.25\n");
+    expect_line(STALLS ",scope=\"ancestor\"} 0.5\n");
+    expect_line(STALLS ",scope=\"global\"} 0.125\n");
+    expect_none("undertrace_workload_tcp_retransmits_total");
+    expect_line("undertrace_unowned_events_total 0\n");
+}
+
 Test(tally, sockets_of_nobody_are_counted_as_such)
 {
     struct lab_pair pair = one_connection(40000);
