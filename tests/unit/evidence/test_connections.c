@@ -460,3 +460,98 @@ Test(connections, more_rows_of_two_endpoints_than_are_compared_have_no_mirror_by
     cr_expect_null(ut_connections_mirror(table, last));
     cr_expect(b->ambiguous && last->ambiguous);
 }
+
+Test(connections, loopback_in_namespaces_that_nobody_told_is_no_mirror)
+{
+    const uint8_t v4[4] = {127, 0, 0, 1};
+    struct ut_connection_fact a = client(1, 4000), b = server(2, 4000);
+    a.local.address = a.remote.address = b.local.address = b.remote.address = ut_address_v4(v4);
+    a.netns_cookie = b.netns_cookie = 0;
+    struct ut_connection *left = learn(a, UT_CONNECTION_SNAPSHOT);
+    learn(b, UT_CONNECTION_SNAPSHOT);
+    cr_expect_null(ut_connections_mirror(table, left));
+}
+
+/* Of one direction nearly all are long gone; the one that is not could be hidden behind them. */
+Test(connections, only_mirror_among_those_compared_is_not_sure_where_there_are_more)
+{
+    for (uint64_t i = 0; i < 40; i++) {
+        struct ut_connection_fact fact = client(100 + i, 4000);
+        fact.netns_cookie = 100 + i;
+        learn(fact, UT_CONNECTION_OPENED);
+        learn(fact, UT_CONNECTION_CLOSED);
+    }
+    struct ut_connection_fact late = client(1, 4000), other = server(2, 4000);
+    late.unix_ns = other.unix_ns = 500 * S;
+    struct ut_connection *a = learn(late, UT_CONNECTION_OPENED);
+    learn(other, UT_CONNECTION_OPENED);
+    cr_expect_null(ut_connections_mirror(table, a));
+}
+
+Test(connections, equal_pairs_of_isns_at_different_times_are_no_mirror)
+{
+    struct ut_connection_fact fact = with_isn(server(2, 5555), 9, 7);
+    learn(fact, UT_CONNECTION_OPENED);
+    learn(fact, UT_CONNECTION_CLOSED);
+    fact = with_isn(client(1, 4000), 7, 9);
+    fact.unix_ns = 100 * S;
+    struct ut_connection *a = learn(fact, UT_CONNECTION_OPENED);
+    cr_expect_null(ut_connections_mirror(table, a));
+}
+
+/* Server ends at ports of their own, as behind a translation: tuples say nothing. */
+static struct ut_connection *claim(uint64_t cookie)
+{
+    return learn(with_isn(server(cookie, (uint16_t)(5000 + cookie)), 9, 7), UT_CONNECTION_OPENED);
+}
+
+Test(connections, copied_sequence_numbers_are_no_proof_though_the_other_ends_are_gone)
+{
+    struct ut_connection_fact fact = with_isn(client(1, 4000), 7, 9);
+    learn(fact, UT_CONNECTION_OPENED);
+    struct ut_connection *left = claim(2);
+    claim(3);
+    learn(fact, UT_CONNECTION_CLOSED);
+    learn(with_isn(server(3, 5003), 9, 7), UT_CONNECTION_CLOSED);
+    ut_connections_expire(table, 11 * S + UT_CONNECTION_KEPT_NS);
+    cr_assert_eq(table->closed_count, 0);
+    fact = with_isn(client(4, 4004), 7, 9);
+    fact.unix_ns = 12 * S + UT_CONNECTION_KEPT_NS;
+    struct ut_connection *later = learn(fact, UT_CONNECTION_OPENED);
+    cr_expect(later->ambiguous && left->ambiguous);
+    cr_expect_null(ut_connections_mirror(table, later));
+}
+
+Test(connections, end_whose_sequence_numbers_were_copied_has_no_mirror_by_tuple_either)
+{
+    struct ut_connection *a = learn(with_isn(client(1, 4000), 7, 9), UT_CONNECTION_OPENED);
+    learn(with_isn(server(2, 4000), 9, 7), UT_CONNECTION_OPENED);
+    claim(3);
+    learn(client(1, 4000), UT_CONNECTION_SNAPSHOT);
+    cr_expect(a->ambiguous);
+    cr_expect_null(ut_connections_mirror(table, a));
+}
+
+/* Where addresses are translated between two ends, what is settled at the one's settles the rest.
+ */
+Test(connections, sequence_numbers_settle_what_was_left_at_the_other_ends_addresses)
+{
+    struct ut_connection_fact twin = with_isn(server(3, 4000), 9, 7);
+    twin.netns_cookie = 53;
+    struct ut_connection *a = learn(client(1, 4000), UT_CONNECTION_SNAPSHOT);
+    struct ut_connection *b = learn(server(2, 4000), UT_CONNECTION_SNAPSHOT);
+    struct ut_connection *others = learn(twin, UT_CONNECTION_SNAPSHOT);
+    cr_assert(a->ambiguous && b->ambiguous && others->ambiguous);
+    struct ut_connection *far = learn(with_isn(client(4, 6000), 7, 9), UT_CONNECTION_OPENED);
+    cr_expect_eq(ut_connections_mirror(table, far), others);
+    cr_expect_eq(ut_connections_mirror(table, a), b);
+}
+
+Test(connections, ends_that_were_not_established_together_are_no_mirror_by_tuple)
+{
+    struct ut_connection *a = learn(client(1, 4000), UT_CONNECTION_OPENED);
+    struct ut_connection_fact later = server(2, 4000);
+    later.unix_ns = 21 * S;
+    learn(later, UT_CONNECTION_OPENED);
+    cr_expect_null(ut_connections_mirror(table, a));
+}
