@@ -113,6 +113,7 @@ static json_t *describe_no_room(const struct ut_app *app)
         {"workloads and cgroups", "undertrace_workloads_overflow_total"},
         {"requests of workloads whose memory is not read",
          "undertrace_memory_unwatched_requests_total"},
+        {"readings of memory", "undertrace_memory_readings_evicted_total"},
         {"containers to ask for", "undertrace_containerd_refused_total"},
         {"ids from the wire", "undertrace_trace_context_refused_total"},
         {"times of first sending", "undertrace_ebpf_send_times_refused_total"},

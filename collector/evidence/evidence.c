@@ -240,6 +240,8 @@ READER(read_stalled_global, (double)t->memory.stalled_ns[UT_SCOPE_GLOBAL] / 1e9)
 READER(read_stalled_unowned, (double)t->memory.unowned_stalled_ns / 1e9)
 READER(read_held, t->held.count)
 READER(read_held_refused, t->held.refused)
+READER(read_held_slot, (double)t->held.slot_ns / 1e9)
+READER(read_held_evicted, t->held.pool.evicted)
 READER(read_allocated, t->memory.allocated_bytes)
 READER(read_allocated_unowned, t->memory.unowned_allocated_bytes)
 READER(read_kills, t->memory.kills_owned)
@@ -272,6 +274,13 @@ static void read_memory(struct ut_evidence *e)
     ut_metrics_counter_read(m, "undertrace_memory_unwatched_requests_total", "",
                             "Requests of workloads whose held memory is not read: too many.",
                             read_held_refused, e);
+    ut_metrics_gauge(m, "undertrace_memory_slot_seconds", "",
+                     "Time between two readings of what a workload holds, at the least.",
+                     read_held_slot, e);
+    ut_metrics_counter_read(m, "undertrace_memory_readings_evicted_total", "",
+                            "Readings of what workloads hold, allocate and stall that made room "
+                            "within two minutes.",
+                            read_held_evicted, e);
     ut_metrics_gauge(m, "undertrace_memory_stalls", "", "Sums of stalls kept.", read_stalls, e);
     ut_metrics_counter_read(m, "undertrace_memory_stalls_evicted_total", "",
                             "Sums of stalls that made room before their time.", read_stalls_evicted,

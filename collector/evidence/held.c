@@ -7,21 +7,43 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A reading further from a moment than this does not tell of it. */
-#define NEAR_NS (3 * UT_HELD_INTERVAL_NS)
+/* Of so many slots a reading may be missing: beyond, nothing is known of the time between. */
+#define APART_SLOTS 3
+/* A slot may end so much early: its ends are ticks of others, which are not that exact. */
+#define EARLY_NS (UT_HELD_INTERVAL_NS / 10)
 /* How old PSI's figure may get while nobody tells of stalls, and how long after one that is. */
 #define PRESSURE_AGE_NS UT_NS_PER_S
 #define RESTS_NS (2 * UT_NS_PER_S)
 
-enum { SERIES = 3 }; /* of a watch */
+enum {
+    SERIES = 3, /* of a watch */
+    /* Readings of PSI in UT_HELD_INTERVAL_NS, and of how many of those at once. */
+    STALLING_AT_ONCE = 100,
+    RESTING_AT_ONCE = 10,
+    PARTS_MAX = 10,
+    PARTIAL_CHUNKS = 2 * 2 * UT_HELD_MAX, /* of what is held, and of PSI */
+};
+
+#define SLOTS_MAX ((UT_HELD_MAX + UT_HELD_AT_ONCE - 1) / UT_HELD_AT_ONCE)
+/* What is read in UT_SERIES_KEPT_NS. In chunks of a series these are some more: one at either end
+ * may count in part. */
+#define READINGS_KEPT                                                                              \
+    (UT_SERIES_KEPT_NS / UT_HELD_INTERVAL_NS * (UT_HELD_AT_ONCE + RESTING_AT_ONCE))
+#ifndef UT_SMALL_TABLES
+_Static_assert(UT_HELD_CHUNKS >= READINGS_KEPT / UT_SERIES_CHUNK + PARTIAL_CHUNKS,
+               "what is held stays UT_SERIES_KEPT_NS");
+_Static_assert(UT_SERIES_POINTS - UT_SERIES_CHUNK >= UT_SERIES_KEPT_NS / UT_HELD_INTERVAL_NS,
+               "likewise, of one workload");
+_Static_assert(SLOTS_MAX <= 4, "a slot is 400 ms at most");
+#endif
+_Static_assert(UT_HELD_CHUNKS > SERIES * UT_HELD_MAX, "each series has its latest chunk");
 
 int ut_held_init(struct ut_held *held)
 {
     bool v1 = false;
-    *held = (struct ut_held){.file = "memory.current"};
+    *held = (struct ut_held){.file = "memory.current", .slot_ns = UT_HELD_INTERVAL_NS};
     held->by_slot = calloc(UT_WORKLOADS_MAX, sizeof(held->by_slot[0]));
-    held->points = calloc((size_t)UT_HELD_MAX * SERIES * UT_SERIES_POINTS, sizeof(held->points[0]));
-    if (held->by_slot == NULL || held->points == NULL) {
+    if (held->by_slot == NULL || ut_series_pool_init(&held->pool, UT_HELD_CHUNKS) != 0) {
         ut_held_done(held);
         return -ENOMEM;
     }
@@ -40,9 +62,14 @@ static void leave(struct ut_held *held, struct ut_held_watch *watch)
         close(watch->file);
     if (watch->pressure_file >= 0)
         close(watch->pressure_file);
+    ut_series_clear(&watch->held);
+    ut_series_clear(&watch->allocated);
+    ut_series_clear(&watch->pressure);
     held->by_slot[UT_WORKLOAD_SLOT(watch->workload)] = 0;
     *watch = (struct ut_held_watch){0};
     held->count--;
+    while (held->slots > 0 && held->watches[held->slots - 1].workload == 0)
+        held->slots--;
 }
 
 static void leave_all(struct ut_held *held)
@@ -51,14 +78,13 @@ static void leave_all(struct ut_held *held)
         if (held->watches[i].workload != 0)
             leave(held, &held->watches[i]);
     }
-    held->slots = 0;
 }
 
 void ut_held_done(struct ut_held *held)
 {
     leave_all(held);
     free(held->by_slot);
-    free(held->points);
+    ut_series_pool_done(&held->pool);
     *held = (struct ut_held){0};
 }
 
@@ -91,35 +117,37 @@ void ut_held_set_source(struct ut_held *held, struct ut_event_source *source)
 {
     leave_all(held);
     held->source = source;
+    held->sampled_ns = 0;
 }
 
 void ut_held_want(struct ut_held *held, const struct ut_workload *workload, uint64_t now_ns)
 {
-    uint8_t *index = &held->by_slot[UT_WORKLOAD_SLOT(workload->id)];
+    uint16_t *index = &held->by_slot[UT_WORKLOAD_SLOT(workload->id)];
     if (*index != 0) {
         held->watches[*index - 1].wanted_ns = now_ns;
         return;
     }
-    uint8_t free_one = 0;
-    while (free_one < UT_HELD_MAX && held->watches[free_one].workload != 0)
-        free_one++;
-    if (free_one == UT_HELD_MAX) {
+    if (held->sampled_ns == 0)
+        return;
+    if (held->count == UT_HELD_MAX) {
         held->refused++;
         return;
     }
+    uint16_t free_one = 0;
+    while (held->watches[free_one].workload != 0)
+        free_one++;
     bool counted = watch_by_source(held, free_one, workload);
-    struct ut_point *points = &held->points[(size_t)free_one * SERIES * UT_SERIES_POINTS];
     held->watches[free_one] = (struct ut_held_watch){
         .workload = workload->id,
         .counted = counted,
         .file = counted ? -1 : open_file(&held->mount, workload, held->file, O_RDONLY),
         .pressure_file = open_file(&held->pressure_mount, workload, "memory.pressure", O_RDONLY),
         .wanted_ns = now_ns,
-        .held.points = points,
-        .allocated.points = points + UT_SERIES_POINTS,
-        .pressure.points = points + (size_t)2 * UT_SERIES_POINTS,
+        .held.pool = &held->pool,
+        .allocated.pool = &held->pool,
+        .pressure.pool = &held->pool,
     };
-    *index = (uint8_t)(free_one + 1);
+    *index = (uint16_t)(free_one + 1);
     held->count++;
     if (free_one >= held->slots)
         held->slots = free_one + 1;
@@ -141,14 +169,14 @@ static bool read_number(const char *text, ssize_t size, uint64_t *ret)
     return size > 0 && *ret <= INT64_MAX;
 }
 
-static void sample_file(struct ut_held_watch *watch, uint64_t now_ns)
+static void sample_file(struct ut_held_watch *watch, uint64_t now_ns, uint64_t apart_ns)
 {
     char text[24];
     uint64_t bytes;
     if (watch->file < 0)
         return;
     if (read_number(text, pread(watch->file, text, sizeof(text), 0), &bytes)) {
-        ut_series_add(&watch->held, now_ns, bytes);
+        ut_series_add(&watch->held, now_ns, bytes, apart_ns);
         return;
     }
     close(watch->file); /* the cgroup is gone */
@@ -156,12 +184,13 @@ static void sample_file(struct ut_held_watch *watch, uint64_t now_ns)
 }
 
 /* The pages of a cgroup are counted without a lock, and may seem fewer than none for a moment. */
-static void sample_counted(struct ut_held_watch *watch, uint64_t bytes, uint64_t now_ns)
+static void sample_counted(struct ut_held_watch *watch, uint64_t bytes, uint64_t now_ns,
+                           uint64_t apart_ns)
 {
     if (bytes == UINT64_MAX)
         watch->counted = false; /* the cgroup is gone */
     else if (bytes <= INT64_MAX)
-        ut_series_add(&watch->held, now_ns, bytes);
+        ut_series_add(&watch->held, now_ns, bytes, apart_ns);
 }
 
 /* Of all slots; NULL: the source reads none of them, or none now. */
@@ -191,47 +220,77 @@ static bool read_pressure(int file, uint64_t *ret)
     return true;
 }
 
-/* Where it rests a reading a second will do; the first stall after it did not begin there. */
+static bool wants_pressure(const struct ut_held_watch *watch, bool resting, uint64_t now_ns)
+{
+    bool rests = now_ns > watch->stalled_ns + RESTS_NS || watch->stalled_ns > now_ns;
+    uint64_t read_ns = watch->pressure_read_ns;
+    return watch->workload != 0 && watch->pressure_file >= 0 && rests == resting &&
+           (!rests || now_ns < read_ns || now_ns - read_ns >= PRESSURE_AGE_NS);
+}
+
+/* The first stall after a rest did not begin when that was last read. */
 static void sample_pressure(struct ut_held_watch *watch, uint64_t now_ns)
 {
     uint64_t total_ns, since_ns = watch->pressure_read_ns;
-    bool rests = now_ns > watch->stalled_ns + RESTS_NS || watch->stalled_ns > now_ns;
-    if (watch->pressure_file < 0 ||
-        (rests && now_ns >= since_ns && now_ns - since_ns < PRESSURE_AGE_NS))
-        return;
     if (!read_pressure(watch->pressure_file, &total_ns)) {
         close(watch->pressure_file);
         watch->pressure_file = -1;
         return;
     }
     if (since_ns != 0 && watch->first_stalled_ns > since_ns && watch->first_stalled_ns < now_ns)
-        ut_series_add(&watch->pressure, watch->first_stalled_ns, watch->pressure_ns);
-    ut_series_add(&watch->pressure, now_ns, total_ns);
+        ut_series_add(&watch->pressure, watch->first_stalled_ns, watch->pressure_ns, UINT64_MAX);
+    ut_series_add(&watch->pressure, now_ns, total_ns, UINT64_MAX);
     watch->pressure_ns = total_ns;
     watch->pressure_read_ns = now_ns;
     watch->first_stalled_ns = 0;
 }
 
-void ut_held_sample(struct ut_held *held, uint64_t now_ns)
+/* So many of those that are due; the next time others first. */
+static void sample_pressures(struct ut_held *held, bool resting, uint32_t most, uint64_t now_ns)
 {
-    if (now_ns >= held->sampled_ns && now_ns - held->sampled_ns < UT_HELD_INTERVAL_NS / 2)
-        return;
-    held->sampled_ns = now_ns;
+    uint32_t begin = held->next_pressure[resting];
+    for (uint32_t i = 0; i < held->slots && most > 0; i++) {
+        uint32_t at = (begin + i) % held->slots;
+        if (!wants_pressure(&held->watches[at], resting, now_ns))
+            continue;
+        sample_pressure(&held->watches[at], now_ns);
+        held->next_pressure[resting] = at + 1;
+        most--;
+    }
+}
+
+static void sample_watches(struct ut_held *held, uint64_t now_ns, uint64_t apart_ns)
+{
     const uint64_t *bytes = read_slots(held);
     for (uint32_t i = 0; i < held->slots; i++) {
         struct ut_held_watch *watch = &held->watches[i];
         if (watch->workload == 0)
             continue;
-        if (now_ns > watch->wanted_ns + UT_HELD_WANTED_NS) {
+        if (now_ns > watch->wanted_ns + UT_HELD_WANTED_NS)
             leave(held, watch);
-            continue;
-        }
-        if (watch->counted && bytes != NULL)
-            sample_counted(watch, bytes[i], now_ns);
+        else if (watch->counted && bytes != NULL)
+            sample_counted(watch, bytes[i], now_ns, apart_ns);
         else
-            sample_file(watch, now_ns);
-        sample_pressure(watch, now_ns);
+            sample_file(watch, now_ns, apart_ns);
     }
+}
+
+/* A slot grows with the next reading, but shrinks at once. */
+void ut_held_sample(struct ut_held *held, uint64_t now_ns)
+{
+    uint64_t needed = (held->count + UT_HELD_AT_ONCE - 1) / UT_HELD_AT_ONCE;
+    uint64_t slot_ns = (needed > 0 ? needed : 1) * UT_HELD_INTERVAL_NS;
+    uint64_t longest_ns = slot_ns > held->slot_ns ? slot_ns : held->slot_ns;
+    uint64_t since_ns = now_ns - held->sampled_ns;
+    if (now_ns >= held->sampled_ns && since_ns < slot_ns - EARLY_NS)
+        return;
+    uint64_t parts = (since_ns + UT_HELD_INTERVAL_NS / 2) / UT_HELD_INTERVAL_NS;
+    uint32_t quota = (uint32_t)(parts < 1 ? 1 : parts < PARTS_MAX ? parts : PARTS_MAX);
+    held->sampled_ns = now_ns;
+    held->slot_ns = slot_ns;
+    sample_watches(held, now_ns, APART_SLOTS * longest_ns);
+    sample_pressures(held, false, quota * STALLING_AT_ONCE, now_ns);
+    sample_pressures(held, true, quota * RESTING_AT_ONCE, now_ns);
 }
 
 static bool find(const struct ut_held *held, uint32_t workload, uint32_t *ret)
@@ -300,7 +359,7 @@ bool ut_held_at(const struct ut_held_watch *watch, uint64_t unix_ns, uint64_t *r
         *ret = only->value;
         return away_ns <= UT_HELD_INTERVAL_NS;
     }
-    return ut_series_at(held, unix_ns, NEAR_NS, ret);
+    return ut_series_at(held, unix_ns, ret);
 }
 
 uint64_t ut_held_range(const struct ut_held_watch *watch, uint64_t from_ns, uint64_t to_ns)
@@ -320,8 +379,7 @@ uint64_t ut_held_range(const struct ut_held_watch *watch, uint64_t from_ns, uint
 bool ut_held_growth(const struct ut_series *series, uint64_t from_ns, uint64_t to_ns, uint64_t *ret)
 {
     uint64_t before, after;
-    if (!ut_series_at(series, from_ns, UINT64_MAX, &before) ||
-        !ut_series_at(series, to_ns, UINT64_MAX, &after))
+    if (!ut_series_at(series, from_ns, &before) || !ut_series_at(series, to_ns, &after))
         return false;
     *ret = after > before ? after - before : 0;
     return true;

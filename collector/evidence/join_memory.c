@@ -8,9 +8,9 @@
  * A stall's time is known to lie in a window of 100 ms at most. A span that covers a part of the
  * window gets that part of the time: an estimate, and the whole where it covers all.
  *
- * What the workload held is known each 100 ms, in between in proportion, and likewise what it
- * allocated, if that is counted. Either is told where it is much, and beside other evidence of
- * memory; it is the workload's, never the span's own.
+ * What the workload held is known once a slot (evidence/held.h), what it allocated, if that is
+ * counted, each 100 ms; in between in proportion. Either is told where it is much, and beside other
+ * evidence of memory; it is the workload's, never the span's own.
  */
 #include "evidence/join_view.h"
 #include "model/attributes.h"

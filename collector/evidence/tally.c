@@ -167,7 +167,7 @@ static void write_held(void *arg, struct ut_metrics_out *out)
     bool known[ROWS] = {false};
     char path[2 * sizeof(t->rows[0].path)], labels[UT_TALLY_LABEL];
     uint64_t bytes[ROWS] = {0}, latest;
-    for (int i = 0; i < UT_HELD_MAX; i++) {
+    for (uint32_t i = 0; i < t->held->slots; i++) {
         const struct ut_held_watch *watch = &t->held->watches[i];
         if (!ut_held_latest(watch, &latest))
             continue;

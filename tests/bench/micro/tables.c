@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Memory of the evidence tables with 1,000 workloads, 100,000 connections and as many retransmits
- * in them, or as many of these as they keep: `name value` a line, MiB of anonymous memory.
+ * in them, or as many of these as they keep, and with what the workloads held for as long as that
+ * is kept: `name value` a line, MiB of anonymous memory.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "evidence/evidence.h"
+#include "evidence/tables.h"
 #include "records.h"
 
 enum { WORKLOADS = 1000, CONNECTIONS = 100000 };
@@ -52,6 +54,32 @@ static void make_connection(struct ut_event_sink *sink, uint32_t i)
     sink->record(sink, &retransmit, sizeof(retransmit), RECORDS_OFFSET);
 }
 
+static const uint64_t *read_usage(struct ut_event_source *source, uint32_t count)
+{
+    static const uint64_t bytes[UT_HELD_MAX];
+    (void)source;
+    (void)count;
+    return bytes;
+}
+
+/* A source reads all of them, though their cgroups are nowhere. */
+static uint32_t hold(struct ut_held *held)
+{
+    struct ut_event_source source = {.read_usage = read_usage};
+    uint64_t now_ns = RECORDS_OFFSET + RECORDS_START;
+    ut_held_set_source(held, &source);
+    ut_held_sample(held, now_ns);
+    for (int tick = 0; tick < 10000; tick++, now_ns += UT_HELD_INTERVAL_NS) {
+        for (uint32_t id = 1; id <= WORKLOADS; id++) {
+            const struct ut_workload workload = {.id = id, .path = "/", .path_size = 1};
+            ut_held_want(held, &workload, now_ns);
+            held->watches[id - 1].counted = true;
+        }
+        ut_held_sample(held, now_ns);
+    }
+    return held->watches[0].held.count;
+}
+
 int main(void)
 {
     struct ut_metrics *metrics = ut_metrics_new();
@@ -64,11 +92,13 @@ int main(void)
         make_workload(sink, id);
     for (uint32_t i = 0; i < CONNECTIONS; i++)
         make_connection(sink, i);
+    uint32_t readings = hold(&ut_evidence_tables(evidence)->held);
     struct ut_evidence_figures figures;
     ut_evidence_figures(evidence, &figures);
-    printf("tables_mib %.1f\nworkloads %u\nconnections %u\nevents %u\n", resident_mib() - before,
-           figures.workloads, figures.connections_open + figures.connections_closed,
-           figures.events);
+    printf("tables_mib %.1f\nworkloads %u\nconnections %u\nevents %u\nreadings %u\n",
+           resident_mib() - before, figures.workloads,
+           figures.connections_open + figures.connections_closed, figures.events, readings);
+    ut_held_set_source(&ut_evidence_tables(evidence)->held, NULL);
     ut_evidence_free(evidence);
     ut_metrics_free(metrics);
     return 0;
