@@ -122,7 +122,7 @@ struct tcp_head {
     __be16 window;
 };
 
-enum { TCP_FLAG_SYN = 2, HOP_BY_HOP = 0 };
+enum { TCP_FLAG_SYN = 2, HOP_BY_HOP = 0, BARE_MOST = 14 + 4 + 40 + 60 };
 
 /* Where the payload lies in a packet whose network header is at `base`. False: it is none of TCP;
  * what a tunnel makes of one still names the socket. */
@@ -241,11 +241,28 @@ static __always_inline bool look_at(struct __sk_buff *skb, struct bpf_sock *sk, 
     return is_over(f, seq);
 }
 
+/* A packet that is seen by one read to hold headers alone, as the acknowledgements do that are the
+ * most of what a client sends: the usual headers, of no more than `BARE_MOST` bytes. */
+static __always_inline bool is_bare(struct __sk_buff *skb)
+{
+    __u8 packet[40], tcp_size = 0;
+    if (skb->len > BARE_MOST ||
+        bpf_skb_load_bytes_relative(skb, 0, packet, sizeof(packet), BPF_HDR_START_NET) != 0)
+        return false;
+    if (packet[0] == 0x45) /* IPv4 without options */
+        return packet[9] == IPPROTO_TCP &&
+               (packet[2] << 8 | packet[3]) == 20 + (packet[32] >> 4) * 4;
+    if (packet[0] >> 4 != 6 || packet[6] != IPPROTO_TCP ||
+        bpf_skb_load_bytes_relative(skb, 52, &tcp_size, 1, BPF_HDR_START_NET) != 0)
+        return false;
+    return (packet[4] << 8 | packet[5]) == (tcp_size >> 4) * 4;
+}
+
 __noinline int follow_packet(struct __sk_buff *skb, bool link_header)
 {
     struct payload payload;
     struct bpf_sock *sk = skb->sk;
-    if (sk == NULL)
+    if (sk == NULL || is_bare(skb))
         return 0;
     sk = bpf_sk_fullsock(sk);
     if (sk == NULL)
