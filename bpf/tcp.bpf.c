@@ -38,13 +38,16 @@ struct {
 
 /* The pair of initial sequence numbers, from how far each direction has come. It holds at any time
  * of the connection, with Fast Open too: `bytes_acked` counts the SYN of a connecting socket and
- * not the one of an accepted socket, `bytes_received` never counts a SYN. */
+ * not the one of an accepted socket, `bytes_received` never counts a SYN. A connecting socket whose
+ * SYN has not been counted never sent one: it was restored by TCP_REPAIR, and where it began nobody
+ * knows. */
 static __always_inline void learn_isn(struct connection *connection, const struct tcp_sock *tcp)
 {
-    __u32 own_syn = connection->role == UT_ROLE_ACCEPT ? 1 : 0;
-    connection->local_isn = GET(tcp, snd_una) - (__u32)GET(tcp, bytes_acked) - own_syn;
+    __u32 own_syn = connection->role == UT_ROLE_ACCEPT ? 1 : 0,
+          acked = (__u32)GET(tcp, bytes_acked);
+    connection->local_isn = GET(tcp, snd_una) - acked - own_syn;
     connection->remote_isn = GET(tcp, rcv_nxt) - (__u32)GET(tcp, bytes_received) - 1;
-    connection->known_isn = 1;
+    connection->known_isn = own_syn != 0 || GET(tcp, bytes_acked) != 0;
 }
 
 /* ---- retransmits ---------------------------------------------------------------------------- */

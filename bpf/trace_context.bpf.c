@@ -301,6 +301,8 @@ static __always_inline void begin_stream(struct sock *sk, struct tcp_sock *tcp, 
         count(&counted->lost[UT_TRACE_MULTIPATH]);
         return;
     }
+    if (!accepted && tcp->bytes_acked == 0)
+        return; /* its SYN never was: it was restored in the middle of its bytes (TCP_REPAIR) */
     struct followed *f = NULL;
     if (__sync_fetch_and_add(&streams_open, 1) < max_streams)
         f = bpf_sk_storage_get(&streams, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);

@@ -6,7 +6,8 @@
 
 `how` is the call that sends them: send, sendfile, zerocopy, splice, uring or urgent, with the last
 byte out of band; or what the socket is: mptcp, or options, with some in each packet's network
-header.
+header, or restored, which takes over a connection of another socket (the network's windows must
+not be scaled).
 Each connection is opened first, told as a line of JSON with its cookie; a line on standard input
 lets the bytes go, and each connection is told again once everything on it was acknowledged. Another
 line ends it.
@@ -25,6 +26,7 @@ import uring
 
 SO_COOKIE, SO_ZEROCOPY, MSG_ZEROCOPY, SIOCOUTQ = 57, 60, 0x4000000, 0x5411
 IPPROTO_MPTCP, IP_OPTIONS, IPV6_HOPOPTS = 262, 4, 54
+TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ = 19, 20, 21
 UNTIL_THE_END = []
 
 
@@ -42,6 +44,28 @@ def connect(address, port, how):
     elif how == "options":
         sock.setsockopt(socket.IPPROTO_IPV6, IPV6_HOPOPTS, bytes((0, 0, 1, 4, 0, 0, 0, 0)))
     sock.connect((address, port))
+    return restore(sock) if how == "restored" else sock
+
+
+def restore(old):
+    """Another socket in the place of this one, as after a checkpoint; the other end sees nothing
+    of it."""
+    local, remote = old.getsockname(), old.getpeername()
+    old.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+    numbers = {}
+    for queue in (1, 2):
+        old.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR_QUEUE, queue)
+        numbers[queue] = old.getsockopt(socket.IPPROTO_TCP, TCP_QUEUE_SEQ)
+    old.close()
+    sock = socket.socket(old.family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(local)
+    for queue, number in numbers.items():
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR_QUEUE, queue)
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_QUEUE_SEQ, number)
+    sock.connect(remote)
+    sock.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 0)
     return sock
 
 
@@ -84,7 +108,8 @@ def send_urgently(sock, data):
 
 
 HOWS = {"send": send, "urgent": send_urgently, "sendfile": send_file, "zerocopy": send_zerocopy,
-        "splice": send_spliced, "uring": uring.send, "mptcp": send, "options": send}
+        "splice": send_spliced, "uring": uring.send, "mptcp": send, "options": send,
+        "restored": send}
 
 
 def drain(sock):

@@ -317,6 +317,20 @@ class TraceContext(KernelTest):
         self.sender([stream]).send()
         self.assertEqual(self.losses(self.watch.end()), {"too_long": 1})
 
+    def test_socket_that_was_restored_within_its_bytes_is_not_followed(self):
+        """Its first byte is not the connection's, so what looks like a request may be a body."""
+        self.lab.left.sysctl("net.ipv4.tcp_window_scaling", 0)
+        self.watch_sender()
+        self.serve(self.lab.right, "::", PORT)
+        stream = Stream("restored", how="restored").raw(FAKE * 3)
+        self.send_with_losses(self.sender([stream]))
+        self.nothing_is_told([stream])
+        for record in self.retransmits({"cookie": stream.cookie}):
+            self.assertNotIn("isn", record)
+        metrics = self.watch.end()
+        self.assertEqual(metrics["undertrace_trace_context_requests_total{span='named'}"], 0)
+        self.assertEqual(metrics["undertrace_trace_context_sockets_total"], 1)  # the one before it
+
     def test_root_of_a_cgroup_namespace_is_no_root(self):
         mounts = pathlib.Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
         mount = next(line.split()[4] for line in mounts if " - cgroup2 " in line)
