@@ -301,6 +301,8 @@ static __always_inline void on_established(struct sock *sk, struct tcp_sock *tcp
     struct connection *connection = find_or_add_connection(sk, &fresh);
     if (connection == NULL)
         connection = &fresh;
+    else if (connection->told)
+        *connection = fresh; /* of an earlier socket at this address, whose close went unseen */
     learn_isn(connection, tcp);
     connection->told =
         record_connection(sk, tcp, UT_CONNECTION_OPENED, TCP_ESTABLISHED, connection);
