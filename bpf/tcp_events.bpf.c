@@ -142,7 +142,7 @@ int BPF_PROG(tcp_cong_state_set, struct sock *sk, __u8 new_state)
     struct ut_record_tcp *record = begin_tcp_record(UT_RECORD_UNDO, tcp, sk);
     if (record == NULL)
         return 0;
-    record->ns = now - since;
+    record->ns = record->header.boot_ns - since; /* what it counts back from */
     end_record(record);
     return 0;
 }
