@@ -17,6 +17,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import sys
 import time
 import zlib
 
@@ -244,15 +245,22 @@ def only_one(prefix, seconds=600):
     """A lock among all processes of the machine that needs no file of its own and goes with its
     holder: a byte of a file of the cgroup hierarchy, which is one for all namespaces."""
     lock = (cgroup2_mount() / "cgroup.subtree_control").open("r+")
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
+    waiting = False
     while True:
         try:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, zlib.crc32(prefix.encode()))
-            return lock
         except OSError as error:
-            if time.monotonic() > deadline:
+            if time.monotonic() > began + seconds:
                 raise LabError(f"another {prefix} is running") from error
+            if not waiting:  # told at once: whoever has less patience sees what it was that hung
+                print(f"another {prefix} is running: waiting", file=sys.stderr, flush=True)
+            waiting = True
             time.sleep(0.2)
+            continue
+        if waiting:
+            print(f"… for {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        return lock
 
 
 def add_address(run, link, address):

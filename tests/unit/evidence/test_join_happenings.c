@@ -50,6 +50,23 @@ Test(join_happenings, reset_goes_to_the_spans_of_both_ends_once_each)
     cr_expect_str_eq(lab_event_text(&lab, 0, 0, UT_ATTR_TCP_TYPE), "sent");
 }
 
+/* What is kept of a socket by its address is forgotten when it closes, before it sends a reset. */
+Test(join_happenings, reset_after_the_close_is_of_the_role_that_its_connection_had)
+{
+    struct lab_pair pair = one_connection(40000);
+    lab_change(&lab, &pair.client, 49, UT_CONNECTION_CLOSED);
+    struct lab_end forgotten = pair.client;
+    forgotten.has &= ~(uint32_t)UT_HAS_ISN;
+    forgotten.socket.role = UT_ROLE_UNKNOWN;
+    forgotten.socket.local_isn = forgotten.socket.remote_isn = 0;
+    happen(&forgotten, 50, reset_sent);
+    LAB_JOIN(&lab, payment, lab_span(KIND_CLIENT, 1, 0, 51, to_ledger),
+             lab_span(KIND_SERVER, 2, 0, 51, NULL));
+    expect(0, "connection", "local", -1);
+    cr_expect_str_eq(lab_event_text(&lab, 0, 0, UT_ATTR_TCP_TYPE), "sent");
+    cr_expect(lab_gained_nothing(&lab, 1), "it is of what the workload asked, not was asked");
+}
+
 Test(join_happenings, reset_of_another_connection_never_lands)
 {
     static const struct otlp_attribute elsewhere[] = {
