@@ -13,8 +13,9 @@
 #define UT_BPF_FOLLOWED_H
 
 #include "http1.bpf.h"
+#include "sent.bpf.h"
 
-#define MESSAGES_KEPT 32           /* a power of two */
+#define MESSAGES_KEPT 16           /* a power of two */
 #define FORGOTTEN_BEHIND (1 << 30) /* sequence numbers come again after 4 GiB */
 
 struct message {
@@ -25,6 +26,9 @@ struct message {
 } __attribute__((packed, aligned(4)));
 
 struct followed {
+    /* The business of the socket's lock, whoever is at work on the rest. First, for the verifier:
+     * it stands no sum that the compiler forms before it asks for NULL. */
+    struct sent_ring ring;
     struct stream sent;
     struct stream received;
     __u64 from, to; /* a retransmit's bytes */
@@ -42,7 +46,13 @@ struct followed {
     struct message messages[MESSAGES_KEPT];
 };
 
-_Static_assert(sizeof(struct followed) <= 2048, "a socket's storage outgrew its limit");
+/* What the kernel puts in front of a value (struct bpf_local_storage_elem), before it rounds up to
+ * a power of two. */
+#define STORAGE_HEADER 72
+#define SOCKET_BYTES 2048
+
+_Static_assert(sizeof(struct followed) + STORAGE_HEADER <= SOCKET_BYTES,
+               "what is kept of a socket outgrew its limit");
 
 struct streams_map {
     __uint(type, BPF_MAP_TYPE_SK_STORAGE);
@@ -52,6 +62,7 @@ struct streams_map {
 };
 
 extern struct streams_map streams SEC(".maps");
+extern const volatile bool messages_followed; /* there may be any in `streams` */
 
 static __always_inline bool take(struct followed *f)
 {

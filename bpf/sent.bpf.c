@@ -14,7 +14,7 @@
  * The segments in flight stand in a red-black tree by their sequence numbers. It is walked under
  * the socket's lock, which the kernel holds here.
  */
-#include "sent.bpf.h"
+#include "sent_kept.bpf.h"
 
 #include <bpf/bpf_tracing.h>
 
@@ -39,7 +39,7 @@ struct sk_buff___sent {
 #pragma clang attribute pop
 
 enum {
-    STEPS = 512, /* over edges of the tree: two for each segment */
+    EDGES = 512, /* of the tree that are walked: two for each segment */
     TCPCB_SACKED_ACKED = 1,
     TCPCB_EVER_RETRANS = 0x80,
 };
@@ -126,7 +126,7 @@ int BPF_PROG(sent_stamps, struct sock *sk, __u8 new_state)
     if (tcp == NULL || state == TCP_SYN_SENT || state == TCP_SYN_RECV)
         return 0;
     if (new_state < TCP_CA_RECOVERY) {
-        const struct sent_ring *over = bpf_sk_storage_get(&sent_rings, sk, NULL, 0);
+        const struct sent_ring *over = kept_ring(sk);
         if (over != NULL && (__s32)(tcp->snd_una - over->to) >= 0)
             forget_sent(sk);
         return 0;
@@ -136,7 +136,7 @@ int BPF_PROG(sent_stamps, struct sock *sk, __u8 new_state)
         return 0;
     const struct sock___sending *queue = (const void *)sk;
     struct walk walk = {.ring = ring, .node = BPF_CORE_READ(queue, tcp_rtx_queue.rb_node)};
-    if (walk.node != NULL && bpf_loop(STEPS, step, &walk, 0) == STEPS)
+    if (walk.node != NULL && bpf_loop(EDGES, step, &walk, 0) == EDGES)
         walk.full = 1;
     count(walk.full ? &sent_noted_in_part : &sent_noted);
     return 0;

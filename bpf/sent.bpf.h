@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /*
  * When the bytes that a socket has in flight were first sent: as ranges of sequence numbers, one
- * behind the other. sent.bpf.c fills them in, tcp.bpf.c asks when it records a retransmit.
+ * behind the other. sent.bpf.c fills them in, tcp.bpf.c asks when it records a retransmit; where a
+ * socket's are kept is told by sent_kept.bpf.h.
  *
  * 1. What is first sent is sent in the order of its numbers, so ranges are only ever added at the
  *    end, and never change; what has been acknowledged goes from the front.
@@ -11,9 +12,9 @@
 #ifndef UT_BPF_SENT_H
 #define UT_BPF_SENT_H
 
-#include "senders.bpf.h"
+#include "output.bpf.h"
 
-#define SENT_RANGES 64 /* a power of two */
+#define SENT_RANGES 32 /* a power of two */
 #define SENT_UNKNOWN 0
 #define SENT_TOGETHER_US 100            /* sends that share a range */
 #define SENT_AGE_US (1ULL << 31)        /* 36 minutes: of older ones nothing is told */
@@ -32,18 +33,6 @@ struct sent_ring {
     __u32 first, count;
     struct sent_range ranges[SENT_RANGES];
 };
-
-struct sent_rings_map {
-    __uint(type, BPF_MAP_TYPE_SK_STORAGE);
-    __uint(map_flags, BPF_F_NO_PREALLOC);
-    __type(key, int);
-    __type(value, struct sent_ring);
-};
-
-extern struct sent_rings_map sent_rings SEC(".maps");
-extern __u32 sent_rings_open;
-extern __u64 sent_refused; /* for want of room for another socket */
-extern const volatile __u32 max_sent_rings;
 
 static __always_inline struct sent_range *sent_range_at(struct sent_ring *ring, __u32 index)
 {
@@ -126,33 +115,6 @@ static __always_inline void put_sent_in_order(struct sent_ring *ring, const stru
         ring->to = una;
         ring->base_us = bpf_ktime_get_ns() / 1000 - SENT_AGE_US;
     }
-}
-
-/* The socket's ranges, in order; made where there are none yet. NULL: nothing is kept of it. */
-static __always_inline struct sent_ring *begin_sent(struct sock *sk, const struct tcp_sock *tcp)
-{
-    struct sent_ring *ring = bpf_sk_storage_get(&sent_rings, sk, NULL, 0);
-    if (ring == NULL) {
-        if (!sends_spans(sk))
-            return NULL;
-        /* CPUs at the same moment may take one too many: kernels before 5.12 refuse a program with
-         * an addition that tells what was there before. */
-        if (*(volatile __u32 *)&sent_rings_open < max_sent_rings)
-            ring = bpf_sk_storage_get(&sent_rings, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-        if (ring == NULL) {
-            count(&sent_refused);
-            return NULL;
-        }
-        __sync_fetch_and_add(&sent_rings_open, 1);
-    }
-    put_sent_in_order(ring, tcp);
-    return ring;
-}
-
-static __always_inline void forget_sent(struct sock *sk)
-{
-    if (has_socket_storage() && bpf_sk_storage_delete(&sent_rings, sk) == 0)
-        __sync_fetch_and_sub(&sent_rings_open, 1);
 }
 
 #endif

@@ -7,7 +7,7 @@
  * of initial sequence numbers) is kept until the socket goes. Only bytes of packet *headers* that
  * the kernel keeps about a segment are read, never its payload.
  */
-#include "sent.bpf.h"
+#include "sent_kept.bpf.h"
 #include "socket.bpf.h"
 
 #include <bpf/bpf_tracing.h>
@@ -93,9 +93,7 @@ static __always_inline ut_u32 write_path_state(struct ut_record_retransmit *reco
 static __always_inline bool find_noted(struct sock *sk, const struct tcp_sock *tcp,
                                        const struct ut_record_retransmit *record, __u64 ret_us[2])
 {
-    if (!has_socket_storage())
-        return false;
-    struct sent_ring *ring = bpf_sk_storage_get(&sent_rings, sk, NULL, 0);
+    struct sent_ring *ring = kept_ring(sk);
     return ring != NULL && find_sent(ring, tcp, record->seq, record->end_seq, ret_us);
 }
 

@@ -28,6 +28,7 @@
 
 /* Set by the loader. */
 const volatile __u32 max_streams = 32768;
+const volatile bool messages_followed = false;
 const volatile bool answers_followed = false; /* what servers read can be seen */
 
 __u32 streams_open = 0;

@@ -91,6 +91,7 @@ static int open_object(struct ut_bpf **ret, const struct ut_ebpf_settings *setti
     skeleton->rodata->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
     skeleton->rodata->max_streams = settings->max_sockets;
     skeleton->rodata->max_sent_rings = settings->max_sockets;
+    skeleton->rodata->messages_followed = ut_ebpf_is_one_of(UT_EBPF_TRACE_SOCKETS, wanted);
     skeleton->rodata->answers_followed = ut_ebpf_is_one_of(UT_EBPF_TRACE_READER, wanted);
     skeleton->rodata->charged_flags = features->charged_flags;
     int error = choose_types(skeleton, features, wanted);

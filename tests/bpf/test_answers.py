@@ -84,10 +84,10 @@ def readable():
            .answer(b"b" * 100).ask().answer().post(FAKE * 30).answer(b"c" * 5000).ask().answer())
     exchange = Exchange("pipelined").ask().ask(named=False, trace=b"").post(FAKE).ask()
     yield exchange.answer(b"a").answer(b"b" * 2000).answer(b"c").answer(b"d" * 200)
-    exchange = Exchange("thirty at once")
-    for _ in range(30):
+    exchange = Exchange("fifteen at once")
+    for _ in range(15):
         exchange.ask()
-    for _ in range(30):
+    for _ in range(15):
         exchange.answer()
     yield exchange
     yield (Exchange("bodies full of heads").ask().answer(FAKE_ANSWER * 3000)
@@ -185,7 +185,7 @@ def lost():
            .answer(head=b"").say(FAKE_ANSWER * 3))
     exchange = Exchange("forty at once", "too_long")
     for i in range(40):
-        exchange.ask(named=i < 31)
+        exchange.ask(named=i < 15)
     for i in range(40):
         exchange.answer()
     yield exchange

@@ -77,7 +77,7 @@ def readable():
     yield (Stream("keep-alive and pipelining")
            .request().request(named=False, trace=b"").request().post(b"x" * 3000).request())
     stream = Stream("nine small requests in a segment")
-    for _ in range(20):
+    for _ in range(16):
         stream.request()
     yield stream
     yield Stream("bodies full of heads").post(FAKE * 30).post(FAKE * 900).request().post(FAKE)
@@ -304,7 +304,7 @@ class TraceContext(KernelTest):
         for trace, span, size in told:
             self.assertLessEqual(size, owned[trace, span])
         metrics = self.watch.end()
-        self.assertEqual(metrics["undertrace_trace_context_displaced_total"], 60 - 32)
+        self.assertEqual(metrics["undertrace_trace_context_displaced_total"], 60 - 16)
         self.assertEqual(self.losses(metrics), {})
 
     def test_packet_of_more_pieces_than_are_looked_at_ends_it(self):
