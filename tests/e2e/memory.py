@@ -3,99 +3,41 @@
 for how long, as the kernel's own count (PSI) has it; spans before and after, and those of others,
 tell nothing; a limit of the parent is not called its own, and what an outsider takes away is no
 stall. Then a child is killed, and the span that was open tells which. One that has no limit tells
-what it came to hold; called with `exact`, only that, and what it allocated."""
-import json
-import select
-import subprocess
+what it came to hold.
+
+    memory.py            all of that
+    memory.py emulated   of how long less exactly, for times there mean little
+    memory.py exact      what is held, and what was allocated
+"""
+import functools
 import sys
 import time
 
-from harness import spans, wire
+from harness import stalls
 from harness.bed import COLLECTOR
-from harness.check import REPOSITORY, Failed, Skipped, case, equal, expect, until
+from harness.check import Skipped, case, equal, expect, until
 from harness.program import CONFIG, Undertrace
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
+from harness.stalls import FITS, LIMIT, Arrived, Pressed, expect_stall, walk
 
 import netlab  # of tests/support, as harness.check knows
 import pressure
 
-LIMIT = 32 * pressure.MIB
 FILE = 128 * pressure.MIB
 HELD = 48 * pressure.MIB
-# Of PSI's figure, which also counts waiting for pages that come back after a reclaim: more of it
-# where the machine is busy.
-LEAST, MOST = 0.75, 1.05
+EXACT, EMULATED = (sys.argv[1:] == [word] for word in ("exact", "emulated"))
+OF_A_FILE, OF_ANONYMOUS = (0.5, 0.5) if EMULATED else (stalls.OF_A_FILE, stalls.OF_ANONYMOUS)
+WALKED = stalls.WALKED // 4 if EMULATED else stalls.WALKED
 
 
-class Pressed:
-    """A process in a cgroup whose memory is limited, by the cgroup itself or one above it."""
-
-    def __init__(self, node, name, path, limited, folder):
-        self.name, self.log = name, folder / f"{name}.log"
-        with self.log.open("a") as log:
-            self.process = node.start(
-                [sys.executable, "-B", REPOSITORY / "tests" / "e2e" / "harness" / "pressed.py",
-                 name, COLLECTOR, path], cgroup=path, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=log, text=True)
-        self.read()
-        self.do("-", "join", limited.folder)
-        self.do("-", "pin")
-
-    def read(self):
-        ready, _, _ = select.select([self.process.stdout], [], [], 60)
-        line = self.process.stdout.readline() if ready else ""
-        if not line:
-            raise Failed(f"{self.name} does not answer: {self.log.read_text()[-3000:]}")
-        return json.loads(line)
-
-    def send(self, *words):
-        self.process.stdin.write(" ".join(map(str, words)) + "\n")
-        self.process.stdin.flush()
-
-    def do(self, *words):
-        self.send(*words)
-        return self.read()
-
-
-class Arrived:
-    """The spans that reached the backend."""
-
-    def __init__(self):
-        self.sink = wire.ByteSink().start()
-
-    def find(self, answer):
-        with self.sink.lock:
-            bodies = list(self.sink.bodies)
-        for body in bodies:
-            request = trace_service_pb2.ExportTraceServiceRequest.FromString(body)
-            for span in spans.from_request(request):
-                if span.span_id == answer["span_id"]:
-                    return span
-        return None
-
-    def span(self, answer):
-        return until(lambda: self.find(answer), 20, f"a span {answer} arrives")
+def press(node, name, path, limited, folder):
+    return Pressed(functools.partial(node.start, cgroup=path), name, COLLECTOR, path, limited,
+                   folder)
 
 
 def place(lab, limits, *names):
     path = lab.cgroup(*names)
     limits.append(pressure.Limited(netlab.cgroup2_mount(), path))
     return path, limits[-1]
-
-
-def expect_stall(span, scope, answer, wall=False):
-    equal(span.evidence.get("memory.stall_scope"), scope, f"whose limit it was: {span}")
-    stalled, psi = span.evidence["memory.stall_ns"], answer["psi_ns"]
-    events = [event for event in span.events if event.name == "memory.stall"]
-    equal([event.attributes["undertrace.memory.stall_ns"] for event in events], [stalled],
-          "its event")
-    print(f"{scope}: stalled {stalled / 1e6:.1f} ms, PSI {(psi or 0) / 1e6:.1f} ms")
-    expect(stalled > 2_000_000, f"{span} stalled for long")
-    if psi:
-        expect(LEAST <= stalled / psi <= MOST, f"{stalled} ns, PSI says {psi}")
-    if psi and wall:
-        told = span.evidence["memory.stall_wall_ns"]
-        expect(abs(told - psi) <= psi // 10, f"{told} ns by the wall clock, PSI says {psi}")
 
 
 def expect_calm(span, what):
@@ -108,20 +50,17 @@ def stall(node, arrived, limits, folder):
     """At its own limit, beside a neighbour that has none."""
     path, limited = place(node.lab, limits, "limited")
     beside, unlimited = place(node.lab, limits, "beside")
-    task = Pressed(node, "limited", path, limited, folder)
-    neighbour = Pressed(node, "beside", beside, unlimited, folder)
+    task = press(node, "limited", path, limited, folder)
+    neighbour = press(node, "beside", beside, unlimited, folder)
     limited.limit(limited.usage() + LIMIT)
     neighbour.send("beside", "sleep", 5)
     before = task.do("before", "sleep", 0.3)
     expect_calm(arrived.span(before), "before it")
     time.sleep(0.4)  # PSI is read from its first spans on
-    stalled = task.do("stalled", "read", folder / "large", 12 * FILE)
-    # At its limit whatever it does next, as sending that span, may stall: it gets room.
-    pressure.drop_cached(folder / "large")
-    task.do("-", "sleep", 0.3)
+    expect_stall(*walk(task, arrived, folder, "stalled", WALKED), "own", OF_A_FILE, wall=True)
     after = task.do("after", "sleep", 0.3)
-    expect_stall(arrived.span(stalled), "own", stalled, wall=True)
     expect_calm(arrived.span(after), "after it")
+    expect_stall(*walk(task, arrived, folder, "displaced", FITS, FITS), "own", OF_ANONYMOUS)
     expect_calm(arrived.span(neighbour.read()), "of the neighbour")
     return task
 
@@ -140,8 +79,9 @@ def be_killed(task, arrived):
 def shrink(node, arrived, limits, folder):
     """Somebody else, who is not in the cgroup, makes it smaller while a span is open."""
     path, limited = place(node.lab, limits, "shrunk")
-    task = Pressed(node, "shrunk", path, limited, folder)
-    task.do("-", "read", folder / "large", FILE)
+    task = press(node, "shrunk", path, limited, folder)
+    pressure.make_hole(folder / "hole", FILE)
+    task.do("-", "read", folder / "hole", FILE)
     task.send("shrunk", "sleep", 1)
     time.sleep(0.3)
     held = limited.usage()
@@ -161,10 +101,10 @@ def expect_in_metrics(undertrace, path, held):
     until(lambda: abs(told() - held) < HELD // 20, 10, f"{name} says {held}")
 
 
-def hold(node, arrived, limits, folder, undertrace, exact=False):
+def hold(node, arrived, limits, folder, undertrace):
     """Without any limit: what the workload holds, and by how much that changed."""
     path, unlimited = place(node.lab, limits, "holder")
-    task = Pressed(node, "holder", path, unlimited, folder)
+    task = press(node, "holder", path, unlimited, folder)
     equal(arrived.span(task.do("first", "sleep", 0.1)).evidence, {}, "evidence of its first span")
     time.sleep(0.4)  # it is read from its first spans on
     for name, command, change in (("holds", ("hold", HELD), HELD), ("rests", ("sleep", 0.5), 0),
@@ -182,7 +122,7 @@ def hold(node, arrived, limits, folder, undertrace, exact=False):
         expect("memory.stall_ns" not in span.evidence, f"{span} has not stalled")
         expect_in_metrics(undertrace, path, held)
         allocated = span.evidence.get("memory.allocated_bytes")
-        if not exact:
+        if not EXACT:
             equal(allocated, None, "what was allocated, which nobody counts")
         elif name == "holds":
             expect(abs(allocated - HELD) <= HELD // 50, f"{allocated} bytes allocated, of {HELD}")
@@ -195,10 +135,9 @@ def stall_below(node, arrived, limits, folder):
     """At the limit of the cgroup above."""
     _, above = place(node.lab, limits, "pod")
     path, limited = place(node.lab, limits, "pod", "container")
-    task = Pressed(node, "below", path, limited, folder)
+    task = press(node, "below", path, limited, folder)
     above.limit(above.usage() + LIMIT)
-    stalled = task.do("below", "read", folder / "large", 12 * FILE)
-    expect_stall(arrived.span(stalled), "ancestor", stalled)
+    expect_stall(*walk(task, arrived, folder, "below", WALKED), "ancestor", OF_A_FILE)
 
 
 @case
@@ -208,16 +147,14 @@ def test(lab, folder):
     limits = []
     lab.bridge("10.78.0.1/24")
     arrived = Arrived()
-    exact = sys.argv[1:] == ["exact"]
-    config = CONFIG.replace("  ebpf:\n", "  ebpf:\n    memory: exact\n") if exact else CONFIG
+    config = CONFIG.replace("  ebpf:\n", "  ebpf:\n    memory: exact\n") if EXACT else CONFIG
     undertrace = Undertrace(lab, folder, COLLECTOR, arrived.sink.address, config=config)
     undertrace.needs_kernel_events().start()
     node = lab.node("node")
     lab.attach(node, f"{lab.short}-br", "10.78.0.10/24")
-    pressure.write_file(folder / "large", FILE)
     try:
-        if exact:
-            hold(node, arrived, limits, folder, undertrace, exact=True)
+        if EXACT:
+            hold(node, arrived, limits, folder, undertrace)
         else:
             be_killed(stall(node, arrived, limits, folder), arrived)
             stall_below(node, arrived, limits, folder)
@@ -233,7 +170,7 @@ def test(lab, folder):
             limited.remove()
     metrics = undertrace.metrics()
     undertrace.stop()
-    if exact:
+    if EXACT:
         counted = metrics['undertrace_memory_allocated_bytes_total{owner="workload"}']
         expect(counted >= HELD, f"{counted} bytes counted")
         return

@@ -15,7 +15,8 @@ import time
 
 MIB = 1 << 20
 HELD = []
-MAPPED = []
+# Before and after what stalls: what is told is summed, and PSI read, ten times a second.
+CALM = 0.3
 
 
 def memory_mount():
@@ -74,11 +75,33 @@ def read_file(path, size):
 
 
 def map_file(path):
-    """Has every page of a file in its memory, which is more work to take away than cache."""
+    """Has every page of a file in its memory, each got by itself, which is more work to take away
+    than cache: 10 µs a reclaim and more, beside which what PSI counts around it is little."""
     with open(path, "rb") as file:
-        MAPPED[:] = [mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)]
-    for at in range(0, len(MAPPED[0]), mmap.PAGESIZE):
-        MAPPED[0][at]
+        pages = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    pages.madvise(mmap.MADV_RANDOM)
+    for at in range(0, len(pages), mmap.PAGESIZE):
+        pages[at]
+    return pages
+
+
+def walk(path, touched):
+    """Stalls between two times of calm, for a file that does not fit, or for memory of its own that
+    takes the place of one that does. All is let go of: what comes next has room."""
+    time.sleep(CALM)
+    pages = map_file(path)
+    if touched > 0:
+        touch(touched, mmap.MADV_NOHUGEPAGE).close()
+    pages.close()
+    drop_cached(path)
+    time.sleep(CALM)
+
+
+def make_hole(path, size):
+    """A file whose pages take memory when they are read, and no disk. A new one each time: of pages
+    that come back the kernel may count the wait for them as a stall."""
+    with open(path, "wb") as file:
+        file.truncate(size)
 
 
 def write_file(path, size):
@@ -145,8 +168,8 @@ def perform(command, *words):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     elif command == "read":
         read_file(words[0], int(words[1]))
-    elif command == "map":
-        map_file(words[0])
+    elif command == "walk":
+        walk(words[0], int(words[1]))
     elif command == "touch":
         advice = {"small": mmap.MADV_NOHUGEPAGE, "huge": mmap.MADV_HUGEPAGE}[words[1]]
         touch(int(words[0]), advice).close()
