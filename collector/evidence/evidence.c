@@ -42,6 +42,7 @@ struct ut_evidence {
     uint64_t withheld_logged; /* events and counts that the log has told of */
     uint64_t now_ns;          /* UNIX, the latest that anybody told; 0: nobody yet */
     uint64_t scanned_ns;      /* UNIX; 0: never asked to */
+    bool scan_failed;         /* the latest one */
     char *scan_root;          /* NULL: found by mountinfo */
 };
 
@@ -427,6 +428,7 @@ static int scan(struct ut_evidence *e, uint64_t now_ns)
     e->tables.version++;
     int error = ut_cgroup_scan(&e->tables.workloads, e->scan_root, now_ns);
     ut_connections_resolve(&e->tables.connections);
+    e->scan_failed = error != 0;
     return error;
 }
 
@@ -454,11 +456,12 @@ void ut_evidence_tick(struct ut_evidence *e, uint64_t now_unix_ns)
     bool rested = e->scanned_ns != 0 && now_unix_ns - e->scanned_ns >= rest_ns;
     if (!e->tables.workloads.rescan_wanted || !rested)
         return;
+    bool said = e->scan_failed; /* where there is no tree, it fails for ever */
     int error = scan(e, now_unix_ns);
-    if (error != 0)
+    if (error != 0 && !said)
         ut_log(e->log, UT_LOG_WARN, "cgroup_scan_failed",
-               "error=\"%s\" text=\"containers that came unannounced have no name yet; the cgroup "
-               "tree is read again in a second\"",
+               "error=\"%s\" text=\"containers that came unannounced have no name until the cgroup "
+               "tree can be read; that is tried every second\"",
                strerror(-error));
 }
 
