@@ -78,7 +78,7 @@ int ut_doctor(const char *admin, const struct ut_config *config)
     int missing = ut_doctor_capabilities(packets);
     missing += report_programs(programs, count);
     missing += ut_doctor_cgroups();
-    missing += ut_doctor_containerd();
+    missing += ut_doctor_containerd(config != NULL ? config->program.identity.containerd : "auto");
     missing += ut_doctor_clock();
     ut_doctor_daemon(admin);
     if (missing == 0)

@@ -22,7 +22,8 @@ void ut_doctor_heading(const char *text);
 /* `packets`: a program is asked for that needs CAP_NET_ADMIN. */
 int ut_doctor_capabilities(bool packets);
 int ut_doctor_cgroups(void);
-int ut_doctor_containerd(void);
+/* `setting`: "auto", "off", or its socket, as in the configuration. */
+int ut_doctor_containerd(const char *setting);
 int ut_doctor_clock(void);
 
 /* doctor_daemon.c: what a running program says of itself. That none runs is no fault. */

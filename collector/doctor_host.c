@@ -56,42 +56,53 @@ int ut_doctor_capabilities(bool packets)
 int ut_doctor_cgroups(void)
 {
     char found[256] = "";
-    bool hybrid = false;
+    bool v1 = false;
     ut_doctor_heading("cgroups");
     FILE *mounts = setmntent("/proc/self/mounts", "re");
     for (struct mntent *mount; mounts != NULL && (mount = getmntent(mounts)) != NULL;) {
         if (strcmp(mount->mnt_type, "cgroup2") == 0 && found[0] == '\0')
             snprintf(found, sizeof(found), "%s", mount->mnt_dir);
-        hybrid = hybrid || strcmp(mount->mnt_type, "cgroup") == 0;
+        v1 = v1 || strcmp(mount->mnt_type, "cgroup") == 0;
     }
     if (mounts != NULL)
         endmntent(mounts);
     if (found[0] == '\0') {
         ut_doctor_line("missing", "cgroup v2 mount",
                        "workloads have no names: mount it, or run with the host's /sys/fs/cgroup");
+        if (v1)
+            ut_doctor_line("", "",
+                           "containers that have groups of v1 alone are not told apart: the host "
+                           "has to give them groups of v2, in v2 alone or beside v1");
         return 1;
     }
     char text[320];
-    snprintf(text, sizeof(text), "%s%s", found, hybrid ? " (beside v1 controllers)" : "");
+    snprintf(text, sizeof(text), "%s%s", found, v1 ? " (beside v1 controllers)" : "");
     ut_doctor_line("ok", "cgroup v2 mount", text);
     return 0;
 }
 
-int ut_doctor_containerd(void)
+int ut_doctor_containerd(const char *setting)
 {
+    static const char scheme[] = "unix://";
+    char text[512];
     ut_doctor_heading("containers");
-    if (access(UT_CONTAINERD_SOCKET, R_OK | W_OK) == 0) {
-        ut_doctor_line("ok", "containerd", UT_CONTAINERD_SOCKET);
+    if (strcmp(setting, "off") == 0) {
+        ut_doctor_line("note", "containerd", "not asked: undertrace.identity.containerd is off");
         return 0;
     }
-    if (errno == ENOENT) {
+    bool named = strcmp(setting, "auto") != 0;
+    const char *socket = named ? setting + sizeof(scheme) - 1 : UT_CONTAINERD_SOCKET;
+    if (access(socket, R_OK | W_OK) == 0) {
+        ut_doctor_line("ok", "containerd", socket);
+        return 0;
+    }
+    if (errno == ENOENT && !named) {
         ut_doctor_line("note", "containerd",
                        "no socket at " UT_CONTAINERD_SOCKET
                        "; another one is named in undertrace.identity.containerd");
         return 0;
     }
-    char text[256];
-    snprintf(text, sizeof(text), "%s: %s", UT_CONTAINERD_SOCKET, strerror(errno));
+    snprintf(text, sizeof(text), "%s: %s", socket, strerror(errno));
     ut_doctor_line("missing", "containerd", text);
     ut_doctor_line("", "",
                    "without it: no names of pods and containers, no version of their "

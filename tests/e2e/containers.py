@@ -6,44 +6,17 @@ and its id is used again by another: no stale name, no leak.
 
     containers.py COUNT
 """
-import json
 import os
-import subprocess
 import sys
-import time
 
 from harness import program, spans, wire
 from harness.check import case, equal, expect, until
-from harness.containers import Containerd, remove_v1_cgroups
+from harness.containers import (CONFIG, Containerd, remove_v1_cgroups, send_from,
+                                span_body)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 COUNT = int(sys.argv[1])
 LISTEN, SINK = "127.0.0.1:4318", "127.0.0.1:14318"
-CONFIG = """\
-receivers:
-  otlp:
-    protocols:
-      http:
-        endpoint: {listen}
-  ebpf:
-processors:
-  correlate:
-  batch:
-    timeout: 50ms
-exporters:
-  otlp_grpc:
-    endpoint: http://{backend}
-service:
-  pipelines:
-    traces:
-      receivers: [otlp, ebpf]
-      processors: [correlate, batch]
-      exporters: [otlp_grpc]
-undertrace:
-  admin: unix://{folder}/admin.sock
-  identity:
-    containerd: unix://{folder}/containerd/containerd.sock
-"""
 # Spans that end just now, as applications' do: they are joined when they have settled.
 SCRIPT = """\
 while :; do
@@ -58,16 +31,8 @@ IDS = 25
 IMAGE = "registry.local:5000/team/shop"
 
 
-def body(name, time_ns):
-    span = {"traceId": os.urandom(16).hex(), "spanId": os.urandom(8).hex(), "name": name,
-            "kind": 2, "startTimeUnixNano": time_ns, "endTimeUnixNano": time_ns}
-    service = {"key": "service.name", "value": {"stringValue": "shop"}}
-    return json.dumps({"resourceSpans": [{"resource": {"attributes": [service]},
-                                          "scopeSpans": [{"spans": [span]}]}]})
-
-
 def script(name):
-    return SCRIPT.format(body=body(name, "@now"), name=name, listen=LISTEN)
+    return SCRIPT.format(body=span_body(name, "@now"), name=name, listen=LISTEN)
 
 
 def received(sink):
@@ -140,16 +105,6 @@ def play_real(containerd, sink, undertrace):
     containerd.kill("f" * 64, namespace="other")
 
 
-def send_from(cgroup, name):
-    """A process of that cgroup connects, sends one span and ends."""
-    done = subprocess.run(
-        ["/bin/sh", "-c", 'echo 0 >"$1/cgroup.procs" && shift && exec "$@"', "sh", cgroup, "curl",
-         "--silent", "--fail", "--header", "Content-Type: application/json", "--data",
-         body(name, str(time.time_ns())), f"http://{LISTEN}/v1/traces"],
-        capture_output=True, text=True, check=False, timeout=20)
-    equal(done.returncode, 0, f"{name}: curl {done.stderr}")
-
-
 def descriptors(undertrace):
     return len(os.listdir(f"/proc/{undertrace.process.pid}/fd"))
 
@@ -159,7 +114,7 @@ def make(containerd, lab, number, first):
     name, pod, uid = f"{first + number % IDS:064x}", f"pod-{first + number}", POD.format(first)
     cgroup = lab.cgroup("kubepods", f"pod{uid}", name)
     containerd.record(name, pod, f"{IMAGE}:{number}")
-    send_from(cgroup, pod)
+    send_from(cgroup, pod, LISTEN)
     return cgroup, name, {pod: identity(name, containerd.known_version, pod, uid, image=IMAGE)}
 
 

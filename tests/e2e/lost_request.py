@@ -10,7 +10,7 @@ import sys
 
 from harness.bed import COLLECTOR, Bed, address
 from harness.check import case, equal, expect, until
-from harness.containers import Containerd, remove_v1_cgroups
+from harness.containers import Containerd, in_network, remove_v1_cgroups
 from harness.program import CONFIG
 from harness.traffic import Client, Server
 
@@ -75,7 +75,7 @@ def test(lab, folder):
     for name, number in (("client", 10), ("server", 20)):
         lab.attach(nodes[name], bed.bridge, f"{address(number)}/24")
     client = Client(nodes["client"], "client", COLLECTOR, folder,
-                    before=containerd.runner(NAME, CGROUP, POD, nodes["client"]))
+                    before=containerd.runner(NAME, CGROUP, POD, *in_network(nodes["client"])))
     try:
         play(bed, client, nodes, containerd.known_version)
         bed.undertrace.stop()

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real containerd of the test's own, with runc: containers by `ctr`, and records of containers by
-its API, in the few bytes of protobuf that they take."""
+its API, in the few bytes of protobuf that they take; and spans from a container's cgroup."""
+import json
 import os
 import pathlib
 import shutil
 import subprocess
+import time
 
 import grpc
 
-from .check import Failed, Skipped, expect, until
+from .check import Failed, Skipped, equal, expect, until
 
-CONFIG = """\
+CONTAINERD = """\
 version = 2
 root = "{folder}/root"
 state = "{folder}/state"
@@ -21,6 +23,33 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"
   address = "{socket}"
 [ttrpc]
   address = "{socket}.ttrpc"
+"""
+# Of an undertrace that asks that containerd.
+CONFIG = """\
+receivers:
+  otlp:
+    protocols:
+      http:
+        endpoint: {listen}
+      grpc:
+  ebpf:
+processors:
+  correlate:
+  batch:
+    timeout: 50ms
+exporters:
+  otlp_grpc:
+    endpoint: http://{backend}
+service:
+  pipelines:
+    traces:
+      receivers: [otlp, ebpf]
+      processors: [correlate, batch]
+      exporters: [otlp_grpc]
+undertrace:
+  admin: unix://{folder}/admin.sock
+  identity:
+    containerd: unix://{folder}/containerd/containerd.sock
 """
 APPLETS = ("sh", "sed", "sleep", "wget", "date", "chroot")
 
@@ -59,7 +88,7 @@ class Containerd:
         for name in APPLETS:
             (self.rootfs / "bin" / name).symlink_to("busybox")
         (self.folder / "config.toml").write_text(
-            CONFIG.format(folder=self.folder, socket=self.socket))
+            CONTAINERD.format(folder=self.folder, socket=self.socket))
 
     def start(self):
         with (self.folder.parent / "containerd.log").open("a") as log:
@@ -95,14 +124,14 @@ class Containerd:
                  *labels, "--rootfs", self.rootfs, name, "/bin/sh", "-c", script,
                  namespace=namespace)
 
-    def runner(self, name, cgroup, pod, node):
+    def runner(self, name, cgroup, pod, *options):
         """Words before a command that make it run in a container of that id, below the lab's own
-        cgroup, in the node's network, on the host's files, with our standard input and output."""
+        cgroup, on the host's files, with our standard input and output. `options` are more of
+        ctr's; a node's network is `in_network`."""
         labels = [word for key, value in labels_of(pod).items()
                   for word in ("--label", f"{key}={value}")]
         return ["ctr", "--address", self.socket, "--namespace", "k8s.io", "run", "--rm",
-                "--with-ns", f"network:/run/netns/{node.namespace}",
-                "--cgroup", f"/{self.lab.root.name}/{cgroup}", *labels,
+                *map(str, options), "--cgroup", f"/{self.lab.root.name}/{cgroup}", *labels,
                 "--mount", "type=bind,src=/,dst=/host,options=rbind:rw",
                 "--rootfs", self.rootfs, name, "/bin/chroot", "/host"]
 
@@ -131,6 +160,10 @@ class Containerd:
         self.call("Delete", field(1, name))
 
 
+def in_network(node):
+    return "--with-ns", f"network:/run/netns/{node.namespace}"
+
+
 def remove_v1_cgroups(name):
     """What runc leaves in the hierarchies of cgroup v1, where there are any."""
     for top in pathlib.Path("/sys/fs/cgroup").glob(f"*/{name}"):
@@ -139,3 +172,22 @@ def remove_v1_cgroups(name):
                 os.rmdir(path)
             except OSError:
                 pass
+
+
+def span_body(name, time_ns):
+    """A request of one span, in JSON."""
+    span = {"traceId": os.urandom(16).hex(), "spanId": os.urandom(8).hex(), "name": name,
+            "kind": 2, "startTimeUnixNano": time_ns, "endTimeUnixNano": time_ns}
+    service = {"key": "service.name", "value": {"stringValue": "shop"}}
+    return json.dumps({"resourceSpans": [{"resource": {"attributes": [service]},
+                                          "scopeSpans": [{"spans": [span]}]}]})
+
+
+def send_from(cgroup, name, listen):
+    """A process of that cgroup connects, sends one span and ends."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'echo 0 >"$1/cgroup.procs" && shift && exec "$@"', "sh", cgroup, "curl",
+         "--silent", "--fail", "--header", "Content-Type: application/json", "--data",
+         span_body(name, str(time.time_ns())), f"http://{listen}/v1/traces"],
+        capture_output=True, text=True, check=False, timeout=20)
+    equal(done.returncode, 0, f"{name}: curl {done.stderr}")
