@@ -18,6 +18,7 @@ import unrun  # noqa: E402
 WATCH = sys.argv[1] if len(sys.argv) > 1 else ""
 SKIP = 77
 UNTYPED = "WATCH_WITHOUT_TYPES" in os.environ  # programs of tracepoints are raw ones (watch.c)
+ONLY_TYPED = {"sent_stamps"} if UNTYPED else set()  # programs that there are no raw ones of
 REPEATS = 3  # of tests that failed while the kernel did not run the programs
 UNLIMITED = "retransmits_per_second: 0\nconnections_per_second: 0\ndrain_interval: 20ms\n"
 
@@ -80,6 +81,12 @@ class Watch(Lines):
     def log(self):
         self.errors.seek(0)
         return self.errors.read().decode()
+
+    def missing(self):
+        """The warnings of programs that do not work, but for those that are never raw."""
+        lines = {line.split("program=")[1].split()[0]: line for line in self.log().splitlines()
+                 if "level=warn event=ebpf_program_missing" in line}
+        return {name: line for name, line in lines.items() if name not in ONLY_TYPED}
 
     def end(self):
         """Stops it; its metrics by name. What a sanitizer found fails the test."""
