@@ -117,12 +117,14 @@ static void on_finished(struct ut_keep *keep, uint32_t cursor, uint32_t spans)
         finish(kept, cursor);
 }
 
-static uint64_t on_left(struct ut_keep *keep, uint32_t cursor)
+static uint64_t on_left(struct ut_keep *keep, uint32_t cursor, uint32_t *ret_spans)
 {
     struct kept *kept = UT_CONTAINER_OF(keep, struct kept, base);
     kept->held &= ~(UINT64_C(1) << cursor);
+    *ret_spans = 0;
     if (!is_stored(kept))
         return 0;
+    *ret_spans = ut_hold_spans(kept->record);
     uint64_t sequence = ut_hold_sequence(kept->record);
     ut_hold_leave(kept->record, cursor);
     return sequence;
@@ -134,8 +136,9 @@ static void free_kept(struct kept *kept)
     struct ut_keeping *keeping = kept->keeping;
     while (kept->record != NULL && kept->held != 0) {
         uint32_t cursor = (uint32_t)__builtin_ctzll(kept->held);
-        uint64_t sequence = on_left(&kept->base, cursor);
-        ut_keeping_wait(keeping, cursor, sequence, *left_of(kept, cursor), true);
+        uint32_t spans;
+        uint64_t sequence = on_left(&kept->base, cursor, &spans);
+        ut_keeping_wait(keeping, cursor, sequence, spans, true);
     }
     keeping->open--;
     ut_pool_free(&keeping->worker->pool, kept);

@@ -58,9 +58,10 @@ static void leave_body(struct ut_queue *queue, const struct ut_body *body, uint3
 {
     struct ut_queue_backlog *backlog = &queue->backlog;
     bool mine = is_owner(queue);
-    uint64_t sequence = body->keep->left(body->keep, backlog->cursor);
+    uint32_t again;
+    uint64_t sequence = body->keep->left(body->keep, backlog->cursor, &again);
     backlog->left += mine ? 0 : spans;
-    ut_keeping_wait(backlog->keeping, backlog->cursor, sequence, spans, !mine);
+    ut_keeping_wait(backlog->keeping, backlog->cursor, sequence, mine ? spans : again, !mine);
 }
 
 bool ut_queue_keeps_up(const struct ut_queue *queue)
@@ -174,7 +175,8 @@ static int take_in(struct ut_queue *queue, struct ut_hold_record *handle,
     }
     struct ut_entry *entry = ut_queue_new_entry(queue, batch);
     if (entry == NULL) {
-        (void)batch->first->keep->left(batch->first->keep, backlog->cursor);
+        read_later(queue, AGAIN_NS);
+        (void)batch->first->keep->left(batch->first->keep, backlog->cursor, &stored);
         ut_keeping_wait(backlog->keeping, backlog->cursor, record->sequence, stored, false);
         ut_batch_unref(batch);
         return 0;

@@ -137,8 +137,9 @@ struct ut_keep {
     bool stored; /* it is there; before, it may be finished, but not left */
     /* `spans` of the body are finished at that exporter, for good. */
     void (*finished)(struct ut_keep *keep, uint32_t cursor, uint32_t spans);
-    /* That exporter lets it go unfinished, to read it back from the disk. Its sequence there. */
-    uint64_t (*left)(struct ut_keep *keep, uint32_t cursor);
+    /* That exporter lets it go unfinished, to read it back from the disk. Its sequence there; and
+     * how many spans will come back: all of them, those that were finished too. */
+    uint64_t (*left)(struct ut_keep *keep, uint32_t cursor, uint32_t *ret_spans);
     void (*released)(
         struct ut_keep *keep); /* the body is gone; what is stored and not finished waits */
 };

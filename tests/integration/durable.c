@@ -316,6 +316,53 @@ static void on_drained(void *arg)
     *(bool *)arg = true;
 }
 
+/* The second exporter's, of the first's name; it owns what the first has on the disk. */
+static struct ut_queue *queue_after(void)
+{
+    fake_exporter_init(&fakes[1], &worker);
+    struct ut_queue *after = ut_queue_new(&(struct ut_queue_config){
+        .id = "fake/one",
+        .worker = &worker,
+        .exporter = &fakes[1].base,
+        .settings = &settings,
+        .keeping = &keeping,
+    });
+    ut_queue_own_backlog(after);
+    return after;
+}
+
+/* A body is on the disk as a whole, so the spans of it that were sent come again. */
+Test(durable, the_queue_after_a_reload_has_in_its_books_what_comes_again_of_a_part_that_was_sent)
+{
+    bool drained = false;
+    settings.sending_queue.batch.present = true;
+    settings.sending_queue.batch.min_size = 0;
+    settings.sending_queue.batch.max_size = 2;
+    settings.retry_on_failure.initial_interval_ns = 60 * UT_NS_PER_S;
+    settings.retry_on_failure.max_interval_ns = 60 * UT_NS_PER_S;
+    open_parts();
+    fakes[0].keeps = true;
+    (void)push(1, 5, 10);
+    WAIT(answered() == 1);
+    cr_assert_eq(fakes[0].held_count, 1);
+    fake_answer(&fakes[0], (struct ut_outcome){.result = UT_SENT});
+    cr_assert_eq(fakes[0].held_count, 1, "the next piece");
+    fake_answer(&fakes[0], (struct ut_outcome){.result = UT_RETRY});
+    struct ut_queue *after = queue_after();
+    ut_queue_drain(queues[0], on_drained, &drained);
+    cr_expect(drained);
+    cr_expect_eq(books(0).sent, 2);
+    cr_expect_eq(books(0).stored, 3);
+    WAIT(fakes[1].spans == 5);
+    cr_expect_eq(balanced_books(after).recovered, 5);
+    cr_expect_eq(balanced_books(after).sent, 5);
+    queues[1] = after;
+    exporters = 2;
+    close_parts();
+    exporters = 1;
+    open_parts();
+}
+
 Test(durable, the_queue_after_a_reload_sends_what_the_one_before_has_not)
 {
     enum { MANY = 200, IN_FLIGHT = 10 };
@@ -328,15 +375,7 @@ Test(durable, the_queue_after_a_reload_sends_what_the_one_before_has_not)
         WAIT(next->verdict >= 0);
     }
     cr_expect_gt(books(0).stored, 0);
-    fake_exporter_init(&fakes[1], &worker);
-    struct ut_queue *after = ut_queue_new(&(struct ut_queue_config){
-        .id = "fake/one",
-        .worker = &worker,
-        .exporter = &fakes[1].base,
-        .settings = &settings,
-        .keeping = &keeping,
-    });
-    ut_queue_own_backlog(after);
+    struct ut_queue *after = queue_after();
     struct sent *late = push(MANY + 1, 1, 10);
     ut_pipeline_flush(pipeline);
     ut_queue_drain(queues[0], on_drained, &drained);
