@@ -102,7 +102,7 @@ void ut_queue_on_stuck(struct ut_timer *timer, uint64_t now_ns);
 
 /* A place for an entry: a spare one, or of the system. NULL: out of memory. */
 struct ut_entry *ut_queue_take_place(struct ut_queue *queue);
-/* Says that spans are lost because there was no place for them. */
+/* Says that spans are dropped because there was no place for them. */
 void ut_queue_log_no_memory(const struct ut_queue *queue, uint64_t spans);
 /* Gives back the spare places beyond `count`. */
 void ut_queue_trim_spares(struct ut_queue *queue, uint64_t count);

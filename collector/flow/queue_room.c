@@ -127,9 +127,9 @@ void ut_queue_trim_spares(struct ut_queue *queue, uint64_t count)
 void ut_queue_log_no_memory(const struct ut_queue *queue, uint64_t spans)
 {
     ut_log_cause(queue->worker->log, UT_LOG_ERROR, "export_no_memory", queue->id,
-                 "exporter=%s spans=%" PRIu64 " text=\"the system has no memory for them, and they "
-                 "are lost; let the process have more, or make undertrace.memory.limit_mib "
-                 "smaller\"",
+                 "exporter=%s spans=%" PRIu64 " text=\"the system has no memory for them: they "
+                 "come again from the disk of `storage`, or are lost; let the process have more, "
+                 "or make undertrace.memory.limit_mib smaller\"",
                  queue->id, spans);
 }
 
