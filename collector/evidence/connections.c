@@ -212,7 +212,7 @@ static uint16_t next_victim(struct ut_connections *t)
 {
     while (t->victims_looked_at < t->victim_count) {
         struct ut_connection *c = ut_connections_get(t, t->victims[t->victims_looked_at++]);
-        if (c != NULL && UT_WORKLOAD_SLOT(c->workload) == t->largest)
+        if (c != NULL)
             return slot_of(t, c);
     }
     return 0;

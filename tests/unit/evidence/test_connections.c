@@ -555,3 +555,13 @@ Test(connections, ends_that_were_not_established_together_are_no_mirror_by_tuple
     learn(later, UT_CONNECTION_OPENED);
     cr_expect_null(ut_connections_mirror(table, a));
 }
+
+/* The socket has connected once more, and of that nothing but the end was told. */
+Test(connections, attempt_that_fails_after_a_connection_says_nothing_of_that_one)
+{
+    struct ut_connection *a = learn(client(1, 4000), UT_CONNECTION_OPENED);
+    learn(client(1, 4000), UT_CONNECTION_CLOSED);
+    learn(client(1, 4000), UT_CONNECTION_FAILED);
+    struct ut_connection *b = learn(server(2, 4000), UT_CONNECTION_OPENED);
+    cr_expect_eq(ut_connections_mirror(table, a), b);
+}
