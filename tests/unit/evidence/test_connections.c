@@ -248,7 +248,7 @@ Test(connections, flood_of_one_workload_leaves_what_others_have_just_closed)
 
 /* The flood's connections are closed as well, and stand behind all that others had closed before.
  */
-Test(connections, flood_of_one_workload_leaves_what_others_closed_before_it)
+static void flood_with_closed_ones(uint64_t last_event_ns)
 {
     enum { QUIET = 5000 };
     for (uint32_t i = 1; i <= QUIET; i++) {
@@ -258,12 +258,22 @@ Test(connections, flood_of_one_workload_leaves_what_others_closed_before_it)
     for (uint32_t i = 1; i <= 2 * UT_CONNECTIONS_MAX; i++) {
         struct ut_connection_fact fact = client(QUIET + i, 0);
         fact.local = at((uint8_t)(3 + i / 60000), (uint16_t)(1000 + i % 60000));
-        learn(fact, UT_CONNECTION_OPENED);
+        learn(fact, UT_CONNECTION_OPENED)->last_event_ns = last_event_ns;
         learn(fact, UT_CONNECTION_CLOSED);
     }
     for (uint32_t i = 1; i <= QUIET; i++)
         cr_assert_not_null(ut_connections_by_cookie(table, i), "of the quiet one: %u", i);
     cr_expect_eq(table->evicted_closed, QUIET + UT_CONNECTIONS_MAX);
+}
+
+Test(connections, flood_of_one_workload_leaves_what_others_closed_before_it)
+{
+    flood_with_closed_ones(0);
+}
+
+Test(connections, flood_of_one_workload_that_has_events_does_so_too)
+{
+    flood_with_closed_ones(10 * S);
 }
 
 /* Kernels whose programs know no cookies tell of other ends without one as well. */
