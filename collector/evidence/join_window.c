@@ -138,14 +138,12 @@ static enum ut_join_fit fit_client(const struct ut_join_view *view, const struct
     return meets(view, span, slack_ns) ? UT_FIT_MEETS : UT_FIT_NONE;
 }
 
-/* An answer leaves up to `slack_ns` after the server has ended its span. Where low_ns comes from
- * the kernel's own note of the request, it has its slack. */
+/* An answer leaves up to `slack_ns` after the server has ended its span. */
 static bool ended_before(const struct ut_join_view *view, const struct ut_span *span,
                          uint64_t slack_ns)
 {
-    uint64_t leaves_ns = view->alternating && !view->precise ? 0 : slack_ns;
     return span->start_ns <= view->high_ns + slack_of(view, slack_ns) &&
-           span->end_ns + leaves_ns >= view->low_ns && span->end_ns >= view->received_ns;
+           span->end_ns + slack_ns >= view->low_ns && span->end_ns >= view->received_ns;
 }
 
 static enum ut_join_fit fit_server(const struct ut_join_view *view, const struct ut_connection *own,
@@ -156,11 +154,10 @@ static enum ut_join_fit fit_server(const struct ut_join_view *view, const struct
         return UT_FIT_NONE; /* an accepting end sends none */
     if (view->cause == UT_CAUSE_SYN_ACK)
         return view->side == UT_SIDE_LOCAL ? fit_accepted(own, span, slack_ns) : UT_FIT_NONE;
-    bool open_at_seen = span->end_ns + slack_ns >= view->seen_ns;
-    if (open_at_seen && holds(view, span, slack_ns))
+    if (span->end_ns + slack_ns >= view->seen_ns && holds(view, span, slack_ns))
         return UT_FIT_HOLDS;
     if (view->side == UT_SIDE_LOCAL) {
-        if (!open_at_seen && ended_before(view, span, all_slack_ns))
+        if (ended_before(view, span, all_slack_ns))
             return UT_FIT_ENDED;
     } else if (span->start_ns + slack_ns >= view->seen_ns &&
                span->start_ns <= view->seen_ns + UT_JOIN_BEGINS_WITHIN_NS) {
