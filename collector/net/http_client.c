@@ -84,9 +84,10 @@ static void count_transfer(struct ut_http_client *client, CURL *easy, CURLcode c
     (void)curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &connects);
     *client->sent_bytes += (uint64_t)body + (uint64_t)head;
     *client->connects += (uint64_t)connects;
-    *client->connect_failures += code == CURLE_COULDNT_CONNECT ||
-                                 code == CURLE_COULDNT_RESOLVE_HOST ||
-                                 code == CURLE_COULDNT_RESOLVE_PROXY;
+    *client->connect_failures +=
+        code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST ||
+        code == CURLE_COULDNT_RESOLVE_PROXY ||
+        (code == CURLE_OPERATION_TIMEDOUT && !ut_http_easy_connected(easy));
 }
 
 static void end_call(struct ut_http_call *call)

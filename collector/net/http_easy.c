@@ -172,12 +172,17 @@ static const char *advise(const struct ut_http_easy *easy, CURL *handle,
     }
 }
 
-static void say_timed_out(const struct ut_http_easy *easy, CURL *handle, struct ut_http_call *call)
+bool ut_http_easy_connected(CURL *handle)
 {
     curl_off_t connected_us = 0;
     (void)curl_easy_getinfo(handle, CURLINFO_PRETRANSFER_TIME_T, &connected_us);
+    return connected_us > 0;
+}
+
+static void say_timed_out(const struct ut_http_easy *easy, CURL *handle, struct ut_http_call *call)
+{
     (void)snprintf(call->error, sizeof(call->error), "%s within %" PRIu64 " ms",
-                   connected_us > 0 ? "the backend did not answer" : "no connection",
+                   ut_http_easy_connected(handle) ? "the backend did not answer" : "no connection",
                    easy->options->settings->timeout_ns / UT_NS_PER_MS);
 }
 

@@ -37,6 +37,8 @@ void ut_http_easy_settle(struct ut_http_easy *easy);
 /* Gives the handle its call, whose result is cleared. 0 or -ENOMEM. */
 int ut_http_easy_begin(const struct ut_http_easy *easy, CURL *handle,
                        struct ut_http_call *call) UT_MUST_USE;
+/* Whether the call of the handle has, or had, a connection. */
+bool ut_http_easy_connected(CURL *handle);
 /* The transfer has ended with `code`: fills in the call's result. */
 void ut_http_easy_end(const struct ut_http_easy *easy, CURL *handle, struct ut_http_call *call,
                       CURLcode code);

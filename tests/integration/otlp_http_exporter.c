@@ -136,6 +136,11 @@ static struct test_item *ask(struct bench *bench)
     return item;
 }
 
+static double connect_failures(const struct bench *bench)
+{
+    return ut_metrics_sum(bench->worker.metrics, "undertrace_exporter_connect_failures");
+}
+
 static void on_stopped(void *arg)
 {
     ((struct bench *)arg)->stopped = true;
@@ -393,6 +398,7 @@ Test(otlp_http, silent_backend_is_timed_out)
     struct test_item *item = ask(bench);
     cr_expect_eq(item->outcome.result, UT_RETRY);
     cr_expect(strstr(item->text, "did not answer within 400 ms: ") != NULL, "%s", item->text);
+    cr_expect_eq(connect_failures(bench), 0);
     close_bench(bench);
 }
 
@@ -471,6 +477,7 @@ Test(otlp_http, name_server_that_does_not_answer_is_not_waited_for)
     struct test_item *item = ask(bench);
     cr_expect_eq(item->outcome.result, UT_RETRY);
     cr_expect(strstr(item->text, "no connection within 400 ms: ") != NULL, "%s", item->text);
+    cr_expect_eq(connect_failures(bench), 1);
     (void)send_item(bench, 1);
     turn(bench, 0, 50);
     close_bench(bench);
