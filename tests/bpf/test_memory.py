@@ -89,7 +89,7 @@ class Memory(KernelTest):
         task = self.task(path, limited)
         task.do("pin")
         limited.limit(limited.usage() + LIMIT)
-        self.expect_as_psi("anonymous", path, task, LIMIT * 7 // 8, LIMIT * 7 // 8, 0.15)
+        self.expect_as_psi("anonymous", path, task, LIMIT * 3 // 4, LIMIT * 3 // 4, 0.15)
 
     def expect_as_psi(self, what, path, task, size, touched, tolerance):
         """What is told of one task that stalls, beside PSI's figure, which also has the time that

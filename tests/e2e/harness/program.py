@@ -107,7 +107,7 @@ class Undertrace:
             self.process = self.lab.start(
                 [*self.before, program(), "run", "--config", self.config],
                 self.lab.cgroup("collector"), stdout=log, stderr=log)
-        until(self.ready, 60, "undertrace is ready")  # in an emulator
+        until(self.ready, 150, "undertrace is ready")  # in an emulator
         self.unrun = unrun.Unrun(self.process.pid)
         UNRUN.append(self)
         return self
