@@ -66,7 +66,7 @@ static enum ut_result ask(struct bench *bench, uint32_t first, uint32_t count)
         .batch = bench->batch, .first_span = first, .span_count = count, .done = on_done};
     ut_exporter_zipkin.send(bench->exporter, &bench->item);
     while (bench->done == 0)
-        (void)uv_run(&bench->worker.uv, UV_RUN_ONCE);
+        ut_worker_turn(&bench->worker);
     return bench->outcome.result;
 }
 
