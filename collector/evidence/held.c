@@ -362,6 +362,16 @@ bool ut_held_at(const struct ut_held_watch *watch, uint64_t unix_ns, uint64_t *r
     return ut_series_at(held, unix_ns, ret);
 }
 
+uint64_t ut_held_slot_at(const struct ut_held_watch *watch, uint64_t unix_ns)
+{
+    const struct ut_series *held = &watch->held;
+    uint32_t next = ut_series_first(held, unix_ns);
+    if (next == 0 || next == ut_series_kept(held))
+        return 0;
+    uint64_t after_ns = ut_series_point(held, next)->unix_ns;
+    return after_ns > unix_ns ? after_ns - ut_series_point(held, next - 1)->unix_ns : 0;
+}
+
 uint64_t ut_held_range(const struct ut_held_watch *watch, uint64_t from_ns, uint64_t to_ns)
 {
     uint64_t least = UINT64_MAX, most = 0;

@@ -89,6 +89,8 @@ bool ut_held_latest(const struct ut_held_watch *watch, uint64_t *ret);
  * of 300 ms after their end or later, so that the reading behind it is there even in the longest
  * slot, or the one before is that near.) */
 bool ut_held_at(const struct ut_held_watch *watch, uint64_t unix_ns, uint64_t *ret);
+/* How far apart the two readings are that it is in between; 0: it is at one, or near one. */
+uint64_t ut_held_slot_at(const struct ut_held_watch *watch, uint64_t unix_ns);
 /* The most that it can have changed by between the two times. */
 uint64_t ut_held_range(const struct ut_held_watch *watch, uint64_t from_ns, uint64_t to_ns);
 /* By how much a series of it that only grows grew between the two times; false where that is not

@@ -16,6 +16,9 @@
 #include "model/attributes.h"
 #include "otlp/encode.h"
 
+/* Readings that lie further apart than this are told, because then a span knows less. */
+#define LONG_SLOT_NS (UT_HELD_INTERVAL_NS * 3 / 2)
+
 /* One closing event included; with the stalls' less than half of what a span may gain. */
 enum { KILL_EVENTS_MAX = 4, ATTRIBUTES_BYTES = 448, EVENT_BYTES = 224 };
 
@@ -257,6 +260,29 @@ static uint64_t sum_stalls(const struct ut_join *join, const struct ut_span *spa
     return sum_ns;
 }
 
+/* The longest that either end of the span is in. */
+static uint64_t held_slot_ns(const struct ut_join *join, const struct ut_span *span,
+                             const struct ut_join_memory *memory)
+{
+    uint64_t end_ns = ut_held_slot_at(join->held, span->end_ns);
+    uint64_t start_ns = memory->held_change ? ut_held_slot_at(join->held, span->start_ns) : 0;
+    return end_ns > start_ns ? end_ns : start_ns;
+}
+
+static void encode_held(const struct ut_join *join, const struct ut_span *span,
+                        const struct ut_join_memory *memory, struct ut_encoder *out)
+{
+    const int field = UT_FIELD_SPAN_ATTRIBUTES;
+    if (!memory->held)
+        return;
+    ut_encode_int(out, field, UT_ATTR_MEMORY_HELD_BYTES, (int64_t)memory->held_bytes);
+    if (memory->held_change)
+        ut_encode_int(out, field, UT_ATTR_MEMORY_HELD_CHANGE_BYTES, memory->held_change_bytes);
+    uint64_t slot_ns = held_slot_ns(join, span, memory);
+    if (slot_ns >= LONG_SLOT_NS)
+        ut_encode_int(out, field, UT_ATTR_MEMORY_HELD_SLOT_MS, (int64_t)(slot_ns / UT_NS_PER_MS));
+}
+
 static int main_scope(const struct stalled by_scope[UT_SCOPES])
 {
     int main = UT_SCOPE_OWN;
@@ -278,10 +304,7 @@ uint32_t ut_join_memory_attributes(const struct ut_join *join, const struct ut_s
     struct stalled by_scope[UT_SCOPES] = {{0}};
     uint32_t sharers = 0;
     uint64_t sum_ns = sum_stalls(join, span, memory, by_scope, &sharers);
-    if (memory->held)
-        ut_encode_int(out, field, UT_ATTR_MEMORY_HELD_BYTES, (int64_t)memory->held_bytes);
-    if (memory->held_change)
-        ut_encode_int(out, field, UT_ATTR_MEMORY_HELD_CHANGE_BYTES, memory->held_change_bytes);
+    encode_held(join, span, memory, out);
     if (memory->allocated) {
         uint32_t part;
         ut_encode_int(out, field, UT_ATTR_MEMORY_ALLOCATED_BYTES, (int64_t)memory->allocated_bytes);

@@ -19,6 +19,7 @@
 #define UT_ATTR_TCP_LISTEN_OVERFLOWS "undertrace.tcp.listen_overflows"
 #define UT_ATTR_MEMORY_HELD_BYTES "undertrace.memory.held_bytes" /* by the workload, at the end */
 #define UT_ATTR_MEMORY_HELD_CHANGE_BYTES "undertrace.memory.held_change_bytes"
+#define UT_ATTR_MEMORY_HELD_SLOT_MS "undertrace.memory.held_slot_ms" /* between readings of it */
 #define UT_ATTR_MEMORY_ALLOCATED_BYTES "undertrace.memory.allocated_bytes" /* by the workload */
 #define UT_ATTR_MEMORY_STALL_NS "undertrace.memory.stall_ns"               /* task time */
 #define UT_ATTR_MEMORY_STALL_WALL_NS "undertrace.memory.stall_wall_ns"     /* as PSI counts */

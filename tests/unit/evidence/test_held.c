@@ -91,6 +91,7 @@ Test(held, change_that_is_large_is_told)
     expect_held(1, 30 * MIB, 20 * MIB);
     expect_held(2, 12 * MIB, -18 * MIB);
     cr_expect_eq(lab_events(&lab, 1), 0);
+    cr_expect_eq(lab_int(&lab, 1, UT_ATTR_MEMORY_HELD_SLOT_MS), -1);
     cr_expect_str_eq(lab_text(&lab, 1, UT_ATTR_MEMORY_STALL_SCOPE), "");
 }
 

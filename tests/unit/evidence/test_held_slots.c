@@ -198,6 +198,9 @@ Test(held_slots, spans_are_told_the_same_while_slots_change)
     expect_held(2, 1085 * MIB, 26 * MIB);
     expect_held(3, 1115 * MIB, 30 * MIB);
     expect_held(4, 1115 * MIB, 110 * MIB);
+    static const int64_t slots_ms[] = {200, 200, 400, 400, -1};
+    for (uint32_t i = 0; i < 5; i++)
+        cr_expect_eq(lab_int(&lab, i, UT_ATTR_MEMORY_HELD_SLOT_MS), slots_ms[i], "span %u", i);
 }
 
 Test(held_slots, reading_that_is_left_out_is_missed_by_the_slot_that_it_had)
