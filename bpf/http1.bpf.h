@@ -14,6 +14,7 @@
 #define UT_BPF_HTTP1_H
 
 #include "output.bpf.h"
+#include "trace_counters.h"
 
 #define PIECE                                                                                      \
     128            /* bytes that are read at once, and the most that is kept of an unfinished line \

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /*
- * The records that the kernel programs write to the ring buffer: the only header that both worlds
- * include. All numbers are in the machine's byte order, ports in host order, addresses 16 bytes
- * with IPv4 as ::ffff:a.b.c.d. Records are also what a capture file holds. A field that the kernel
- * could not tell has its `UT_HAS_…` bit clear; absent is never written as 0 with the bit set.
+ * The records that the kernel programs write to the ring buffer: with trace_counters.h, the only
+ * header that both worlds include. All numbers are in the machine's byte order, ports in host
+ * order, addresses 16 bytes with IPv4 as ::ffff:a.b.c.d. Records are also what a capture file
+ * holds. A field that the kernel could not tell has its `UT_HAS_…` bit clear; absent is never
+ * written as 0 with the bit set.
  */
 #ifndef UT_BPF_RECORDS_H
 #define UT_BPF_RECORDS_H
@@ -39,9 +40,10 @@ enum ut_record_type {
     UT_RECORD_UNDO = 10,
     UT_RECORD_TRACE_IDS = 11,
     UT_RECORD_ALLOCATED = 12,
+    UT_RECORD_HELD_BACK = 13,
 };
 
-#define UT_RECORD_TYPES 13 /* one more than the highest, so that a type is an index */
+#define UT_RECORD_TYPES 14 /* one more than the highest, so that a type is an index */
 
 enum ut_tcp_role { UT_ROLE_UNKNOWN, UT_ROLE_CONNECT, UT_ROLE_ACCEPT };
 
@@ -212,6 +214,20 @@ struct ut_record_allocated {
     ut_u64 bytes, window_ns;
 };
 
+/* Records of header.cgroup_id are held back by their rate limit from header.boot_ns on. For so long
+ * at least it is not told again; once for connections and once for all other types. */
+#define UT_HELD_BACK_NS 100000000
+struct ut_record_held_back {
+    struct ut_record_header header;
+    ut_u32 type, reserved; /* enum ut_record_type */
+};
+
+/* The types of which that is told. Resets and the like are many where somebody makes them, and say
+ * nothing of what else happened; cgroups are found by reading their tree. */
+#define UT_RECORD_HELD_BACK_IS_TOLD(type)                                                          \
+    ((type) == UT_RECORD_RETRANSMIT || (type) == UT_RECORD_CONNECTION ||                           \
+     (type) == UT_RECORD_OOM_KILL || (type) == UT_RECORD_TRACE_IDS)
+
 /* What the programs counted, per CPU; the arrays are indexed by record type. Every event is in
  * exactly one of recorded, limited and lost. */
 struct ut_kernel_counters {
@@ -219,32 +235,6 @@ struct ut_kernel_counters {
     ut_u64 limited[UT_RECORD_TYPES]; /* held back by the rate limit of their cgroup */
     ut_u64 lost[UT_RECORD_TYPES];    /* found no room in the ring */
     ut_u64 unowned;                  /* among the recorded: without a cgroup */
-};
-
-/* Why the requests of a socket are not followed, or no more. */
-enum ut_trace_loss {
-    UT_TRACE_NOT_HTTP = 1, /* no request of HTTP/1.1 where one has to begin */
-    UT_TRACE_MALFORMED,    /* a line that not all read alike */
-    UT_TRACE_AMBIGUOUS,    /* a body whose length is not told, or twice */
-    UT_TRACE_UPGRADE,      /* the connection may have gone over to another protocol */
-    UT_TRACE_EXPECT,       /* the body may come or not */
-    UT_TRACE_TOO_LONG,     /* a head, a body, or more of them in one packet than are looked at */
-    UT_TRACE_GAP,          /* bytes went by unseen */
-    UT_TRACE_UNREADABLE,   /* a packet of a shape that is not known */
-    UT_TRACE_MULTIPATH,    /* MPTCP: the bytes go over several connections */
-    UT_TRACE_NO_ROOM,      /* as many sockets as may be are followed */
-    UT_TRACE_UNASKED,      /* an answer to no request that was seen */
-};
-
-#define UT_TRACE_LOSSES 12 /* one more than the highest */
-
-/* What trace_context.bpf.c counted, per CPU. */
-struct ut_trace_counters {
-    ut_u64 sockets;                            /* that were followed from their first byte on */
-    ut_u64 traced_requests, untraced_requests; /* by whether the head named a span */
-    ut_u64 traced_answers;
-    ut_u64 displaced; /* messages that made room for later ones before they were acknowledged */
-    ut_u64 lost[UT_TRACE_LOSSES]; /* sockets, by the reason */
 };
 
 #endif

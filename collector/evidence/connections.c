@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * States of a row: seen (by a retransmit or a snapshot) or connecting → established → closed. Rows
- * are indexed four times (cookie, ISN pair, tuple, port of the other end within the workload) and
- * stand in one of three lists by age (free, open, closed). What an index hashes is changed only
- * while the row is out of that index.
+ * are indexed five times (cookie, ISN pair, tuple, port of the other end within the workload,
+ * workload) and stand in one of three lists by age (free, open, closed). What an index hashes is
+ * changed only while the row is out of that index.
  *
  * Invariants: 1. a.mirror == b exactly if b.mirror == a; 2. an ambiguous row has no mirror; 3.
  * chains and lists hold each row at most once, newest first in chains.
@@ -16,6 +16,7 @@
 #include "evidence/connection_mirror.h"
 
 enum { BUCKETS = UT_TABLE_SIZE(32768, 8), SWEEP_ROWS = UT_TABLE_SIZE(1024, 4) };
+_Static_assert((int)BUCKETS >= UT_WORKLOADS_MAX, "workloads share no chain of UT_BY_WORKLOAD");
 #define UNANSWERED_KEPT_NS (150 * UT_NS_PER_S)
 
 /* ---- indexes -------------------------------------------------------------------------------- */
@@ -44,6 +45,8 @@ static uint64_t hash_of(const struct ut_connection *c, enum ut_connection_index 
         return mix((uint64_t)c->local_isn * c->remote_isn + c->local_isn + c->remote_isn);
     case UT_BY_TUPLE:
         return hash_endpoint(&c->local) + hash_endpoint(&c->remote);
+    case UT_BY_WORKLOAD:
+        return UT_WORKLOAD_SLOT(c->workload); /* as it is: a chain of its own */
     default:
         return mix((uint64_t)c->workload << 16 | c->remote.port);
     }
@@ -70,6 +73,8 @@ static bool indexed(const struct ut_connection *c, enum ut_connection_index inde
         return c->has_isn;
     case UT_BY_TUPLE:
         return c->local.port != 0 && c->remote.port != 0;
+    case UT_BY_WORKLOAD:
+        return c->workload != 0;
     default:
         return c->workload != 0 && c->remote.port != 0;
     }
@@ -302,6 +307,15 @@ struct ut_connection *ut_connections_next_on_port(const struct ut_connections *t
     return NULL;
 }
 
+struct ut_connection *ut_connections_next_of(const struct ut_connections *t, uint32_t workload,
+                                             const struct ut_connection *previous)
+{
+    struct ut_connection key = {.workload = workload};
+    uint16_t i = previous != NULL ? previous->links[UT_BY_WORKLOAD].next
+                                  : *bucket_of(t, &key, UT_BY_WORKLOAD);
+    return i != 0 ? &t->slots[i] : NULL;
+}
+
 struct ut_connection *ut_connection_first_in_chain(const struct ut_connections *t,
                                                    const struct ut_connection *c,
                                                    enum ut_connection_index index)
@@ -515,6 +529,7 @@ void ut_connections_resolve(struct ut_connections *t)
         t->unresolved--;
         c->workload = workload;
         link_index(t, c, UT_BY_PORT);
+        link_index(t, c, UT_BY_WORKLOAD);
         if (t->changed != NULL)
             t->changed(t->arg, c);
     }
@@ -523,11 +538,9 @@ void ut_connections_resolve(struct ut_connections *t)
 void ut_connections_forget_workload(struct ut_connections *t, uint32_t slot)
 {
     t->complete_since_ns[slot] = 0;
-    for (uint32_t i = 1; i <= t->ever_used; i++) {
-        struct ut_connection *c = &t->slots[i];
-        if (c->workload == 0 || UT_WORKLOAD_SLOT(c->workload) != slot)
-            continue;
+    for (struct ut_connection *c; (c = ut_connections_next_of(t, slot, NULL)) != NULL;) {
         unlink_index(t, c, UT_BY_PORT);
+        unlink_index(t, c, UT_BY_WORKLOAD);
         c->workload = 0;
         if (t->changed != NULL)
             t->changed(t->arg, c);

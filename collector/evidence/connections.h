@@ -37,6 +37,7 @@ enum ut_connection_index {
     UT_BY_ISN,
     UT_BY_TUPLE,
     UT_BY_PORT,
+    UT_BY_WORKLOAD,
     UT_BY_AGE,
     UT_CONNECTION_INDEXES
 };
@@ -132,6 +133,11 @@ struct ut_connection *ut_connections_mirror(const struct ut_connections *connect
 struct ut_connection *ut_connections_next_on_port(const struct ut_connections *connections,
                                                   uint32_t workload, uint16_t remote_port,
                                                   const struct ut_connection *previous);
+
+/* The rows of a workload, likewise, in the order in which something was learnt of them last. */
+struct ut_connection *ut_connections_next_of(const struct ut_connections *connections,
+                                             uint32_t workload,
+                                             const struct ut_connection *previous);
 
 static inline bool ut_connection_same_end(const struct ut_endpoint *a, const struct ut_endpoint *b)
 {

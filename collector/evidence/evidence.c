@@ -123,6 +123,7 @@ static void count_records(struct ut_evidence *e)
         [UT_INGEST_TRACE_IDS] = "type=\"trace_ids\"",
         [UT_INGEST_TRACE_IDS_ALONE] = "type=\"trace_ids_without_retransmit\"",
         [UT_INGEST_ALLOCATED] = "type=\"allocated\"",
+        [UT_INGEST_HELD_BACK] = "type=\"held_back\"",
         [UT_INGEST_BAD] = "type=\"bad\"",
     };
     for (int i = 0; i < UT_INGEST_RESULTS; i++)
@@ -130,8 +131,8 @@ static void count_records(struct ut_evidence *e)
             counter(e, "undertrace_kernel_records_total", labels[i],
                     "Kernel records taken in, and those that were refused as malformed.");
     e->counters.lost_records = counter(e, "undertrace_kernel_lost_records_total", "",
-                                       "Kernel records that were lost or held back, and runs of "
-                                       "the programs that the kernel skipped.");
+                                       "Kernel records that were lost, and runs of the programs "
+                                       "that the kernel skipped.");
 }
 
 static void count_spans(struct ut_evidence *e)
@@ -378,6 +379,7 @@ struct ut_evidence *ut_evidence_new(struct ut_metrics *metrics, struct ut_log *l
     }
     read_tables(e);
     ut_tally_show(&e->tables.tally, metrics);
+    ut_gaps_show(&e->tables.gaps, metrics);
     read_memory(e);
     return e;
 }
@@ -388,6 +390,7 @@ void ut_evidence_free(struct ut_evidence *e)
         return;
     ut_metrics_remove(e->metrics, e);
     ut_tally_hide(&e->tables.tally, e->metrics);
+    ut_gaps_hide(&e->tables.gaps, e->metrics);
     free(e->scan_root);
     ut_join_free(e->join);
     ut_tables_done(&e->tables);

@@ -310,6 +310,19 @@ static enum ut_ingest_result ingest_allocated(struct ut_tables *tables,
     return UT_INGEST_ALLOCATED;
 }
 
+static enum ut_ingest_result ingest_held_back(struct ut_tables *tables,
+                                              const struct ut_record_held_back *record,
+                                              uint64_t unix_ns)
+{
+    bool known;
+    if (!UT_RECORD_HELD_BACK_IS_TOLD(record->type))
+        return UT_INGEST_BAD;
+    uint32_t workload =
+        ut_workloads_of_cgroup(&tables->workloads, record->header.cgroup_id, &known);
+    ut_tables_held_back(tables, workload, record->type == UT_RECORD_CONNECTION, unix_ns);
+    return UT_INGEST_HELD_BACK;
+}
+
 /* The record's bytes may be longer than this version knows, never shorter; of paths only the part
  * that is used need be there. */
 static size_t least_size(uint8_t type)
@@ -335,6 +348,8 @@ static size_t least_size(uint8_t type)
         return sizeof(struct ut_record_trace_ids);
     case UT_RECORD_ALLOCATED:
         return sizeof(struct ut_record_allocated);
+    case UT_RECORD_HELD_BACK:
+        return sizeof(struct ut_record_held_back);
     default:
         return SIZE_MAX;
     }
@@ -354,6 +369,7 @@ enum ut_ingest_result ut_ingest_record(struct ut_tables *tables, const void *dat
         struct ut_record_tcp tcp;
         struct ut_record_trace_ids trace_ids;
         struct ut_record_allocated allocated;
+        struct ut_record_held_back held_back;
     } record;
     if (size < sizeof(record.header))
         return UT_INGEST_BAD;
@@ -384,6 +400,8 @@ enum ut_ingest_result ut_ingest_record(struct ut_tables *tables, const void *dat
         return ingest_trace_ids(tables, &record.trace_ids);
     case UT_RECORD_ALLOCATED:
         return ingest_allocated(tables, &record.allocated, unix_ns);
+    case UT_RECORD_HELD_BACK:
+        return ingest_held_back(tables, &record.held_back, unix_ns);
     default:
         return ingest_cgroup(tables, &record.cgroup, size, unix_ns);
     }

@@ -22,6 +22,7 @@ enum ut_ingest_result {
     UT_INGEST_TRACE_IDS,
     UT_INGEST_TRACE_IDS_ALONE, /* their retransmit is not known */
     UT_INGEST_ALLOCATED,
+    UT_INGEST_HELD_BACK,
     UT_INGEST_BAD,
     UT_INGEST_RESULTS,
 };

@@ -353,14 +353,6 @@ static void remember(const struct ut_join *join, const struct ut_join_view *view
 /* ---- the flow ----------------------------------------------------------------------------------
  */
 
-static bool is_partial(const struct ut_join *join, const struct ut_span *span)
-{
-    const struct ut_tables *tables = join->tables;
-    return join->exceeded || tables->attached_ns == 0 || span->start_ns < tables->attached_ns ||
-           span->start_ns < join->horizon_ns ||
-           ut_tables_lost_in(tables, span->start_ns, span->end_ns);
-}
-
 /* Passes 2 to 4 over the spans in hand. */
 static void settle(struct ut_join *join, struct ut_body *body)
 {
@@ -376,7 +368,7 @@ static void settle(struct ut_join *join, struct ut_body *body)
         struct ut_join_span *entry = &join->spans[s];
         if (entry->count == 0 && !entry->memory.any)
             continue;
-        entry->partial |= is_partial(join, &body->spans[entry->row]);
+        entry->partial |= ut_join_is_partial(join, &body->spans[entry->row]);
         ut_join_encode(join, body, entry);
     }
     for (uint32_t i = 0; i < join->view_count; i++) {
@@ -446,6 +438,7 @@ bool ut_join_begin(struct ut_join *join, const struct ut_body *body,
     uint64_t to_ns = body->newest_end_ns < now_ns ? body->newest_end_ns : now_ns;
     ut_join_gather(join, from_ns, to_ns + join->slack_ns);
     ut_join_begin_held(join, body->oldest_start_ns, to_ns);
+    ut_join_begin_doubts(join, body->oldest_start_ns, to_ns);
     return join->held_changed || join->allocated_much || join->tables->events.trace_ids.count > 0 ||
            join->view_count + join->stall_count + join->kill_count > 0;
 }

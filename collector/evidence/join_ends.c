@@ -157,7 +157,7 @@ static bool one_address_on_port(const struct ut_join *join, const struct ut_join
     uint64_t from_ns = span->start_ns - join->slack_ns, to_ns = span->end_ns + join->slack_ns;
     uint64_t doubted_ns = from_ns > LOSS_DOUBTED_NS ? from_ns - LOSS_DOUBTED_NS : 0;
     if (!ut_tables_complete(tables, workload, span->start_ns, span->end_ns) ||
-        ut_tables_lost_in(tables, doubted_ns, to_ns))
+        ut_gaps_lack_connections(&tables->gaps, workload, doubted_ns, to_ns))
         return false;
     for (const struct ut_connection *c = NULL;
          (c = ut_connections_next_on_port(&tables->connections, workload, named->remote.port, c)) !=

@@ -4,6 +4,7 @@
 #define UT_EVIDENCE_JOIN_VIEW_H
 
 #include "evidence/join.h"
+#include "evidence/join_doubts.h"
 #include "otlp/span_reader.h"
 
 enum {
@@ -161,6 +162,8 @@ struct ut_join {
     /* What the span that was looked at last names: spans beside it mostly name the same. */
     const struct ut_span *named_by; /* of the body at hand; NULL: none */
     struct ut_join_named named;
+
+    struct ut_join_doubts doubts;
 
     /* How many connections of the workload fit what the span at hand names. */
     uint32_t fitting, fitting_serial;

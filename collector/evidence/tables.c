@@ -5,6 +5,9 @@
 
 /* Losses are noticed when the ring is drained, at the latest so long after they happened. */
 #define NOTICED_WITHIN_NS UT_NS_PER_S
+/* What a record that was held back would have told may have begun as long before: the bytes that
+ * were sent again then, and the span that had waited for them, or ended without. */
+#define WAITED_NS UT_NS_PER_S
 
 static void on_changed(void *arg, struct ut_connection *connection)
 {
@@ -28,6 +31,7 @@ static void on_forget_workload(void *arg, uint32_t slot)
     ut_memory_store_forget_workload(&t->memory, slot);
     ut_held_forget_workload(&t->held, slot);
     ut_tally_forget_workload(&t->tally, slot);
+    ut_gaps_forget_workload(&t->gaps, slot);
 }
 
 int ut_tables_init(struct ut_tables *t)
@@ -63,28 +67,24 @@ void ut_tables_done(struct ut_tables *t)
 
 void ut_tables_lost(struct ut_tables *t, uint64_t unix_ns)
 {
-    uint64_t from_ns = unix_ns > NOTICED_WITHIN_NS ? unix_ns - NOTICED_WITHIN_NS : 0;
+    const struct ut_gap gap = {
+        .from_ns = unix_ns > NOTICED_WITHIN_NS ? unix_ns - NOTICED_WITHIN_NS : 0,
+        .to_ns = unix_ns,
+        .connections = true,
+    };
     t->version++;
-    if (t->loss_count > 0) {
-        uint32_t last = (t->loss_count - 1) % UT_LOSSES_MAX;
-        if (from_ns <= t->losses[last].to_ns && unix_ns >= t->losses[last].to_ns) {
-            t->losses[last].to_ns = unix_ns;
-            return;
-        }
-    }
-    uint32_t next = t->loss_count++ % UT_LOSSES_MAX;
-    t->losses[next].from_ns = from_ns;
-    t->losses[next].to_ns = unix_ns;
+    ut_gaps_note(&t->gaps, 0, gap);
 }
 
-bool ut_tables_lost_in(const struct ut_tables *t, uint64_t from_ns, uint64_t to_ns)
+void ut_tables_held_back(struct ut_tables *t, uint32_t workload, bool connections, uint64_t unix_ns)
 {
-    uint32_t count = t->loss_count < UT_LOSSES_MAX ? t->loss_count : UT_LOSSES_MAX;
-    for (uint32_t i = 0; i < count; i++) {
-        if (t->losses[i].from_ns <= to_ns && t->losses[i].to_ns >= from_ns)
-            return true;
-    }
-    return false;
+    const struct ut_gap gap = {
+        .from_ns = unix_ns > WAITED_NS ? unix_ns - WAITED_NS : 0,
+        .to_ns = unix_ns + UT_HELD_BACK_NS,
+        .connections = connections,
+    };
+    t->version++;
+    ut_gaps_note(&t->gaps, workload, gap);
 }
 
 bool ut_tables_complete(const struct ut_tables *t, uint32_t workload, uint64_t from_ns,
@@ -92,5 +92,5 @@ bool ut_tables_complete(const struct ut_tables *t, uint32_t workload, uint64_t f
 {
     return t->attached_ns != 0 && from_ns >= t->attached_ns &&
            from_ns >= t->connections.complete_since_ns[UT_WORKLOAD_SLOT(workload)] &&
-           !ut_tables_lost_in(t, from_ns, to_ns);
+           !ut_gaps_lack_connections(&t->gaps, workload, from_ns, to_ns);
 }

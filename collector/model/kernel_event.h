@@ -17,8 +17,8 @@ struct ut_event_sink {
      * boot time gives its UNIX time. Malformed records are counted by the sink, never trusted. */
     void (*record)(struct ut_event_sink *sink, const void *data, size_t size,
                    int64_t unix_offset_ns);
-    /* Up to so many records were lost or held back since the last call: evidence around `unix_ns`
-     * is partial. */
+    /* Up to so many records, of anybody, were lost since the last call: evidence around `unix_ns`
+     * is partial. Those that were held back are told by records. */
     void (*lost)(struct ut_event_sink *sink, uint64_t records, uint64_t unix_ns);
     /* From `unix_ns` on the kernel is watched; before it nothing is known. */
     void (*attached)(struct ut_event_sink *sink, uint64_t unix_ns);

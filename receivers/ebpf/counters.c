@@ -21,6 +21,7 @@ static void count_by_type(struct ut_metrics *metrics, uint64_t *cells[UT_RECORD_
         [UT_RECORD_UNDO] = "type=\"undo\"",
         [UT_RECORD_TRACE_IDS] = "type=\"trace_ids\"",
         [UT_RECORD_ALLOCATED] = "type=\"allocated\"",
+        [UT_RECORD_HELD_BACK] = "type=\"held_back\"",
     };
     for (int type = 1; type < UT_RECORD_TYPES; type++)
         cells[type] = ut_metrics_counter(metrics, name, labels[type], help);

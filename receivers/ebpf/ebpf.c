@@ -11,8 +11,8 @@
  *    shown, and the rest of the program works on.
  * 2. Connections that were open before are handed over by a snapshot, before any record of the
  * ring, so that the end of a connection never comes before it.
- * 3. Of records that were lost or held back, and of runs of the programs that the kernel skipped,
- * the sink hears within one `drain_interval`.
+ * 3. Of records that were lost, and of runs of the programs that the kernel skipped, the sink hears
+ * within one `drain_interval`; that records of a cgroup are held back is told by one in the ring.
  * 4. Where it may have been the opening of a connection, a snapshot is taken again.
  */
 #include <bpf/bpf.h>
@@ -248,14 +248,6 @@ static void sum_cpus(const struct ebpf *ebpf, struct ut_kernel_counters *sum)
     }
 }
 
-/* Resets and the like are many where somebody makes them, and say nothing of what else happened;
- * cgroups are found by reading their tree: those that their limit held back are counted, and cast
- * no doubt on the rest. */
-static bool casts_no_doubt(int type)
-{
-    return type == UT_RECORD_CGROUP || (type >= UT_RECORD_RESET && type <= UT_RECORD_UNDO);
-}
-
 /* Most runs of these find nothing to tell, so that one that was skipped is no event lost. */
 static bool is_mostly_idle(int program)
 {
@@ -284,7 +276,7 @@ static void take_counters(struct ebpf *ebpf, struct ut_ebpf_missing *missing)
         *ebpf->counters.limited[type] += limited;
         *ebpf->counters.lost[type] += lost;
         missing->no_room += lost;
-        missing->rate_limited += casts_no_doubt(type) ? 0 : limited;
+        missing->rate_limited += UT_RECORD_HELD_BACK_IS_TOLD(type) ? limited : 0;
         if (type == UT_RECORD_CONNECTION && limited + lost > 0)
             ebpf->snapshot_due = true;
         if (type == UT_RECORD_CGROUP && limited + lost > 0)
@@ -319,11 +311,11 @@ static void report_missing(struct ebpf *ebpf)
     ut_send_times_count(&ebpf->send_times, ebpf->programs.skeleton);
     take_counters(ebpf, &missing);
     take_missed(ebpf, &missing);
-    uint64_t records = missing.no_room + missing.rate_limited + missing.skipped_runs;
-    if (records == 0)
-        return;
-    ebpf->sink->lost(ebpf->sink, records, ut_clock_unix_ns());
-    ut_ebpf_report_missing(ebpf->worker->log, &missing);
+    uint64_t lost = missing.no_room + missing.skipped_runs;
+    if (lost > 0)
+        ebpf->sink->lost(ebpf->sink, lost, ut_clock_unix_ns());
+    if (lost + missing.rate_limited > 0)
+        ut_ebpf_report_missing(ebpf->worker->log, &missing);
 }
 
 /* ---- connections that no record told of -------------------------------------------------------

@@ -16,6 +16,7 @@ static const size_t sizes[UT_RECORD_TYPES] = {
     [UT_RECORD_UNDO] = sizeof(struct ut_record_tcp),
     [UT_RECORD_TRACE_IDS] = sizeof(struct ut_record_trace_ids),
     [UT_RECORD_ALLOCATED] = sizeof(struct ut_record_allocated),
+    [UT_RECORD_HELD_BACK] = sizeof(struct ut_record_held_back),
 };
 
 enum ut_record_type ut_ebpf_record_type(const void *data, size_t size)

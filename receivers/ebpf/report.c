@@ -48,10 +48,12 @@ void ut_ebpf_report_programs(struct ut_log *log,
 
 void ut_ebpf_report_missing(struct ut_log *log, const struct ut_ebpf_missing *missing)
 {
-    ut_log(
-        log, UT_LOG_WARN, "ebpf_records_missing",
-        "no_room=%" PRIu64 " rate_limited=%" PRIu64 " skipped_runs=%" PRIu64
-        " text=\"evidence of this time is marked as partial; receivers.ebpf.ring_size makes room, "
-        "retransmits_per_second and connections_per_second are the limits\"",
-        missing->no_room, missing->rate_limited, missing->skipped_runs);
+    ut_log(log, UT_LOG_WARN, "ebpf_records_missing",
+           "no_room=%" PRIu64 " rate_limited=%" PRIu64 " skipped_runs=%" PRIu64
+           " text=\"evidence of this time is marked as partial: everyone's where records found no "
+           "room "
+           "or runs were skipped, receivers.ebpf.ring_size makes room; else that of the workloads "
+           "over "
+           "their limits, retransmits_per_second and connections_per_second\"",
+           missing->no_room, missing->rate_limited, missing->skipped_runs);
 }

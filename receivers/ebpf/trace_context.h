@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "base/check.h"
-#include "bpf/records.h"
+#include "bpf/trace_counters.h"
 #include "config/field.h"
 #include "telemetry/metrics.h"
 

@@ -12,7 +12,7 @@ from harness import UNLIMITED, WATCH, KernelTest, Lab, cgroup_id, main
 PORT = 8120
 
 
-NO_DOUBT = ("cgroup", "reset", "zero_window", "receive_drop", "listen_overflow", "undo")
+RETRANSMIT, CONNECTION = 1, 2 # as records name what is held back
 MOSTLY_IDLE = ("tcp_probe", "kfree_skb", "tcp_cong_state_set", "sent_stamps")
 
 
@@ -55,15 +55,21 @@ class Limits(KernelTest):
         # Processors at the same moment may each pass with the same token.
         self.assertLessEqual(len(from_loud), 2 * rate + os.cpu_count() + took * rate)
         metrics = watch.end()
-        told = sum(line["records"] for line in watch.find(type="lost"))
         limited = metrics["undertrace_ebpf_rate_limited_total{type='retransmit'}"]
         self.assertGreater(limited, 20)
-        # Others on this machine may be held back as well.
-        held_back = sum(value for name, value in metrics.items()
-                        if name.startswith("undertrace_ebpf_rate_limited_total")
-                        and name.split("'")[1] not in NO_DOUBT)
-        self.assertEqual(held_back + missed_runs(metrics), told)
-        self.assertEqual(metrics["undertrace_ebpf_lost_total{type='retransmit'}"], 0)
+        lost = missed_runs(metrics) + sum(value for name, value in metrics.items()
+                                          if name.startswith("undertrace_ebpf_lost_total"))
+        self.assertEqual(sum(line["records"] for line in watch.find(type="lost")), lost)
+        self.check_told(watch, loud, took)
+        self.assertEqual(watch.find(type="held_back", cgroup=cgroup_id(quiet)), [])
+
+    def check_told(self, watch, cgroup, took):
+        """That retransmits of it were held back: from when on, and seldom."""
+        told = watch.find(type="held_back", cgroup=cgroup_id(cgroup))
+        self.assertEqual({line["of"] for line in told}, {RETRANSMIT})
+        self.assertLessEqual(len(told), (10 * took + 1) * os.cpu_count())
+        through = watch.find(type="retransmit", cgroup=cgroup_id(cgroup))
+        self.assertGreaterEqual(told[0]["boot_ns"], through[0]["boot_ns"])
 
     def test_every_event_is_recorded_limited_or_lost(self):
         """300 connections: three records each for the client, two for the server."""
@@ -85,6 +91,8 @@ class Limits(KernelTest):
             ours = watch.find(type="connection", cgroup=cgroup_id(cgroup))
             self.assertGreaterEqual(len(ours), 200)
             self.assertLessEqual(len(ours), 200 + os.cpu_count() + 100 * took)
+            told = watch.find(type="held_back", cgroup=cgroup_id(cgroup))
+            self.assertEqual({line["of"] for line in told}, {CONNECTION})
 
     def test_ring_that_nobody_reads_counts_its_losses(self):
         watch = self.watch_with(UNLIMITED + "ring_size: 64KiB\n")

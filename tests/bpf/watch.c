@@ -169,6 +169,13 @@ static void print_allocated(const void *data)
            (unsigned long long)record.window_ns);
 }
 
+static void print_held_back(const void *data)
+{
+    struct ut_record_held_back record;
+    memcpy(&record, data, sizeof(record));
+    printf(",\"of\":%u", record.type);
+}
+
 static void on_record(struct ut_event_sink *sink, const void *data, size_t size,
                       int64_t unix_offset_ns)
 {
@@ -188,6 +195,7 @@ static void on_record(struct ut_event_sink *sink, const void *data, size_t size,
         [UT_RECORD_LISTEN_OVERFLOW] = {"listen_overflow", print_tcp},
         [UT_RECORD_UNDO] = {"undo", print_tcp},
         [UT_RECORD_ALLOCATED] = {"allocated", print_allocated},
+        [UT_RECORD_HELD_BACK] = {"held_back", print_held_back},
     };
     struct ut_record_header header;
     enum ut_record_type type = ut_ebpf_record_type(data, size);

@@ -71,6 +71,7 @@ static void send_record(struct ut_event_sink *sink, struct input *in, unsigned t
         struct ut_record_tcp tcp;
         struct ut_record_trace_ids trace_ids;
         struct ut_record_allocated allocated;
+        struct ut_record_held_back held_back;
     } r = {0};
     size_t size;
     if (type == UT_RECORD_RETRANSMIT) {
@@ -117,6 +118,10 @@ static void send_record(struct ut_event_sink *sink, struct input *in, unsigned t
         r.allocated.window_ns = take(in, 5);
         if (take(in, 1) % 2 == 0)
             r.allocated.header.cgroup_id = 0;
+    } else if (type == UT_RECORD_HELD_BACK) {
+        size = sizeof(r.held_back);
+        r.held_back.header = header_of(in, UT_RECORD_HELD_BACK, size, now_ns);
+        r.held_back.type = (uint32_t)take(in, 1) % UT_RECORD_TYPES;
     } else if (type >= UT_RECORD_RESET) {
         size = sizeof(r.tcp);
         r.tcp.header = header_of(in, (uint8_t)type, size, now_ns);
@@ -231,8 +236,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             send_raw(sink, &in);
         else if (command < 14)
             join(evidence, &pool, &in, now_ns);
-        else if (command < 15)
+        else if (command < 15 && take(&in, 1) % 2 == 0)
             sink->lost(sink, 1, now_ns);
+        else if (command < 15)
+            send_record(sink, &in, UT_RECORD_HELD_BACK, now_ns);
         else
             ut_evidence_tick(evidence, now_ns += take(&in, 1) * UINT64_C(10000000000));
         now_ns += 1000000;

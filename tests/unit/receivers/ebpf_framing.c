@@ -27,6 +27,7 @@ Test(framing, knows_each_type_by_its_size)
         [UT_RECORD_UNDO] = tcp,
         [UT_RECORD_TRACE_IDS] = sizeof(struct ut_record_trace_ids),
         [UT_RECORD_ALLOCATED] = sizeof(struct ut_record_allocated),
+        [UT_RECORD_HELD_BACK] = sizeof(struct ut_record_held_back),
     };
     for (uint8_t type = 1; type < UT_RECORD_TYPES; type++) {
         room.header = header(sizes[type], type);

@@ -93,6 +93,6 @@ Test(ebpf_report, missing_records_are_told_by_cause_with_what_helps)
     const char *text = said();
     cr_expect_not_null(strstr(text, " event=ebpf_records_missing no_room=1 rate_limited=2 "
                                     "skipped_runs=3 text=\"evidence of this time is marked as "
-                                    "partial; receivers.ebpf.ring_size makes room, "),
+                                    "partial: everyone's where records found no room "),
                        "%s", text);
 }
