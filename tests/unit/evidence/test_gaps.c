@@ -5,6 +5,7 @@
 
 #define S UT_NS_PER_S
 
+static const uint64_t of_one = UT_GAPS_OF_ONE_MAX, of_all = UT_GAPS_OF_ALL_MAX;
 static struct ut_gaps gaps;
 
 static struct ut_gap gap(uint64_t from_s, uint64_t to_s)
@@ -55,27 +56,27 @@ Test(gaps, that_meet_become_one_in_whatever_order_they_come)
 
 Test(gaps, without_room_are_joined_and_never_forgotten)
 {
-    for (uint64_t i = 1; i <= 3 * UT_GAPS_OF_ONE_MAX; i++) {
+    for (uint64_t i = 1; i <= 3 * of_one; i++) {
         note(5, 10 * i, 10 * i + 1);
         note(0, 10 * i + 5, 10 * i + 6);
     }
-    for (uint64_t i = 1; i <= 3 * UT_GAPS_OF_ONE_MAX; i++)
+    for (uint64_t i = 1; i <= 3 * of_one; i++)
         cr_expect(meets(5, 10 * i), "%u", (unsigned)i);
-    const uint64_t last = 30 * UT_GAPS_OF_ONE_MAX;
+    const uint64_t last = 30 * of_one;
     cr_expect(!meets(5, last + 3) && !meets(5, last - 7), "the latest stay as they are");
-    for (uint64_t i = 4; i <= 3 * UT_GAPS_OF_ALL_MAX; i++)
+    for (uint64_t i = 4; i <= 3 * of_all; i++)
         note(0, 10 * i + 5, 10 * i + 6);
-    for (uint64_t i = 1; i <= 3 * UT_GAPS_OF_ALL_MAX; i++)
+    for (uint64_t i = 1; i <= 3 * of_all; i++)
         cr_expect(meets(9, 10 * i + 5), "%u", (unsigned)i);
 }
 
 Test(gaps, full_list_that_is_only_made_longer_stays_as_it_is)
 {
-    for (uint64_t i = 1; i <= UT_GAPS_OF_ONE_MAX; i++)
+    for (uint64_t i = 1; i <= of_one; i++)
         note(5, 10 * i, 10 * i + 1);
-    note(5, 10 * UT_GAPS_OF_ONE_MAX + 1, 10 * UT_GAPS_OF_ONE_MAX + 2);
+    note(5, 10 * of_one + 1, 10 * of_one + 2);
     cr_expect(!meets(5, 15));
-    cr_expect(meets(5, 10 * UT_GAPS_OF_ONE_MAX + 2));
+    cr_expect(meets(5, 10 * of_one + 2));
 }
 
 Test(gaps, of_more_workloads_than_there_is_room_for_are_everyones)

@@ -32,7 +32,8 @@ static bool is_marked(void)
 static bool is_partial(void)
 {
     LAB_JOIN(&lab, payment, lab_span(KIND_CLIENT, 1, 0, 212, to_ledger));
-    cr_expect_eq(lab_int(&lab, 0, UT_ATTR_TCP_RETRANSMITS), 1);
+    if (lab_int(&lab, 0, UT_ATTR_TCP_RETRANSMITS) != 1)
+        abort(); /* what is known is on it all the same */
     return is_marked();
 }
 
