@@ -376,8 +376,14 @@ static __always_inline void write_snapshot(struct seq_file *seq, struct sock *sk
         return;
     connection->told = 1;
     struct connection *kept = find_or_add_connection(sk, connection);
-    if (kept != NULL)
-        *kept = *connection;
+    if (kept == NULL)
+        return;
+    /* The rest is what other programs know of it, or are just finding out. */
+    kept->role = connection->role;
+    kept->local_isn = connection->local_isn;
+    kept->remote_isn = connection->remote_isn;
+    kept->known_isn = connection->known_isn;
+    kept->told = 1;
 }
 
 /* Over the files of all tasks, because that reaches every network namespace. What was told already,

@@ -116,18 +116,26 @@ class Limits(KernelTest):
         self.assertEqual(metrics["undertrace_ebpf_bad_records_total"], 0)
 
     def test_openings_that_were_lost_are_told_by_a_snapshot(self):
+        """Which changes nothing of what else is known of them: one waits at a shut window then."""
         watch = self.watch_with(UNLIMITED + "ring_size: 64KiB\n")
         server = self.serve(self.lab.right, "0.0.0.0", PORT)
         client = self.client(self.lab.left)
         watch.signal(signal.SIGSTOP)
         client.do(f"flood {Lab.V4[1]} {PORT} 300", "flooded")
-        client.do(f"hoard {Lab.V4[1]} {PORT} 50", "hoarded")
+        client.do(f"hoard {Lab.V4[1]} {PORT} 49", "hoarded")
+        ours = client.connect(Lab.V4[1], PORT)
         server.wait(350, what="accepted")
+        shut, = server.find(what="accepted", remote=ours["local"])
+        client.do("ask 100 20000000", "asked")
+        time.sleep(1.5)
         watch.signal(signal.SIGCONT)
         for cgroup, role in ((self.lab.left.cgroup, "connect"), (self.lab.right.cgroup, "accept")):
             told = watch.wait(50, type="connection", change="snapshot", cgroup=cgroup_id(cgroup))
             self.assertEqual({line["role"] for line in told}, {role})
             self.assertEqual(len({tuple(line["isn"]) for line in told}), 50)
+        client.do("take 20000000", "taken")
+        records = watch.wait(type="zero_window", cookie=shut["cookie"])
+        self.assertGreater(max(record["ns"] for record in records), 0.5e9)
 
     def test_half_full_ring_is_read_before_the_timer(self):
         """Many times more records than the timer alone could read from a ring of this size."""
