@@ -70,11 +70,25 @@ static struct bpf_tc_opts filter_of(uint32_t handle, uint32_t priority)
         .sz = sizeof(struct bpf_tc_opts), .handle = handle, .priority = priority};
 }
 
-static bool has_filter(int ifindex, uint32_t handle, uint32_t priority)
+static bool has_filter(const struct bpf_tc_hook *hook, uint32_t handle, uint32_t priority)
+{
+    struct bpf_tc_opts filter = filter_of(handle, priority);
+    return bpf_tc_query(hook, &filter) == 0;
+}
+
+static bool sees_egress(int ifindex, uint32_t handle, uint32_t priority)
 {
     const struct bpf_tc_hook egress = egress_of(ifindex);
-    struct bpf_tc_opts filter = filter_of(handle, priority);
-    return bpf_tc_query(&egress, &filter) == 0;
+    return has_filter(&egress, handle, priority);
+}
+
+/* An interface has an ingress qdisc or a clsact one. The former takes filters of egress without a
+ * word, as its own: they are then at both. */
+static bool sees_ingress(int ifindex, uint32_t handle, uint32_t priority)
+{
+    const struct bpf_tc_hook ingress = {
+        .sz = sizeof(ingress), .ifindex = ifindex, .attach_point = BPF_TC_INGRESS};
+    return has_filter(&ingress, handle, priority);
 }
 
 static void remove_filter(int ifindex, uint32_t handle, uint32_t priority)
@@ -97,6 +111,10 @@ static int attach_filter(struct ut_tc_hook *hook, int ifindex, int program, uint
         error = bpf_tc_attach(&egress, &filter);
         if (error != 0)
             continue;
+        if (sees_ingress(ifindex, handle, priority)) {
+            remove_filter(ifindex, handle, priority);
+            return -EBUSY;
+        }
         *hook = (struct ut_tc_hook){
             .ifindex = ifindex, .link = -1, .handle = handle, .priority = priority};
         return 0;
@@ -112,7 +130,7 @@ void ut_tc_sweep(int ifindex, uint32_t own)
         if (handle != own && lock < 0)
             continue;
         for (uint32_t priority = 1; priority <= PRIORITIES; priority++) {
-            if (has_filter(ifindex, handle, priority))
+            if (sees_egress(ifindex, handle, priority))
                 remove_filter(ifindex, handle, priority);
         }
         if (lock >= 0)
@@ -152,7 +170,7 @@ void ut_tc_forget(struct ut_tc_hook *hook)
 bool ut_tc_holds(const struct ut_tc_hook *hook)
 {
     if (hook->handle != 0)
-        return has_filter(hook->ifindex, hook->handle, hook->priority);
+        return sees_egress(hook->ifindex, hook->handle, hook->priority);
     /* A link without its interface says 0. The kernel puts the number where XDP's has it. */
     struct bpf_link_info info = {.type = 0};
     uint32_t size = sizeof(info);

@@ -37,7 +37,8 @@ struct ut_tc_hook {
 };
 
 /* Attaches `program` (a descriptor) ahead of the others that are there. 0 or a negative errno:
- * -ENODEV where the interface has gone meanwhile, -EUSERS where a handle is needed and 0. */
+ * -ENODEV where the interface has gone meanwhile, -EUSERS where a handle is needed and 0, -EBUSY
+ * where others have an ingress qdisc, beside which there can be no clsact. */
 int ut_tc_attach(struct ut_tc_hook *hook, int ifindex, int program, uint32_t handle) UT_MUST_USE;
 void ut_tc_detach(struct ut_tc_hook *hook);
 /* Lets go of it without a word to the interface, which is not there any more. */

@@ -162,8 +162,8 @@ class TraceTc(by_cgroup.TraceContext):
     def tc(self, *words):
         return netlab.command(*self.lab.left.enter("tc", *words))
 
-    def filters(self, interface="eth0", pattern=r"handle (0x757463\w+)"):
-        return re.findall(pattern, self.tc("filter", "show", "dev", interface, "egress"))
+    def filters(self, interface="eth0", pattern=r"handle (0x757463\w+)", hook="egress"):
+        return re.findall(pattern, self.tc("filter", "show", "dev", interface, hook))
 
     def test_what_a_killed_process_left_is_replaced_and_what_is_others_stays(self):
         self.tc("qdisc", "add", "dev", "eth0", "clsact")
@@ -198,6 +198,19 @@ class TraceTc(by_cgroup.TraceContext):
         self.watch_tc(tcx=False)
         self.tc("qdisc", "delete", "dev", "eth0", "clsact")
         self.wait_until(lambda: self.filters() == [MARK])
+
+    def test_an_interface_whose_place_others_hold_is_refused_and_the_others_are_watched(self):
+        self.tc("qdisc", "add", "dev", "eth0", "ingress")
+        qdiscs = self.tc("qdisc", "show", "dev", "eth0")
+        self.watch_tc(tcx=False)
+        self.play(chosen(by_cgroup.readable(), STREAMS[:1]))
+        self.assertEqual(self.filters(hook="ingress"), [])
+        self.assertIn("interface=eth0 ", self.watch.log())
+        metrics = self.watch.end()
+        self.assertGreaterEqual(metrics["undertrace_trace_context_interfaces_refused_total"], 1)
+        self.assertEqual(metrics["undertrace_trace_context_interfaces{by='filter'}"], 1)
+        self.assertEqual(metrics["undertrace_trace_context_requests_total{span='named'}"], 0)
+        self.assertEqual(self.tc("qdisc", "show", "dev", "eth0"), qdiscs)
 
     def test_a_namespace_that_cannot_be_entered_is_told_and_the_others_are_watched(self):
         self.environment("WATCH_FOLLOW", str(cgroup_id(self.lab.left.cgroup)))
