@@ -13,7 +13,7 @@
 #define UT_BPF_FOLLOWED_H
 
 #include "http1.bpf.h"
-#include "sent.bpf.h"
+#include "sends.bpf.h"
 
 #define MESSAGES_KEPT 16           /* a power of two */
 #define FORGOTTEN_BEHIND (1 << 30) /* sequence numbers come again after 4 GiB */
@@ -28,7 +28,7 @@ struct message {
 struct followed {
     /* The business of the socket's lock, whoever is at work on the rest. First, for the verifier:
      * it stands no sum that the compiler forms before it asks for NULL. */
-    struct sent_ring ring;
+    struct sent_kept kept;
     struct stream sent;
     struct stream received;
     __u64 from, to; /* a retransmit's bytes */

@@ -102,7 +102,6 @@ struct ut_record_path {
     ut_u32 cwnd;
     ut_u32 wmem_alloc;    /* sk_wmem_alloc, bytes */
     ut_u32 delivery_rate; /* bytes a second, the latest sample; above 4 GiB/s: that */
-    ut_u32 reserved;
 };
 
 struct ut_record_retransmit {
@@ -111,17 +110,17 @@ struct ut_record_retransmit {
     ut_u32 seq, end_seq;
     ut_u32 bytes; /* payload; 0 for SYN-, SYN-ACK- and FIN-only segments */
     ut_u32 segments;
-    ut_s32 err;    /* ≠ 0: not sent */
-    ut_u32 cause;  /* enum ut_tcp_cause */
-    ut_u32 rto_us; /* the timeout that elapsed */
-    /* With UT_HAS_SENT_EXACT: how long after the first byte the last was first sent. */
-    ut_u32 sent_within_us;
+    ut_s32 err;            /* ≠ 0: not sent */
+    ut_u32 cause;          /* enum ut_tcp_cause */
+    ut_u32 rto_us;         /* the timeout that elapsed */
+    ut_u32 sent_within_us; /* if exact: how long after the first byte the last was first sent */
     /* Since this socket last received data (icsk_ack.lrcvtime, in whole ticks): where requests and
-     * answers alternate, the retransmitted bytes were sent after that. Taken at the retransmit. */
+     * answers alternate, the retransmitted bytes were sent after that. */
     ut_u32 since_received_us;
     /* Since the retransmitted bytes were first sent, the first of them if exact, to 0.1 ms. */
     ut_u32 since_sent_us;
     struct ut_record_path path;
+    ut_u32 thread; /* that sent all of the bytes, as its own pid namespace numbers it; 0: unknown */
 };
 
 enum ut_reset { UT_RESET_SENT = 1, UT_RESET_RECEIVED = 2 };
@@ -143,6 +142,7 @@ struct ut_record_tcp {
     ut_u32 bytes;  /* of the dropped segment; that waited for the window */
     ut_u32 detail; /* enum ut_reset, enum ut_receive_drop */
     struct ut_record_path path;
+    ut_u32 reserved;
 };
 
 #define UT_TRACE_IDS_MAX 8

@@ -10,7 +10,7 @@
  * first sent while a recovery lasts and lost in it, come without one: of those nothing is known,
  * unless the probe was of a flight's first bytes, which tcp.bpf.c adds by itself.
  *
- * Only sockets of workloads that send spans here (`senders`), at most `max_sent_rings` at a time.
+ * Only sockets of workloads that send spans here (`senders`), at most `max_kept` at a time.
  * The segments in flight stand in a red-black tree by their sequence numbers. It is walked under
  * the socket's lock, which the kernel holds here.
  */
@@ -44,17 +44,9 @@ enum {
     TCPCB_EVER_RETRANS = 0x80,
 };
 
-/* Set by the loader. */
-const volatile __u32 max_sent_rings = 32768;
-
-__u32 sent_rings_open = 0;
-/* Recoveries of which what was in flight was noted down, all of it, or only what came first; and of
- * which nothing was, because there was no room for another socket. */
+/* Recoveries of which what was in flight was noted down, all of it, or only what came first. */
 __u64 sent_noted = 0;
 __u64 sent_noted_in_part = 0;
-__u64 sent_refused = 0;
-
-struct sent_rings_map sent_rings SEC(".maps");
 
 struct walk {
     struct sent_ring *ring;
@@ -126,9 +118,9 @@ int BPF_PROG(sent_stamps, struct sock *sk, __u8 new_state)
     if (tcp == NULL || state == TCP_SYN_SENT || state == TCP_SYN_RECV)
         return 0;
     if (new_state < TCP_CA_RECOVERY) {
-        const struct sent_ring *over = kept_ring(sk);
-        if (over != NULL && (__s32)(tcp->snd_una - over->to) >= 0)
-            forget_sent(sk);
+        struct sent_kept *kept = find_kept(sk);
+        if (kept != NULL && (__s32)(tcp->snd_una - kept->ring.to) >= 0)
+            forget_ring(sk, kept);
         return 0;
     }
     struct sent_ring *ring = begin_sent(sk, tcp);

@@ -156,7 +156,6 @@ static __always_inline ut_u32 write_path(struct ut_record_path *out, const struc
     out->delivery_rate = delivery_rate(tcp);
     if (out->delivery_rate != 0)
         has |= UT_HAS_DELIVERY_RATE;
-    out->reserved = 0;
     return has;
 }
 
@@ -174,6 +173,7 @@ static __always_inline struct ut_record_tcp *begin_tcp_record(__u32 type, struct
         record->socket.role = UT_ROLE_CONNECT;
     record->header.has = has | write_path(&record->path, tcp, sk);
     record->ns = 0;
+    record->reserved = 0;
     record->bytes = 0;
     record->detail = 0;
     return record;

@@ -90,11 +90,10 @@ static __always_inline ut_u32 write_path_state(struct ut_record_retransmit *reco
 }
 
 /* In the ring of what the socket had in flight when it began to send again. */
-static __always_inline bool find_noted(struct sock *sk, const struct tcp_sock *tcp,
+static __always_inline bool find_noted(struct sent_kept *kept, const struct tcp_sock *tcp,
                                        const struct ut_record_retransmit *record, __u64 ret_us[2])
 {
-    struct sent_ring *ring = kept_ring(sk);
-    return ring != NULL && find_sent(ring, tcp, record->seq, record->end_seq, ret_us);
+    return kept != NULL && find_sent(&kept->ring, tcp, record->seq, record->end_seq, ret_us);
 }
 
 /* Where nobody noted down when the bytes were sent: from the stamps of the kernel's rate sampling
@@ -124,12 +123,27 @@ static __always_inline void note_begin(struct sock *sk, const struct tcp_sock *t
         add_sent_range(ring, record->end_seq, sent_stamp(ring, sent_us));
 }
 
-/* When the bytes were first sent. */
+/* By what is known of the program's own sends: at best when each of the bytes left, else that they
+ * did not before they were handed over. */
+static __always_inline ut_u32 by_sends(const struct sent_by *by, __u64 now_us, ut_u32 has,
+                                       __u64 ret_us[2])
+{
+    if (by->first_left) {
+        ret_us[0] = by->first_us;
+        ret_us[1] = by->last_left ? by->last_us : now_us;
+        return UT_HAS_SINCE_SENT | UT_HAS_SENT_EXACT;
+    }
+    if (!(has & UT_HAS_SINCE_SENT) || ret_us[0] < by->first_us)
+        ret_us[0] = by->first_us;
+    return UT_HAS_SINCE_SENT;
+}
+
+/* When the bytes were first sent, and by whom. */
 static __always_inline ut_u32 write_sent(struct ut_record_retransmit *record, struct sock *sk,
                                          const struct tcp_sock *tcp, struct connection *connection)
 {
     __u64 sent_us[2] = {}, now_us = bpf_ktime_get_ns() / 1000, retransmitted_us = now_us;
-    record->since_sent_us = record->sent_within_us = 0;
+    record->since_sent_us = record->sent_within_us = record->thread = 0;
     if (record->cause == UT_CAUSE_SYN)
         return 0;
     if (connection != NULL) {
@@ -137,13 +151,20 @@ static __always_inline ut_u32 write_sent(struct ut_record_retransmit *record, st
         connection->retransmitted_us = now_us;
     }
     ut_u32 has = UT_HAS_SINCE_SENT | UT_HAS_SENT_EXACT;
-    if (!find_noted(sk, tcp, record, sent_us)) {
+    struct sent_kept *kept = find_kept(sk);
+    struct sent_by by = {};
+    bool noted = find_noted(kept, tcp, record, sent_us);
+    if (kept != NULL && find_send(&kept->sends, tcp, record->seq, record->bytes, now_us, &by))
+        record->thread = by.thread;
+    if (!noted) {
         has = flight_begin(record, tcp, retransmitted_us, sent_us);
         if (has & UT_HAS_SENT_EXACT)
             note_begin(sk, tcp, record, sent_us[0]);
     } else if (sent_us[1] == 0) {
         sent_us[1] = now_us; /* at the latest */
     }
+    if (!(has & UT_HAS_SENT_EXACT) && by.first_us != 0)
+        has = by_sends(&by, now_us, has, sent_us);
     if (has == 0 || sent_us[0] == 0 || sent_us[0] > now_us || now_us - sent_us[0] > 0xffffffffULL)
         return 0;
     record->since_sent_us = (ut_u32)(now_us - sent_us[0]);
@@ -338,7 +359,7 @@ int BPF_PROG(inet_sock_set_state, struct sock *sk, int old_state, int new_state)
     } else if (new_state == TCP_CLOSE) {
         on_closed(sk, tcp, old_state);
         forget_connection(sk);
-        forget_sent(sk);
+        end_alone(sk);
     }
     return 0;
 }

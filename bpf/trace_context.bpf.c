@@ -20,20 +20,16 @@
  * 3. Positions are counted from the stream's first byte in 64 bits; sequence numbers only tell how
  *    far a packet is from `next`.
  */
-#include "followed.bpf.h"
-#include "senders.bpf.h"
+#include "sent_kept.bpf.h"
 
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_tracing.h>
 
 /* Set by the loader. */
 const volatile __u32 max_streams = 32768;
-const volatile bool messages_followed = false;
 const volatile bool answers_followed = false; /* what servers read can be seen */
 
 __u32 streams_open = 0;
-
-struct streams_map streams SEC(".maps");
 
 /* ---- packets -------------------------------------------------------------------------------- */
 
@@ -312,6 +308,7 @@ static __always_inline void begin_stream(struct sock *sk, struct tcp_sock *tcp, 
         count(&counted->lost[UT_TRACE_NO_ROOM]);
         return;
     }
+    end_alone(sk);
     f->accepted = f->sent.answers = accepted;
     f->sent.next = tcp->snd_una - (__u32)tcp->bytes_acked + (accepted ? 0 : 1);
     f->received.next = tcp->rcv_nxt - (__u32)tcp->bytes_received;

@@ -117,6 +117,7 @@ static json_t *describe_no_room(const struct ut_app *app)
         {"containers to ask for", "undertrace_containerd_refused_total"},
         {"ids from the wire", "undertrace_trace_context_refused_total"},
         {"times of first sending", "undertrace_ebpf_send_times_refused_total"},
+        {"sends and their threads", "undertrace_ebpf_sends_refused_total"},
     };
     return describe_totals(app, rows, sizeof(rows) / sizeof(rows[0]));
 }

@@ -25,11 +25,12 @@ int ut_event_store_init(struct ut_event_store *s, struct ut_connections *connect
     *s = (struct ut_event_store){.connections = connections, .next_fold = 1, .oldest_fold = 1};
     s->events = calloc(UT_EVENTS_MAX + 1, sizeof(s->events[0]));
     s->first_id = calloc(UT_EVENTS_MAX + 1, sizeof(s->first_id[0]));
+    s->thread = calloc(UT_EVENTS_MAX + 1, sizeof(s->thread[0]));
     s->folds = calloc(UT_FOLDS_MAX + 1, sizeof(s->folds[0]));
     s->horizon_ns = calloc(UT_WORKLOADS_MAX, sizeof(s->horizon_ns[0]));
     bool complete = ut_trace_ids_init(&s->trace_ids) == 0;
-    complete &=
-        s->first_id != NULL && s->events != NULL && s->folds != NULL && s->horizon_ns != NULL;
+    complete &= s->first_id != NULL && s->thread != NULL && s->events != NULL && s->folds != NULL &&
+                s->horizon_ns != NULL;
     for (int side = 0; side < UT_SIDES; side++) {
         s->lists[side] = calloc(UT_WORKLOADS_MAX, sizeof(s->lists[0][0]));
         s->fold_lists[side] = calloc(UT_WORKLOADS_MAX, sizeof(s->fold_lists[0][0]));
@@ -46,6 +47,7 @@ void ut_event_store_done(struct ut_event_store *s)
 {
     ut_trace_ids_done(&s->trace_ids);
     free(s->first_id);
+    free(s->thread);
     free(s->events);
     free(s->folds);
     free(s->horizon_ns);
@@ -203,6 +205,7 @@ void ut_event_store_add(struct ut_event_store *s, const struct ut_event *event,
     e->taken[UT_SIDE_LOCAL] = e->taken[UT_SIDE_PEER] = 0;
     e->ended_before_us = e->began_after_us = UINT32_MAX;
     e->arrived = false;
+    s->thread[slot] = 0;
     /* Records come in the order of the ring; one that claims to be older than its predecessor on
      * the same connection is taken to be as old, so that both orders agree. */
     if (connection->last_event != 0 && e->seen_ns < s->events[connection->last_event].seen_ns)

@@ -89,6 +89,7 @@ struct ut_event_store {
      * NO_ID_KEPT: there was no room for them. Such an event belongs to the spans that they name and
      * is in no sum. */
     uint32_t *first_id;
+    uint32_t *thread; /* by event: that sent its bytes, for itself; 0: not known */
     struct ut_trace_ids trace_ids;
     struct ut_fold *folds; /* from index 1, a ring: the oldest is overwritten */
     /* By side and workload slot; slot 0 holds the events of nobody. */

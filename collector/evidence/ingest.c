@@ -5,7 +5,7 @@
 #define FUTURE_NS (60 * UT_NS_PER_S)
 /* More than one segment of 64 KiB with its headers can hold; what GSO makes of one is still less.
  */
-enum { BYTES_MAX = 1 << 20, SEGMENTS_MAX = UINT16_MAX, TCP_STATES = 13 };
+enum { BYTES_MAX = 1 << 20, SEGMENTS_MAX = UINT16_MAX, TCP_STATES = 13, THREAD_MAX = 1 << 22 };
 /* A connect that took at least this long is evidence: without a loss only far or busy ends need it.
  */
 #define SLOW_CONNECT_NS (100 * UT_NS_PER_MS)
@@ -97,6 +97,8 @@ static enum ut_ingest_result ingest_retransmit(struct ut_tables *tables,
     struct ut_connection *connection =
         ut_connections_learn(&tables->connections, &fact, UT_CONNECTION_SEEN);
     ut_event_store_add(&tables->events, &event, connection);
+    if (record->thread <= THREAD_MAX)
+        tables->events.thread[connection->last_event] = record->thread;
     ut_tally_add(&tables->tally, connection->workload, UT_TALLY_RETRANSMITS + (int)record->cause,
                  event.segments);
     return UT_INGEST_RETRANSMIT;

@@ -228,7 +228,8 @@ static void encode_path(struct ut_encoder *out, const struct ut_event *e)
     encode_text(out, field, UT_ATTR_TCP_STATE, state_name(e->state));
 }
 
-static void encode_retransmit(struct ut_encoder *out, const struct ut_join_view *view)
+static void encode_retransmit(struct ut_encoder *out, const struct ut_join *join,
+                              const struct ut_join_view *view)
 {
     const struct ut_event *e = view->event;
     const int field = UT_FIELD_EVENT_ATTRIBUTES;
@@ -240,6 +241,10 @@ static void encode_retransmit(struct ut_encoder *out, const struct ut_join_view 
     ut_encode_int(out, field, UT_ATTR_TCP_SEGMENTS, e->segments);
     if (e->spurious)
         ut_encode_bool(out, field, UT_ATTR_TCP_SPURIOUS, true);
+    const struct ut_event_store *store = &join->tables->events;
+    uint32_t thread = store->thread[e - store->events];
+    if (thread != 0)
+        ut_encode_int(out, field, UT_ATTR_TCP_SENDING_THREAD, thread);
     if (e->has & UT_HAS_SENT_EXACT)
         ut_encode_int(out, field, UT_ATTR_TCP_WAITED_NS, (int64_t)lasted_ns(e));
     else if ((e->has & UT_HAS_RTO) && waited)
@@ -300,7 +305,7 @@ static void encode_event(struct ut_encoder *out, const struct ut_join *join,
     encode_end(out, &own->local, UT_ATTR_LOCAL_ADDRESS, UT_ATTR_LOCAL_PORT);
     encode_end(out, &own->remote, UT_ATTR_PEER_ADDRESS, UT_ATTR_PEER_PORT);
     if (e->kind == UT_EVENT_RETRANSMIT)
-        encode_retransmit(out, view);
+        encode_retransmit(out, join, view);
     else
         encode_happening(out, e);
     if (e->kind != UT_EVENT_LISTEN_OVERFLOW)

@@ -47,6 +47,7 @@
 #define UT_ATTR_TCP_BYTES "undertrace.tcp.bytes"
 #define UT_ATTR_TCP_SEGMENTS "undertrace.tcp.segments"
 #define UT_ATTR_TCP_SPURIOUS "undertrace.tcp.spurious" /* the kernel found it needless */
+#define UT_ATTR_TCP_SENDING_THREAD "undertrace.tcp.sending_thread" /* gettid() to itself */
 #define UT_ATTR_TCP_WAITED_NS "undertrace.tcp.waited_ns"
 #define UT_ATTR_TCP_WAITED_MIN_NS "undertrace.tcp.waited_min_ns"
 #define UT_ATTR_TCP_SRTT_US "undertrace.tcp.srtt_us"

@@ -71,6 +71,14 @@ static const struct ut_ebpf_program descriptions[UT_EBPF_PROGRAMS] = {
                              .since = "5.18",
                              .without = "of most retransmits it is known only within bounds when "
                                         "their bytes were first sent"},
+    [UT_EBPF_SEND_BEGINS] = {.name = "send_begins",
+                             .since = "6.16",
+                             .without = "no sending threads; of tail loss probes, and of what was "
+                                        "first sent in a recovery, no time of sending"},
+    [UT_EBPF_SEND_ENDS] = {.name = "send_ends",
+                           .since = "6.3",
+                           .without = "of tail loss probes, and of what was first sent in a "
+                                      "recovery, no time of sending"},
     [UT_EBPF_TRACE_SOCKETS] = {.name = "trace_sockets",
                                .since = "5.17",
                                .without = "no exact matches"},

@@ -10,7 +10,7 @@
 #include <stddef.h>
 
 enum {
-    UT_EBPF_PROGRAMS = 26,
+    UT_EBPF_PROGRAMS = 28,
     UT_EBPF_REASON = 256, /* bytes of a reason, with the terminator */
 };
 

@@ -252,7 +252,8 @@ static void sum_cpus(const struct ebpf *ebpf, struct ut_kernel_counters *sum)
 static bool is_mostly_idle(int program)
 {
     return program == UT_EBPF_ZERO_WINDOW || program == UT_EBPF_RECEIVE_DROP ||
-           program == UT_EBPF_UNDO || program == UT_EBPF_SENT_STAMPS;
+           program == UT_EBPF_UNDO || program == UT_EBPF_SENT_STAMPS ||
+           program == UT_EBPF_SEND_BEGINS || program == UT_EBPF_SEND_ENDS;
 }
 
 static void miss_cgroups(struct ebpf *ebpf)

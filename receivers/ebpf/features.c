@@ -54,6 +54,7 @@ void ut_ebpf_features_read(struct ut_ebpf_features *ret)
                                      .socket_storage = true,
                                      .socket_cookies = true,
                                      .droppers = true,
+                                     .sends = true,
                                      .victims = true};
     if (btf == NULL)
         return;
@@ -61,6 +62,7 @@ void ut_ebpf_features_read(struct ut_ebpf_features *ret)
     ret->socket_storage = has_helper(btf, "BPF_FUNC_sock_from_file");
     ret->socket_cookies = has_helper(btf, "BPF_FUNC_check_mtu");
     ret->droppers = arguments(btf, "btf_trace_kfree_skb") > 4;
+    ret->sends = arguments(btf, "btf_trace_tcp_sendmsg_locked") > 2;
     ret->victims = arguments(btf, "btf_trace_mark_victim") > 2;
     if (!has_helper(btf, "BPF_FUNC_skc_to_tcp_sock"))
         ut_ebpf_features_untyped(ret);

@@ -15,6 +15,7 @@ struct ut_ebpf_features {
     bool socket_storage;    /* programs of tracepoints reach it (5.11) */
     bool socket_cookies;    /* they are told the cookies of sockets (5.12) */
     bool droppers;          /* they are told whose segment is dropped (6.11) */
+    bool sends;             /* they are told of sends before the bytes are taken (6.16) */
     bool victims;           /* they are told whose process was killed for want of memory (6.9) */
 };
 

@@ -90,7 +90,7 @@ static int open_object(struct ut_bpf **ret, const struct ut_ebpf_settings *setti
     skeleton->rodata->tick_ns = tick_length_ns();
     skeleton->rodata->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
     skeleton->rodata->max_streams = settings->max_sockets;
-    skeleton->rodata->max_sent_rings = settings->max_sockets;
+    skeleton->rodata->max_kept = settings->max_sockets;
     skeleton->rodata->messages_followed = ut_ebpf_is_one_of(UT_EBPF_TRACE_SOCKETS, wanted);
     skeleton->rodata->answers_followed = ut_ebpf_is_one_of(UT_EBPF_TRACE_READER, wanted);
     skeleton->rodata->charged_flags = features->charged_flags;
@@ -261,6 +261,11 @@ static int begin(struct ut_ebpf_programs *programs, const struct ut_ebpf_setting
             continue;
         programs->states[i].unwanted = true;
         snprintf(programs->states[i].reason, UT_EBPF_REASON, "not wanted");
+    }
+    if (!features->sends) {
+        snprintf(programs->states[UT_EBPF_SEND_ENDS].reason, UT_EBPF_REASON,
+                 "of no use without send_begins");
+        wanted &= ~(1 << UT_EBPF_SEND_ENDS);
     }
     if (features->typed_arguments || features->droppers)
         return wanted;

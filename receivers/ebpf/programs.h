@@ -60,6 +60,8 @@ enum { /* indices of `states` */
        UT_EBPF_RECEIVE_DROP,
        UT_EBPF_UNDO,
        UT_EBPF_SENT_STAMPS,
+       UT_EBPF_SEND_BEGINS,
+       UT_EBPF_SEND_ENDS, /* of use only with the one before */
        UT_EBPF_TRACE_SOCKETS,
        UT_EBPF_TRACE_RETRANSMIT, /* behind RETRANSMIT: its records come in this order */
        UT_EBPF_TRACE_EGRESS,

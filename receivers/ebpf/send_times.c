@@ -17,6 +17,9 @@ void ut_send_times_init(struct ut_send_times *times, struct ut_metrics *metrics)
     times->refused =
         ut_metrics_counter(metrics, "undertrace_ebpf_send_times_refused_total", "",
                            "Likewise, but nothing was noted down: too many sockets at a time.");
+    times->sends_refused = ut_metrics_counter(metrics, "undertrace_ebpf_sends_refused_total", "",
+                                              "Sends of which neither the time nor the thread was "
+                                              "noted down: too many sockets at a time.");
 }
 
 void ut_send_times_count(struct ut_send_times *times, const struct ut_bpf *skeleton)
@@ -24,6 +27,7 @@ void ut_send_times_count(struct ut_send_times *times, const struct ut_bpf *skele
     *times->whole = __atomic_load_n(&skeleton->bss->sent_noted, __ATOMIC_RELAXED);
     *times->in_part = __atomic_load_n(&skeleton->bss->sent_noted_in_part, __ATOMIC_RELAXED);
     *times->refused = __atomic_load_n(&skeleton->bss->sent_refused, __ATOMIC_RELAXED);
+    *times->sends_refused = __atomic_load_n(&skeleton->bss->sends_refused, __ATOMIC_RELAXED);
 }
 
 int ut_ebpf_follow(struct ut_bpf *skeleton, uint64_t cgroup_id, bool follow)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* User space's part of bpf/sent.bpf.c: what it counted, and the cgroups of the workloads that send
- * spans, whose sockets alone are looked at; by trace_context.bpf.c too. */
+/* User space's part of bpf/sent.bpf.c and bpf/sends.bpf.c: what they counted, and the cgroups of
+ * the workloads that send spans, whose sockets alone are looked at; by trace_context.bpf.c too. */
 #ifndef UT_EBPF_SEND_TIMES_H
 #define UT_EBPF_SEND_TIMES_H
 
@@ -13,7 +13,7 @@
 struct ut_bpf;
 
 struct ut_send_times {
-    uint64_t *whole, *in_part, *refused; /* metrics */
+    uint64_t *whole, *in_part, *refused, *sends_refused; /* metrics */
 };
 
 void ut_send_times_init(struct ut_send_times *times, struct ut_metrics *metrics);

@@ -2,14 +2,18 @@
 /*
  * What the kernel programs cost, one `name value` a line:
  *
- *   kernel load                  loading and attaching all of them, in ms
- *   kernel egress EMPTY CGROUP   trace_egress, ns a packet of several kinds, and of an empty
- * program in its place (…_empty) kernel links EMPTY CGROUP    trace_tc, likewise kernel reads EMPTY
- * CGROUP    trace_reader, likewise of packets that a server reads kernel pages EMPTY page_alloc, ns
- * a page, likewise; and CPU ns that a page takes to be touched with ours, with the empty one and
- * with none kernel storm                 a storm of page faults with all that `memory: counters`
- * attaches, to one without (`storm`), and of two without (`alike`): the median of the ratios and an
- * interval that it is in with 95 % (…_low, …_high); and runs of our programs a fault
+ * - kernel load: loading and attaching all of them, in ms
+ * - kernel egress EMPTY CGROUP: trace_egress, ns a packet of several kinds, and of an empty program
+ *   in its place (…_empty)
+ * - kernel links EMPTY CGROUP: trace_tc, likewise
+ * - kernel reads EMPTY CGROUP: trace_reader, likewise of packets that a server reads
+ * - kernel sends EMPTY CGROUP: send_begins and send_ends, ns a send, likewise, of a followed socket
+ *   and of another (…_stranger); sent_stamps, ns a recovery with ten segments in flight
+ * - kernel pages EMPTY: page_alloc, ns a page, likewise; and CPU ns that a page takes to be touched
+ *   with ours, with the empty one and with none
+ * - kernel storm: a storm of page faults with all that `memory: counters` attaches, to one without
+ *   (`storm`), and of two without (`alike`): the median of the ratios and an interval that it is in
+ *   with 95 % (…_low, …_high); and runs of our programs a fault
  *
  * EMPTY is the object of empty.bpf.c. CGROUP is an empty directory of the v2 hierarchy for those
  * whose packets are looked at. The kernel's own run statistics tell the ns of programs, the time
@@ -194,7 +198,11 @@ static int run(int argc, char **argv)
         const char *name;
         void (*measure)(const char *empty, const char *cgroup);
     } modes[] = {
-        {"egress", bench_egress_packets}, {"links", bench_link_packets}, {"reads", bench_reads}};
+        {"egress", bench_egress_packets},
+        {"links", bench_link_packets},
+        {"reads", bench_reads},
+        {"sends", bench_sends},
+    };
     for (size_t i = 0; argc == 4 && i < sizeof(modes) / sizeof(modes[0]); i++) {
         if (strcmp(argv[1], modes[i].name) != 0)
             continue;
@@ -204,7 +212,7 @@ static int run(int argc, char **argv)
     }
     fprintf(stderr,
             "usage: kernel load | egress EMPTY CGROUP | links EMPTY CGROUP | reads EMPTY CGROUP | "
-            "pages EMPTY | storm\n");
+            "sends EMPTY CGROUP | pages EMPTY | storm\n");
     return 2;
 }
 

@@ -4,9 +4,13 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <bpf_skeletons/undertrace.skel.h>
+#include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/check.h"
 
@@ -69,7 +73,26 @@ struct ut_bpf *bench_load_ours(const char *const *names)
             wanted |= strcmp(bpf_program__name(program), *name) == 0;
         bpf_program__set_autoload(program, wanted);
     }
-    skeleton->rodata->answers_followed = true;
+    skeleton->rodata->answers_followed = skeleton->rodata->messages_followed = true;
     UT_CHECK(ut_bpf__load(skeleton) == 0);
     return skeleton;
+}
+
+int bench_enter_cgroup(const char *path)
+{
+    char file[4096];
+    (void)snprintf(file, sizeof(file), "%s/cgroup.procs", path);
+    int fd = open(file, O_WRONLY | O_CLOEXEC);
+    UT_CHECK(fd >= 0 && write(fd, "0", 1) == 1);
+    close(fd);
+    fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    UT_CHECK(fd >= 0);
+    return fd;
+}
+
+uint64_t bench_cgroup_id(int cgroup)
+{
+    struct stat status;
+    UT_CHECK(fstat(cgroup, &status) == 0);
+    return status.st_ino;
 }

@@ -29,9 +29,14 @@ struct bpf_program *bench_empty_program(const char *path, const char *name);
 /* Loads some of ours, by name; NULL ends the list. */
 struct ut_bpf *bench_load_ours(const char *const *names);
 
+/* From now on this process is in the cgroup. Returns its open folder. */
+int bench_enter_cgroup(const char *path);
+uint64_t bench_cgroup_id(int cgroup);
+
 /* Modes: what they print is said at the head of kernel.c. */
 void bench_egress_packets(const char *empty, const char *cgroup);
 void bench_link_packets(const char *empty, const char *cgroup);
 void bench_reads(const char *empty, const char *cgroup);
+void bench_sends(const char *empty, const char *cgroup);
 
 #endif

@@ -12,7 +12,6 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <bpf_skeletons/undertrace.skel.h>
-#include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -23,7 +22,6 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -202,26 +200,12 @@ static const struct kind body = {"body", send_body}, other = {"other", send_othe
 
 /* ---- the hooks ------------------------------------------------------------------------------ */
 
-static int enter_cgroup(const char *path)
-{
-    char file[4096];
-    (void)snprintf(file, sizeof(file), "%s/cgroup.procs", path);
-    int fd = open(file, O_WRONLY | O_CLOEXEC);
-    UT_CHECK(fd >= 0 && write(fd, "0", 1) == 1);
-    close(fd);
-    fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    UT_CHECK(fd >= 0);
-    return fd;
-}
-
 /* Ours, with the sockets of the cgroup followed from now on. */
 static struct ut_bpf *follow(const char *const *names, int cgroup)
 {
-    struct stat status;
     const uint8_t yes = 1;
     struct ut_bpf *ours = bench_load_ours(names);
-    UT_CHECK(fstat(cgroup, &status) == 0);
-    uint64_t id = status.st_ino;
+    uint64_t id = bench_cgroup_id(cgroup);
     UT_CHECK(bpf_map_update_elem(bpf_map__fd(ours->maps.senders), &id, &yes, BPF_ANY) == 0 &&
              bpf_program__attach(ours->progs.trace_sockets) != NULL);
     memset(buffer, 'b', sizeof(buffer));
@@ -309,7 +293,7 @@ void bench_egress_packets(const char *empty_path, const char *path)
     static const struct kind *const kinds[] = {&body, &other, &ack, &head, &long_head, NULL};
     struct servers servers;
     start_servers(&servers);
-    int cgroup = enter_cgroup(path);
+    int cgroup = bench_enter_cgroup(path);
     const struct hook hook = {.measure = at_cgroup, .place = cgroup};
     struct bpf_program *empty = bench_empty_program(empty_path, "empty_egress");
     compare(&hook, follow(names, cgroup)->progs.trace_egress, empty, kinds, &servers);
@@ -338,7 +322,7 @@ void bench_link_packets(const char *empty_path, const char *path)
     LIBBPF_OPTS(bpf_tc_hook, queue, .ifindex = hook.place, .attach_point = BPF_TC_EGRESS);
     UT_CHECK(bpf_tc_hook_create(&queue) == 0);
     start_servers(&servers);
-    int cgroup = enter_cgroup(path);
+    int cgroup = bench_enter_cgroup(path);
     struct bpf_program *empty = bench_empty_program(empty_path, "empty_tc");
     hook.clients = bench_empty_program(empty_path, "empty_egress");
     struct bpf_link *clients = bpf_program__attach_cgroup(hook.clients, cgroup);
@@ -354,7 +338,7 @@ void bench_reads(const char *empty_path, const char *path)
     static const struct kind *const kinds[] = {&body, &other, &head, &long_head, NULL};
     struct servers servers;
     const struct hook hook = {.measure = at_reader};
-    int cgroup = enter_cgroup(path);
+    int cgroup = bench_enter_cgroup(path);
     start_servers(&servers);
     struct ut_bpf *ours = follow(names, cgroup);
     /* It follows the answers, without which no more requests are taken. */

@@ -18,7 +18,8 @@ import unrun  # noqa: E402
 WATCH = sys.argv[1] if len(sys.argv) > 1 else ""
 SKIP = 77
 UNTYPED = "WATCH_WITHOUT_TYPES" in os.environ  # programs of tracepoints are raw ones (watch.c)
-ONLY_TYPED = {"sent_stamps"} if UNTYPED else set()  # programs that there are no raw ones of
+# Programs that there are no raw ones of.
+ONLY_TYPED = {"sent_stamps", "send_begins", "send_ends"} if UNTYPED else set()
 REPEATS = 3  # of tests that failed while the kernel did not run the programs
 UNLIMITED = "retransmits_per_second: 0\nconnections_per_second: 0\ndrain_interval: 20ms\n"
 

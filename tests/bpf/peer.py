@@ -9,8 +9,9 @@
                                  ask BYTES ANSWER | take BYTES | small BUFFER | info |
                                  flood ADDRESS PORT COUNT | hoard ADDRESS PORT COUNT | close
 
-`ask` sends a request and reads nothing of its answer, `take` reads; `small` makes the connected
-socket's receive buffer smaller than what it has offered to take; `info` tells TCP_INFO.
+`ask` sends a request, by a thread of its own, and reads nothing of its answer, `take` reads;
+`small` makes the connected socket's receive buffer smaller than what it has offered to take; `info`
+tells TCP_INFO.
 
 A request is its size and the size of the answer (4 bytes each, in the first 8) and filling. What
 happens is told as lines of JSON with what the kernel says of the socket: its cookie, the cookie of
@@ -111,9 +112,14 @@ class Client:
         self.sock.sendall(head + b"q" * (int(size) - 8))
 
     def ask(self, size, answer_size):
-        began = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        self.send(size, answer_size)
-        tell("asked", sent=[began, time.clock_gettime_ns(time.CLOCK_BOOTTIME)])
+        def run():
+            began = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+            self.send(size, answer_size)
+            tell("asked", sent=[began, time.clock_gettime_ns(time.CLOCK_BOOTTIME)],
+                 thread=threading.get_native_id())
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
 
     def take(self, size):
         read_exactly(self.sock, int(size))

@@ -301,7 +301,8 @@ class Rights(KernelTest):
                if program["works"] and program["reason"].startswith("as a raw tracepoint")]
         self.assertEqual(len(raw), 16, raw)
         self.assertEqual([program["name"] for program in programs if not program["works"]],
-                         ["sent_stamps", "trace_sockets", "trace_retransmit", "trace_reader"])
+                         ["sent_stamps", "send_begins", "send_ends", "trace_sockets",
+                          "trace_retransmit", "trace_reader"])
 
     def test_doctor_tells_each_program_with_and_without_rights(self):
         for prefix, works in (([], True), (self.without("perfmon", "sys_admin"), False)):

@@ -12,8 +12,9 @@ from harness import UNLIMITED, WATCH, KernelTest, Lab, cgroup_id, main
 PORT = 8120
 
 
-RETRANSMIT, CONNECTION = 1, 2 # as records name what is held back
-MOSTLY_IDLE = ("tcp_probe", "kfree_skb", "tcp_cong_state_set", "sent_stamps")
+RETRANSMIT, CONNECTION = 1, 2  # as records name what is held back
+MOSTLY_IDLE = ("tcp_probe", "kfree_skb", "tcp_cong_state_set", "sent_stamps", "send_begins",
+               "send_ends")
 
 
 def missed_runs(metrics):

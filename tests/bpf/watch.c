@@ -88,6 +88,8 @@ static void print_retransmit(const void *data)
         printf(",\"since_sent_us\":%u,\"sent_exact\":%s,\"sent_within_us\":%u",
                record.since_sent_us, record.header.has & UT_HAS_SENT_EXACT ? "true" : "false",
                record.sent_within_us);
+    if (record.thread != 0)
+        printf(",\"thread\":%u", record.thread);
 }
 
 static void print_tcp(const void *data)

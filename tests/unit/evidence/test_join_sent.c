@@ -217,6 +217,7 @@ Test(join_sent, each_retransmit_of_the_same_bytes_tells_how_long_they_have_waite
         struct ut_record_retransmit record =
             retransmit(&pair.client, seen_ms[i], 3, UT_CAUSE_TIMEOUT);
         record.rto_us <<= i;
+        record.thread = i == 2 ? 1 << 23 : 40 + (unsigned)i; /* no such thread */
         lab_record(&lab, &record, sizeof(record));
     }
     join_two_calls(payment, KIND_CLIENT, (double[]){0, 2, 2.9, 1450});
@@ -225,6 +226,8 @@ Test(join_sent, each_retransmit_of_the_same_bytes_tells_how_long_they_have_waite
     for (uint32_t i = 0; i < 3; i++)
         cr_expect_eq(lab_event_int(&lab, 1, i, UT_ATTR_TCP_WAITED_NS),
                      (int64_t)(seen_ms[i] - 3) * 1000000);
+    cr_expect_eq(lab_event_int(&lab, 1, 1, UT_ATTR_TCP_SENDING_THREAD), 41);
+    cr_expect_neq(lab_event_int(&lab, 1, 2, UT_ATTR_TCP_SENDING_THREAD), 1 << 23);
 }
 
 /* Sent one after the other, without waiting, and put together when they are sent again. */
