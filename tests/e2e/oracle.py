@@ -308,8 +308,8 @@ def hold_against_truth(lab, folder, sink):
     truth = Truth(folder / "seen")
     requests = requests_of(folder, truth)
     until(lambda: take_spans(sink, requests) == 2 * len(requests), 30, "all spans arrive")
-    print(f"{len(requests)} requests, {truth.lost} segments lost, {undertrace.unrun_events()} events "
-          "for which the kernel ran no program")
+    print(f"{len(requests)} requests, {truth.lost} segments lost, "
+          f"{undertrace.unrun_events()} events for which the kernel ran no program")
     print_table(requests)
     expect(len(requests) >= REQUESTS and truth.lost >= 0.3 * REQUESTS, "enough of both")
     check(requests)
