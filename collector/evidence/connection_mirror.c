@@ -112,8 +112,8 @@ static void pair(struct ut_connections *t, struct ut_connection *a, struct ut_co
 {
     ut_connection_unpair(t, a);
     ut_connection_unpair(t, b);
-    a->mirror = (uint16_t)(b - t->slots);
-    b->mirror = (uint16_t)(a - t->slots);
+    a->mirror = (uint32_t)(b - t->slots);
+    b->mirror = (uint32_t)(a - t->slots);
     a->mirror_by_isn = b->mirror_by_isn = by_isn;
     a->ambiguous = b->ambiguous = false;
     tell(t, a);

@@ -15,8 +15,9 @@
 
 #include "evidence/connection_mirror.h"
 
-enum { BUCKETS = UT_TABLE_SIZE(32768, 8), SWEEP_ROWS = UT_TABLE_SIZE(1024, 4) };
+enum { BUCKETS = UT_TABLE_SIZE(65536, 8), SWEEP_ROWS = UT_TABLE_SIZE(1024, 4) };
 _Static_assert((int)BUCKETS >= UT_WORKLOADS_MAX, "workloads share no chain of UT_BY_WORKLOAD");
+_Static_assert(UT_CONNECTIONS_MAX < 1 << UT_CONNECTION_SLOT_BITS, "slots are numbered from 1");
 #define UNANSWERED_KEPT_NS (150 * UT_NS_PER_S)
 
 /* ---- indexes -------------------------------------------------------------------------------- */
@@ -52,15 +53,15 @@ static uint64_t hash_of(const struct ut_connection *c, enum ut_connection_index 
     }
 }
 
-static uint16_t *bucket_of(const struct ut_connections *t, const struct ut_connection *c,
+static uint32_t *bucket_of(const struct ut_connections *t, const struct ut_connection *c,
                            enum ut_connection_index index)
 {
     return &t->buckets[index][hash_of(c, index) % BUCKETS];
 }
 
-static uint16_t slot_of(const struct ut_connections *t, const struct ut_connection *c)
+static uint32_t slot_of(const struct ut_connections *t, const struct ut_connection *c)
 {
-    return (uint16_t)(c - t->slots);
+    return (uint32_t)(c - t->slots);
 }
 
 /* Whether the row has what the index needs. Those that have not stand in no chain. */
@@ -85,8 +86,8 @@ static void link_index(struct ut_connections *t, struct ut_connection *c,
 {
     if (!indexed(c, index))
         return;
-    uint16_t *bucket = bucket_of(t, c, index);
-    uint16_t slot = slot_of(t, c);
+    uint32_t *bucket = bucket_of(t, c, index);
+    uint32_t slot = slot_of(t, c);
     c->links[index].previous = 0;
     c->links[index].next = *bucket;
     if (*bucket != 0)
@@ -99,7 +100,7 @@ static void unlink_index(struct ut_connections *t, struct ut_connection *c,
 {
     if (!indexed(c, index))
         return;
-    uint16_t next = c->links[index].next, previous = c->links[index].previous;
+    uint32_t next = c->links[index].next, previous = c->links[index].previous;
     if (previous != 0)
         t->slots[previous].links[index].next = next;
     else
@@ -111,7 +112,7 @@ static void unlink_index(struct ut_connections *t, struct ut_connection *c,
 static void append_to(struct ut_connections *t, struct ut_connection_list *list,
                       struct ut_connection *c)
 {
-    uint16_t slot = slot_of(t, c);
+    uint32_t slot = slot_of(t, c);
     c->links[UT_BY_AGE].next = 0;
     c->links[UT_BY_AGE].previous = list->last;
     if (list->last != 0)
@@ -124,7 +125,7 @@ static void append_to(struct ut_connections *t, struct ut_connection_list *list,
 static void take_from(struct ut_connections *t, struct ut_connection_list *list,
                       struct ut_connection *c)
 {
-    uint16_t next = c->links[UT_BY_AGE].next, previous = c->links[UT_BY_AGE].previous;
+    uint32_t next = c->links[UT_BY_AGE].next, previous = c->links[UT_BY_AGE].previous;
     if (previous != 0)
         t->slots[previous].links[UT_BY_AGE].next = next;
     else
@@ -172,7 +173,7 @@ static void drop_row(struct ut_connections *t, struct ut_connection *c)
         unlink_index(t, c, (enum ut_connection_index)i);
     take_from(t, c->closed_ns == 0 ? &t->open : c->kept ? &t->kept : &t->closed, c);
     *(c->closed_ns != 0 ? &t->closed_count : &t->open_count) -= 1;
-    uint32_t generation = c->id & 0xffff0000;
+    uint32_t generation = c->id - UT_CONNECTION_SLOT(c->id);
     *c = (struct ut_connection){.id = generation};
     append_to(t, &t->free, c);
 }
@@ -188,7 +189,7 @@ static void note_gap(struct ut_connections *t, const struct ut_connection *c, ui
 
 static void note_victims(struct ut_connections *t, const struct ut_connection_list *list)
 {
-    for (uint16_t i = list->first; i != 0 && t->victim_count < UT_VICTIMS_MAX;
+    for (uint32_t i = list->first; i != 0 && t->victim_count < UT_VICTIMS_MAX;
          i = t->slots[i].links[UT_BY_AGE].next) {
         if (UT_WORKLOAD_SLOT(t->slots[i].workload) == t->largest)
             t->victims[t->victim_count++] = t->slots[i].id;
@@ -198,7 +199,7 @@ static void note_victims(struct ut_connections *t, const struct ut_connection_li
 /* Of a full table. */
 static void find_largest(struct ut_connections *t)
 {
-    uint16_t counts[UT_WORKLOADS_MAX] = {0};
+    uint32_t counts[UT_WORKLOADS_MAX] = {0};
     t->largest = 0;
     for (uint32_t i = 1; i <= UT_CONNECTIONS_MAX; i++) {
         uint32_t slot = UT_WORKLOAD_SLOT(t->slots[i].workload);
@@ -213,7 +214,7 @@ static void find_largest(struct ut_connections *t)
 }
 
 /* The next row of the workload that has most; 0: none is left of those that were found. */
-static uint16_t next_victim(struct ut_connections *t)
+static uint32_t next_victim(struct ut_connections *t)
 {
     while (t->victims_looked_at < t->victim_count) {
         struct ut_connection *c = ut_connections_get(t, t->victims[t->victims_looked_at++]);
@@ -226,13 +227,13 @@ static uint16_t next_victim(struct ut_connections *t)
 /* A workload that has more than half of the rows, be it by a flood whose ends nobody recorded,
  * takes its own: also what others have just closed is still to be joined. Else closed ones go
  * first. */
-static uint16_t one_to_go(struct ut_connections *t)
+static uint32_t one_to_go(struct ut_connections *t)
 {
     if ((t->evicted_open + t->evicted_closed) % UT_VICTIMS_MAX == 0)
         find_largest(t);
     if (!t->largest_floods && t->closed_count > 0)
         return t->closed.first != 0 ? t->closed.first : t->kept.first;
-    uint16_t i = next_victim(t);
+    uint32_t i = next_victim(t);
     if (i == 0) {
         find_largest(t);
         i = next_victim(t);
@@ -261,8 +262,9 @@ static struct ut_connection *new_row(struct ut_connections *t, uint64_t now_ns)
         c = &t->slots[t->free.first];
         take_from(t, &t->free, c);
     }
-    uint32_t generation = (c->id >> 16) + 1;
-    *c = (struct ut_connection){.id = slot_of(t, c) | generation << 16, .known_ns = now_ns};
+    uint32_t generation = (c->id >> UT_CONNECTION_SLOT_BITS) + 1;
+    *c = (struct ut_connection){.id = slot_of(t, c) | generation << UT_CONNECTION_SLOT_BITS,
+                                .known_ns = now_ns};
     append_to(t, &t->open, c);
     t->open_count++;
     return c;
@@ -270,7 +272,7 @@ static struct ut_connection *new_row(struct ut_connections *t, uint64_t now_ns)
 
 struct ut_connection *ut_connections_get(const struct ut_connections *t, uint32_t id)
 {
-    uint32_t slot = id & 0xffff;
+    uint32_t slot = UT_CONNECTION_SLOT(id);
     return slot != 0 && t->slots[slot].id == id ? &t->slots[slot] : NULL;
 }
 
@@ -285,7 +287,7 @@ struct ut_connection *ut_connections_by_cookie(const struct ut_connections *t, u
     struct ut_connection key = {.cookie = cookie};
     if (cookie == 0)
         return NULL;
-    for (uint16_t i = *bucket_of(t, &key, UT_BY_COOKIE); i != 0;
+    for (uint32_t i = *bucket_of(t, &key, UT_BY_COOKIE); i != 0;
          i = t->slots[i].links[UT_BY_COOKIE].next) {
         if (t->slots[i].cookie == cookie)
             return &t->slots[i];
@@ -298,7 +300,7 @@ struct ut_connection *ut_connections_next_on_port(const struct ut_connections *t
                                                   const struct ut_connection *previous)
 {
     struct ut_connection key = {.workload = workload, .remote.port = remote_port};
-    uint16_t i =
+    uint32_t i =
         previous != NULL ? previous->links[UT_BY_PORT].next : *bucket_of(t, &key, UT_BY_PORT);
     for (; i != 0; i = t->slots[i].links[UT_BY_PORT].next) {
         if (t->slots[i].workload == workload && t->slots[i].remote.port == remote_port)
@@ -311,7 +313,7 @@ struct ut_connection *ut_connections_next_of(const struct ut_connections *t, uin
                                              const struct ut_connection *previous)
 {
     struct ut_connection key = {.workload = workload};
-    uint16_t i = previous != NULL ? previous->links[UT_BY_WORKLOAD].next
+    uint32_t i = previous != NULL ? previous->links[UT_BY_WORKLOAD].next
                                   : *bucket_of(t, &key, UT_BY_WORKLOAD);
     return i != 0 ? &t->slots[i] : NULL;
 }
@@ -320,7 +322,7 @@ struct ut_connection *ut_connection_first_in_chain(const struct ut_connections *
                                                    const struct ut_connection *c,
                                                    enum ut_connection_index index)
 {
-    uint16_t first = *bucket_of(t, c, index);
+    uint32_t first = *bucket_of(t, c, index);
     return first != 0 ? &t->slots[first] : NULL;
 }
 
@@ -328,7 +330,7 @@ struct ut_connection *ut_connection_next_in_chain(const struct ut_connections *t
                                                   const struct ut_connection *c,
                                                   enum ut_connection_index index)
 {
-    uint16_t next = c->links[index].next;
+    uint32_t next = c->links[index].next;
     return next != 0 ? &t->slots[next] : NULL;
 }
 
@@ -344,7 +346,7 @@ static struct ut_connection *by_isn(const struct ut_connections *t,
                                     const struct ut_connection_fact *fact)
 {
     struct ut_connection key = {.local_isn = fact->local_isn, .remote_isn = fact->remote_isn};
-    for (uint16_t i = *bucket_of(t, &key, UT_BY_ISN); i != 0;
+    for (uint32_t i = *bucket_of(t, &key, UT_BY_ISN); i != 0;
          i = t->slots[i].links[UT_BY_ISN].next) {
         struct ut_connection *c = &t->slots[i];
         if (c->local_isn == fact->local_isn && c->remote_isn == fact->remote_isn &&
@@ -361,7 +363,7 @@ static struct ut_connection *by_tuple(const struct ut_connections *t,
 {
     struct ut_connection key = {.local = fact->local, .remote = fact->remote};
     struct ut_connection *found = NULL;
-    for (uint16_t i = *bucket_of(t, &key, UT_BY_TUPLE); i != 0;
+    for (uint32_t i = *bucket_of(t, &key, UT_BY_TUPLE); i != 0;
          i = t->slots[i].links[UT_BY_TUPLE].next) {
         struct ut_connection *c = &t->slots[i];
         if (c->closed_ns != 0 || !ut_connection_same_end(&c->local, &fact->local) ||
@@ -462,7 +464,7 @@ static void close_predecessors(struct ut_connections *t, const struct ut_connect
 {
     if (c->netns_cookie == 0 || c->local.port == 0 || c->remote.port == 0)
         return;
-    for (uint16_t i = *bucket_of(t, c, UT_BY_TUPLE), next; i != 0; i = next) {
+    for (uint32_t i = *bucket_of(t, c, UT_BY_TUPLE), next; i != 0; i = next) {
         struct ut_connection *other = &t->slots[i];
         next = other->links[UT_BY_TUPLE].next;
         if (other != c && other->closed_ns == 0 && other->netns_cookie == c->netns_cookie &&
@@ -559,7 +561,7 @@ static void sweep(struct ut_connections *t, uint64_t now_ns)
     for (uint32_t n = SWEEP_ROWS; n > 0 && t->ever_used > 0; n--) {
         t->swept = t->swept < t->ever_used ? t->swept + 1 : 1;
         struct ut_connection *c = &t->slots[t->swept];
-        if ((c->id & 0xffff) != 0 && c->closed_ns == 0 && is_request(c) &&
+        if (UT_CONNECTION_SLOT(c->id) != 0 && c->closed_ns == 0 && is_request(c) &&
             c->last_event_ns + UNANSWERED_KEPT_NS < now_ns)
             drop_row(t, c);
     }

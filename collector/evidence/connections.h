@@ -26,7 +26,9 @@
 #include "evidence/workloads.h"
 #include "model/address.h"
 
-#define UT_CONNECTIONS_MAX UT_TABLE_SIZE(32768, 20)
+#define UT_CONNECTIONS_MAX UT_TABLE_SIZE(100000, 20)
+#define UT_CONNECTION_SLOT_BITS 17
+#define UT_CONNECTION_SLOT(id) ((id) & ((UINT32_C(1) << UT_CONNECTION_SLOT_BITS) - 1))
 #define UT_CONNECTION_KEPT_NS (900 * UT_NS_PER_S)
 
 /* One look through all rows serves for that many that go. */
@@ -43,7 +45,7 @@ enum ut_connection_index {
 };
 
 struct ut_connection {
-    uint32_t id;             /* slot | generation << 16; slot 0: free */
+    uint32_t id;             /* slot | generation << UT_CONNECTION_SLOT_BITS; slot 0: free */
     uint32_t workload;       /* id; 0: nobody's, or not known yet (cgroup_id is set then) */
     uint64_t cgroup_id;      /* of an owner that is not known yet; else 0 */
     uint64_t cookie;         /* 0: not known */
@@ -64,16 +66,10 @@ struct ut_connection {
     bool failed;      /* closed before it was established, as far as is known */
     bool forwarder;   /* brought several service instances */
     bool kept;        /* closed with kernel events on it */
-    uint16_t mirror;  /* slot; 0: none */
+    uint32_t mirror;  /* slot; 0: none */
     struct {
-        uint16_t next, previous; /* slots */
+        uint32_t next, previous; /* slots */
     } links[UT_CONNECTION_INDEXES];
-    /* The event store's. */
-    uint32_t first_event, last_event, fold;
-    uint32_t
-        assigned[2]; /* the workloads under which its events stand, of this end and the other */
-    /* The join's, valid while join_pass is that of the pass at hand. */
-    uint32_t join_pass, join_group;
 };
 
 /* What a record tells of a connection, checked. Zero where not told. */
@@ -88,9 +84,9 @@ struct ut_connection_fact {
 
 struct ut_connections {
     struct ut_connection *slots; /* from index 1 */
-    uint16_t *buckets[UT_CONNECTION_INDEXES - 1];
+    uint32_t *buckets[UT_CONNECTION_INDEXES - 1];
     struct ut_connection_list {
-        uint16_t first, last;
+        uint32_t first, last;
     } open, closed, kept, free; /* by UT_BY_AGE: opened first, closed first (kept:
                                  * with kernel events on them), freed first */
     uint32_t ever_used;         /* slots beyond it have never been */

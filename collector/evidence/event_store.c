@@ -5,7 +5,7 @@
  * ordered by `seen`;
  * 3. the events of one connection are oldest first, and so an event that goes for its age or for
  * room is the first of its connection; 4. all events of a connection stand under the same two
- * workloads, which the connection remembers in `assigned`, or under the first of them alone.
+ * workloads, which its chain remembers in `assigned`, or under the first of them alone.
  */
 #include "evidence/event_store.h"
 
@@ -24,13 +24,14 @@ int ut_event_store_init(struct ut_event_store *s, struct ut_connections *connect
 {
     *s = (struct ut_event_store){.connections = connections, .next_fold = 1, .oldest_fold = 1};
     s->events = calloc(UT_EVENTS_MAX + 1, sizeof(s->events[0]));
+    s->chains = calloc(UT_CONNECTIONS_MAX + 1, sizeof(s->chains[0]));
     s->first_id = calloc(UT_EVENTS_MAX + 1, sizeof(s->first_id[0]));
     s->thread = calloc(UT_EVENTS_MAX + 1, sizeof(s->thread[0]));
     s->folds = calloc(UT_FOLDS_MAX + 1, sizeof(s->folds[0]));
     s->horizon_ns = calloc(UT_WORKLOADS_MAX, sizeof(s->horizon_ns[0]));
     bool complete = ut_trace_ids_init(&s->trace_ids) == 0;
-    complete &= s->first_id != NULL && s->thread != NULL && s->events != NULL && s->folds != NULL &&
-                s->horizon_ns != NULL;
+    complete &= s->chains != NULL && s->first_id != NULL && s->thread != NULL &&
+                s->events != NULL && s->folds != NULL && s->horizon_ns != NULL;
     for (int side = 0; side < UT_SIDES; side++) {
         s->lists[side] = calloc(UT_WORKLOADS_MAX, sizeof(s->lists[0][0]));
         s->fold_lists[side] = calloc(UT_WORKLOADS_MAX, sizeof(s->fold_lists[0][0]));
@@ -46,6 +47,7 @@ int ut_event_store_init(struct ut_event_store *s, struct ut_connections *connect
 void ut_event_store_done(struct ut_event_store *s)
 {
     ut_trace_ids_done(&s->trace_ids);
+    free(s->chains);
     free(s->first_id);
     free(s->thread);
     free(s->events);
@@ -106,13 +108,18 @@ static void link_event(struct ut_event_store *s, uint32_t slot, int side, uint32
     list->count++;
 }
 
+static struct ut_event_chain *chain_of(const struct ut_event_store *s,
+                                       const struct ut_connection *connection)
+{
+    return &s->chains[UT_CONNECTION_SLOT(connection->id)];
+}
+
 /* The other end of a reset has its own record of it, or never heard of it; and nobody but the
  * connecting end waits for a connect. */
-static uint32_t listed_under(const struct ut_event *e, const struct ut_connection *connection,
-                             int side)
+static uint32_t listed_under(const struct ut_event *e, const struct ut_event_chain *chain, int side)
 {
     bool own = e->kind == UT_EVENT_RESET || e->kind == UT_EVENT_CONNECT;
-    return own && side == UT_SIDE_PEER ? 0 : connection->assigned[side];
+    return own && side == UT_SIDE_PEER ? 0 : chain->assigned[side];
 }
 
 static bool is_listed(const struct ut_event *e, int side)
@@ -131,9 +138,9 @@ static void raise_horizon(struct ut_event_store *s, const uint32_t workload[UT_S
 }
 
 /* Takes the first event of a connection out of the store. */
-static void release_first(struct ut_event_store *s, struct ut_connection *connection)
+static void release_first(struct ut_event_store *s, struct ut_event_chain *chain)
 {
-    uint32_t slot = connection->first_event;
+    uint32_t slot = chain->first;
     struct ut_event *e = &s->events[slot];
     for (int side = 0; side < UT_SIDES; side++) {
         if (is_listed(e, side))
@@ -142,9 +149,9 @@ static void release_first(struct ut_event_store *s, struct ut_connection *connec
     if (s->first_id[slot] != UT_NO_ID_KEPT)
         ut_trace_ids_release(&s->trace_ids, s->first_id[slot]);
     s->first_id[slot] = 0;
-    connection->first_event = e->next_on_connection;
-    if (connection->first_event == 0)
-        connection->last_event = 0;
+    chain->first = e->next_on_connection;
+    if (chain->first == 0)
+        chain->last = 0;
     e->next_on_connection = s->free;
     s->free = slot;
     s->count--;
@@ -178,8 +185,8 @@ static uint32_t take_slot(struct ut_event_store *s)
         raise_horizon(s, e->workload, e->seen_ns);
         s->evicted++;
         struct ut_connection *connection = ut_connections_get(s->connections, e->connection);
-        UT_CHECK(connection != NULL && connection->first_event == oldest);
-        release_first(s, connection);
+        UT_CHECK(connection != NULL && chain_of(s, connection)->first == oldest);
+        release_first(s, chain_of(s, connection));
     }
     uint32_t slot = s->free;
     s->free = s->events[slot].next_on_connection;
@@ -194,10 +201,11 @@ static uint32_t mirror_workload(const struct ut_event_store *s,
     return mirror != NULL ? mirror->workload : 0;
 }
 
-void ut_event_store_add(struct ut_event_store *s, const struct ut_event *event,
-                        struct ut_connection *connection)
+uint32_t ut_event_store_add(struct ut_event_store *s, const struct ut_event *event,
+                            struct ut_connection *connection)
 {
     uint32_t slot = take_slot(s);
+    struct ut_event_chain *chain = chain_of(s, connection);
     struct ut_event *e = &s->events[slot];
     *e = *event;
     e->connection = connection->id;
@@ -208,31 +216,33 @@ void ut_event_store_add(struct ut_event_store *s, const struct ut_event *event,
     s->thread[slot] = 0;
     /* Records come in the order of the ring; one that claims to be older than its predecessor on
      * the same connection is taken to be as old, so that both orders agree. */
-    if (connection->last_event != 0 && e->seen_ns < s->events[connection->last_event].seen_ns)
-        e->seen_ns = s->events[connection->last_event].seen_ns;
-    if (connection->last_event == 0) {
-        connection->assigned[UT_SIDE_LOCAL] = connection->workload;
-        connection->assigned[UT_SIDE_PEER] = mirror_workload(s, connection);
-        connection->first_event = slot;
+    if (chain->last != 0 && e->seen_ns < s->events[chain->last].seen_ns)
+        e->seen_ns = s->events[chain->last].seen_ns;
+    if (chain->last == 0) {
+        chain->assigned[UT_SIDE_LOCAL] = connection->workload;
+        chain->assigned[UT_SIDE_PEER] = mirror_workload(s, connection);
+        chain->first = slot;
     } else {
-        s->events[connection->last_event].next_on_connection = slot;
+        s->events[chain->last].next_on_connection = slot;
     }
-    connection->last_event = slot;
+    chain->last = slot;
     connection->last_event_ns = e->seen_ns;
     for (int side = 0; side < UT_SIDES; side++) {
-        e->workload[side] = listed_under(e, connection, side);
+        e->workload[side] = listed_under(e, chain, side);
         if (is_listed(e, side))
             link_event(s, slot, side, 0);
     }
+    return slot;
 }
 
 /* Newest first, and no further than a recovery is likely to reach. */
 void ut_event_store_undo(struct ut_event_store *s, const struct ut_connection *connection,
                          uint64_t since_ns)
 {
-    uint32_t workload = connection->assigned[UT_SIDE_LOCAL];
+    const struct ut_event_chain *chain = chain_of(s, connection);
+    uint32_t workload = chain->assigned[UT_SIDE_LOCAL];
     uint32_t slot = s->lists[UT_SIDE_LOCAL][UT_WORKLOAD_SLOT(workload)].newest;
-    if (connection->first_event == 0)
+    if (chain->first == 0)
         return;
     for (int i = 0; i < UNDONE_LOOKED_AT_MAX && slot != 0; i++) {
         struct ut_event *e = &s->events[slot];
@@ -247,7 +257,7 @@ void ut_event_store_undo(struct ut_event_store *s, const struct ut_connection *c
 bool ut_event_store_trace(struct ut_event_store *s, const struct ut_connection *connection,
                           const struct ut_record_trace_ids *record)
 {
-    uint32_t slot = connection->last_event;
+    uint32_t slot = chain_of(s, connection)->last;
     const struct ut_event *e = &s->events[slot];
     if (slot == 0 || e->kind != UT_EVENT_RETRANSMIT || e->seq != record->seq ||
         e->bytes != record->bytes || s->first_id[slot] != 0)
@@ -260,17 +270,16 @@ bool ut_event_store_trace(struct ut_event_store *s, const struct ut_connection *
     return true;
 }
 
-static void move_events(struct ut_event_store *s, struct ut_connection *connection, int side,
+static void move_events(struct ut_event_store *s, struct ut_event_chain *chain, int side,
                         uint32_t workload)
 {
     uint32_t previous = 0;
-    connection->assigned[side] = workload;
-    for (uint32_t slot = connection->first_event; slot != 0;
-         slot = s->events[slot].next_on_connection) {
+    chain->assigned[side] = workload;
+    for (uint32_t slot = chain->first; slot != 0; slot = s->events[slot].next_on_connection) {
         struct ut_event *e = &s->events[slot];
         if (is_listed(e, side))
             unlink_event(s, slot, side);
-        e->workload[side] = listed_under(e, connection, side);
+        e->workload[side] = listed_under(e, chain, side);
         if (!is_listed(e, side))
             continue;
         link_event(s, slot, side, previous);
@@ -280,13 +289,14 @@ static void move_events(struct ut_event_store *s, struct ut_connection *connecti
 
 void ut_event_store_assign(struct ut_event_store *s, struct ut_connection *connection)
 {
-    if (connection->first_event == 0)
+    struct ut_event_chain *chain = chain_of(s, connection);
+    if (chain->first == 0)
         return;
     uint32_t peer = mirror_workload(s, connection);
-    if (connection->assigned[UT_SIDE_LOCAL] != connection->workload)
-        move_events(s, connection, UT_SIDE_LOCAL, connection->workload);
-    if (connection->assigned[UT_SIDE_PEER] != peer)
-        move_events(s, connection, UT_SIDE_PEER, peer);
+    if (chain->assigned[UT_SIDE_LOCAL] != connection->workload)
+        move_events(s, chain, UT_SIDE_LOCAL, connection->workload);
+    if (chain->assigned[UT_SIDE_PEER] != peer)
+        move_events(s, chain, UT_SIDE_PEER, peer);
 }
 
 /* ---- folds ---------------------------------------------------------------------------------- */
@@ -385,21 +395,21 @@ static bool fold_takes(const struct ut_fold *f, const struct ut_event *e)
            f->last_seen_ns / UT_FOLD_SPAN_NS == e->seen_ns / UT_FOLD_SPAN_NS;
 }
 
-static void fold_first(struct ut_event_store *s, struct ut_connection *connection)
+static void fold_first(struct ut_event_store *s, struct ut_event_chain *chain)
 {
-    const struct ut_event *e = &s->events[connection->first_event];
+    const struct ut_event *e = &s->events[chain->first];
     bool counts = e->kind != UT_EVENT_CONNECT;
-    if (s->first_id[connection->first_event] != 0) {
+    if (s->first_id[chain->first] != 0) {
         raise_horizon(s, e->workload, e->seen_ns);
     } else if (counts && (e->workload[0] != 0 || e->workload[1] != 0)) {
-        struct ut_fold *f = &s->folds[connection->fold];
-        if (connection->fold == 0 || !fold_takes(f, e)) {
+        struct ut_fold *f = &s->folds[chain->fold];
+        if (chain->fold == 0 || !fold_takes(f, e)) {
             f = new_fold(s, e);
-            connection->fold = (uint32_t)(f - s->folds);
+            chain->fold = (uint32_t)(f - s->folds);
         }
         add_to_fold(f, e);
     }
-    release_first(s, connection);
+    release_first(s, chain);
 }
 
 static void fold_list(struct ut_event_store *s, uint32_t workload_slot, uint64_t before_ns)
@@ -408,8 +418,8 @@ static void fold_list(struct ut_event_store *s, uint32_t workload_slot, uint64_t
     while (list->oldest != 0 && s->events[list->oldest].seen_ns < before_ns) {
         struct ut_connection *connection =
             ut_connections_get(s->connections, s->events[list->oldest].connection);
-        UT_CHECK(connection != NULL && connection->first_event == list->oldest);
-        fold_first(s, connection);
+        UT_CHECK(connection != NULL && chain_of(s, connection)->first == list->oldest);
+        fold_first(s, chain_of(s, connection));
     }
 }
 
@@ -431,10 +441,12 @@ void ut_event_store_age(struct ut_event_store *s, uint64_t now_ns)
  */
 void ut_event_store_forget(struct ut_event_store *s, struct ut_connection *connection)
 {
+    struct ut_event_chain *chain = chain_of(s, connection);
     if (connection->last_event_ns != 0)
-        raise_horizon(s, connection->assigned, connection->last_event_ns);
-    while (connection->first_event != 0)
-        release_first(s, connection);
+        raise_horizon(s, chain->assigned, connection->last_event_ns);
+    while (chain->first != 0)
+        release_first(s, chain);
+    *chain = (struct ut_event_chain){0};
 }
 
 /* Takes a fold out of its lists; its place in the ring is passed over later. */

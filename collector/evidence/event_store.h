@@ -76,6 +76,14 @@ struct ut_fold {
     uint8_t taken[UT_SIDES];
 };
 
+/* The events of a connection, from the oldest one on. */
+struct ut_event_chain {
+    uint32_t first, last; /* slots; 0: none */
+    uint32_t fold;        /* the latest; 0: none */
+    uint32_t
+        assigned[UT_SIDES]; /* the workloads under which they stand, of this end and the other */
+};
+
 struct ut_event_list {
     uint32_t newest, oldest; /* slots; 0: empty */
     uint32_t count;
@@ -84,7 +92,8 @@ struct ut_event_list {
 #define UT_NO_ID_KEPT UINT32_MAX
 
 struct ut_event_store {
-    struct ut_event *events; /* from index 1 */
+    struct ut_event *events;       /* from index 1 */
+    struct ut_event_chain *chains; /* by slot of the connection */
     /* By event: where the list of the ids that its bytes carried begins; 0: none are known of,
      * NO_ID_KEPT: there was no room for them. Such an event belongs to the spans that they name and
      * is in no sum. */
@@ -107,9 +116,9 @@ int ut_event_store_init(struct ut_event_store *store,
                         struct ut_connections *connections) UT_MUST_USE; /* 0 or -ENOMEM */
 void ut_event_store_done(struct ut_event_store *store);
 
-/* Keeps a copy of the event's own fields, on `connection`. */
-void ut_event_store_add(struct ut_event_store *store, const struct ut_event *event,
-                        struct ut_connection *connection);
+/* Keeps a copy of the event's own fields, on `connection`; returns its slot. */
+uint32_t ut_event_store_add(struct ut_event_store *store, const struct ut_event *event,
+                            struct ut_connection *connection);
 /* The kernel has found out that what the connection sent again since then was not missing: marks
  * these events, of the newest ones. */
 void ut_event_store_undo(struct ut_event_store *store, const struct ut_connection *connection,

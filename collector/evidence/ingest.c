@@ -96,9 +96,9 @@ static enum ut_ingest_result ingest_retransmit(struct ut_tables *tables,
     read_path(&event, &record->path);
     struct ut_connection *connection =
         ut_connections_learn(&tables->connections, &fact, UT_CONNECTION_SEEN);
-    ut_event_store_add(&tables->events, &event, connection);
+    uint32_t slot = ut_event_store_add(&tables->events, &event, connection);
     if (record->thread <= THREAD_MAX)
-        tables->events.thread[connection->last_event] = record->thread;
+        tables->events.thread[slot] = record->thread;
     ut_tally_add(&tables->tally, connection->workload, UT_TALLY_RETRANSMITS + (int)record->cause,
                  event.segments);
     return UT_INGEST_RETRANSMIT;

@@ -59,15 +59,16 @@ struct ut_join *ut_join_new(struct ut_tables *tables, struct ut_allowance *allow
     join->lowest_ns = calloc(UT_VIEWS_MAX, sizeof(join->lowest_ns[0]));
     join->ports.views = calloc(UT_VIEWS_MAX, sizeof(join->ports.views[0]));
     join->groups = calloc(UT_GROUPS_MAX, sizeof(join->groups[0]));
+    join->marks = calloc(UT_CONNECTIONS_MAX + 1, sizeof(join->marks[0]));
     join->matches = calloc(UT_MATCHES_MAX, sizeof(join->matches[0]));
     join->spans = calloc(UT_JOIN_SPANS_MAX, sizeof(join->spans[0]));
     join->stalls = calloc(UT_STALLS_VIEWED_MAX, sizeof(join->stalls[0]));
     join->kills = calloc(UT_KILLS_VIEWED_MAX, sizeof(join->kills[0]));
     join->allocators = calloc(UT_SERIES_POINTS, sizeof(join->allocators[0]));
     if (join->views == NULL || join->spare == NULL || join->lowest_ns == NULL ||
-        join->ports.views == NULL || join->groups == NULL || join->matches == NULL ||
-        join->spans == NULL || join->stalls == NULL || join->kills == NULL ||
-        join->allocators == NULL) {
+        join->ports.views == NULL || join->groups == NULL || join->marks == NULL ||
+        join->matches == NULL || join->spans == NULL || join->stalls == NULL ||
+        join->kills == NULL || join->allocators == NULL) {
         ut_join_free(join);
         return NULL;
     }
@@ -83,6 +84,7 @@ void ut_join_free(struct ut_join *join)
     free(join->lowest_ns);
     free(join->ports.views);
     free(join->groups);
+    free(join->marks);
     free(join->matches);
     free(join->spans);
     free(join->stalls);

@@ -10,14 +10,15 @@
 
 int ut_join_group_of(struct ut_join *join, struct ut_connection *own, bool mate)
 {
-    if (own->join_pass == join->pass)
-        return (int)own->join_group;
+    uint32_t slot = UT_CONNECTION_SLOT(own->id);
+    if (join->marks[slot].pass == join->pass)
+        return (int)join->marks[slot].group;
     if (join->group_count == UT_GROUPS_MAX) {
         join->exceeded = true;
         return -1;
     }
-    own->join_pass = join->pass;
-    own->join_group = join->group_count;
+    join->marks[slot].pass = join->pass;
+    join->marks[slot].group = join->group_count;
     join->groups[join->group_count] =
         (struct ut_join_group){.own = own, .role = own->role, .mate = mate};
     return (int)join->group_count++;

@@ -121,7 +121,10 @@ struct ut_join {
     uint64_t slack_ns, now_ns;
     uint64_t horizon_ns; /* not all is known of what was before it */
     const struct ut_workload *workload;
-    uint32_t pass; /* of the group marks in connections */
+    uint32_t pass;
+    struct {
+        uint32_t pass, group;
+    } * marks; /* by slot of a connection: its group, in that pass */
 
     struct ut_join_view *views; /* ordered by seen_ns; behind them the exact ones, in no order */
     struct ut_join_view *spare; /* of the same size, for merging */

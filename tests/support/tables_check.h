@@ -28,9 +28,10 @@ static inline void tables_check_connection(const struct ut_tables *t, const stru
     UT_CHECK(mirror == NULL || ut_connections_mirror(&t->connections, mirror) == c);
     UT_CHECK(mirror == NULL || (!c->ambiguous && mirror != c));
     UT_CHECK(c->cookie == 0 || ut_connections_by_cookie(&t->connections, c->cookie) != NULL);
+    const struct ut_event_chain *chain = &t->events.chains[UT_CONNECTION_SLOT(c->id)];
     uint64_t last_ns = 0;
     uint32_t last = 0;
-    for (uint32_t i = c->first_event; i != 0; i = t->events.events[i].next_on_connection) {
+    for (uint32_t i = chain->first; i != 0; i = t->events.events[i].next_on_connection) {
         const struct ut_event *e = &t->events.events[i];
         UT_CHECK(e->connection == c->id && e->seen_ns >= last_ns);
         UT_CHECK(e->workload[UT_SIDE_LOCAL] == c->workload);
@@ -41,7 +42,7 @@ static inline void tables_check_connection(const struct ut_tables *t, const stru
         last = i;
         ++*events;
     }
-    UT_CHECK(c->last_event == last);
+    UT_CHECK(chain->last == last);
 }
 
 static inline uint32_t tables_check_list(const struct ut_event_store *s, int side, uint32_t slot)

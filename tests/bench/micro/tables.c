@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory of the evidence tables with 1,000 workloads, 100,000 connections and as many retransmits
- * in them, or as many of these as they keep, and with what the workloads held for as long as that
- * is kept: `name value` a line, MiB of anonymous memory.
+ * Memory of the evidence tables with 1,000 workloads and 100,000 connections in them; then also
+ * with as many retransmits, or as many as they keep, and with what the workloads held for as long
+ * as that is kept: `name value` a line, MiB of anonymous memory.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -34,9 +34,9 @@ static void make_workload(struct ut_event_sink *sink, uint64_t id)
     sink->record(sink, &record, sizeof(record), RECORDS_OFFSET);
 }
 
-static void make_connection(struct ut_event_sink *sink, uint32_t i)
+static struct ut_record_socket socket_of(uint32_t i)
 {
-    const struct ut_record_socket socket = {
+    return (struct ut_record_socket){
         .cookie = i + 1,
         .netns_cookie = 1 + i % WORKLOADS,
         .local_address = {[10] = 0xff, 0xff, 10, (ut_u8)(i >> 16), (ut_u8)(i >> 8), (ut_u8)i},
@@ -47,11 +47,20 @@ static void make_connection(struct ut_event_sink *sink, uint32_t i)
         .local_isn = i * 7919,
         .remote_isn = i * 104729,
     };
-    struct ut_record_connection record = records_opened(socket);
-    struct ut_record_retransmit retransmit = records_retransmit(socket, RECORDS_START);
-    record.header.cgroup_id = retransmit.header.cgroup_id = 1 + i % WORKLOADS;
+}
+
+static void make_connection(struct ut_event_sink *sink, uint32_t i)
+{
+    struct ut_record_connection record = records_opened(socket_of(i));
+    record.header.cgroup_id = 1 + i % WORKLOADS;
     sink->record(sink, &record, sizeof(record), RECORDS_OFFSET);
-    sink->record(sink, &retransmit, sizeof(retransmit), RECORDS_OFFSET);
+}
+
+static void make_retransmit(struct ut_event_sink *sink, uint32_t i)
+{
+    struct ut_record_retransmit record = records_retransmit(socket_of(i), RECORDS_START);
+    record.header.cgroup_id = 1 + i % WORKLOADS;
+    sink->record(sink, &record, sizeof(record), RECORDS_OFFSET);
 }
 
 static const uint64_t *read_usage(struct ut_event_source *source, uint32_t count)
@@ -92,11 +101,15 @@ int main(void)
         make_workload(sink, id);
     for (uint32_t i = 0; i < CONNECTIONS; i++)
         make_connection(sink, i);
+    double connected_mib = resident_mib() - before;
+    for (uint32_t i = 0; i < CONNECTIONS; i++)
+        make_retransmit(sink, i);
     uint32_t readings = hold(&ut_evidence_tables(evidence)->held);
     struct ut_evidence_figures figures;
     ut_evidence_figures(evidence, &figures);
-    printf("tables_mib %.1f\nworkloads %u\nconnections %u\nevents %u\nreadings %u\n",
-           resident_mib() - before, figures.workloads,
+    printf("connected_mib %.1f\nfull_mib %.1f\nworkloads %u\nconnections %u\nevents %u\n"
+           "readings %u\n",
+           connected_mib, resident_mib() - before, figures.workloads,
            figures.connections_open + figures.connections_closed, figures.events, readings);
     ut_held_set_source(&ut_evidence_tables(evidence)->held, NULL);
     ut_evidence_free(evidence);

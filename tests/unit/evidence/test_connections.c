@@ -190,9 +190,9 @@ Test(connections, full_table_lets_the_first_closed_go_and_tells_the_gap)
 {
     uint32_t workload = 0;
     for (uint32_t i = 1; i <= UT_CONNECTIONS_MAX; i++) {
-        struct ut_connection *c =
-            learn(with_isn(client(i, (uint16_t)(1 + i)), i, i + 7), UT_CONNECTION_OPENED);
-        workload = c->workload;
+        struct ut_connection_fact fact = with_isn(client(i, 0), i, i + 7);
+        fact.local = at((uint8_t)(3 + i / 60000), (uint16_t)(1 + i % 60000));
+        workload = learn(fact, UT_CONNECTION_OPENED)->workload;
     }
     struct ut_connection_fact closing = client(500, 501);
     closing.unix_ns = 20 * S;
